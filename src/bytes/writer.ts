@@ -1,0 +1,96 @@
+/**
+ * A growing big-endian byte buffer (`LE` in a name means little-endian). Values out of range are a
+ * programmer's mistake and throw `RangeError`.
+ */
+export class Writer {
+  #bytes: Uint8Array;
+  #view: DataView;
+  #length = 0;
+
+  constructor(capacityBytes = 512) {
+    this.#bytes = new Uint8Array(capacityBytes);
+    this.#view = new DataView(this.#bytes.buffer);
+  }
+
+  get lengthBytes(): number {
+    return this.#length;
+  }
+
+  #reserve(countBytes: number): number {
+    const at = this.#length;
+    const needed = at + countBytes;
+    if (needed > this.#bytes.length) {
+      const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
+      grown.set(this.#bytes.subarray(0, at));
+      this.#bytes = grown;
+      this.#view = new DataView(grown.buffer);
+    }
+    this.#length = needed;
+    return at;
+  }
+
+  u8(value: number): this {
+    checkRange(value, 0xff);
+    this.#view.setUint8(this.#reserve(1), value);
+    return this;
+  }
+
+  u16(value: number): this {
+    checkRange(value, 0xffff);
+    this.#view.setUint16(this.#reserve(2), value);
+    return this;
+  }
+
+  u32(value: number): this {
+    checkRange(value, 0xffffffff);
+    this.#view.setUint32(this.#reserve(4), value);
+    return this;
+  }
+
+  u64(value: bigint): this {
+    this.#view.setBigUint64(this.#reserve(8), value);
+    return this;
+  }
+
+  u16LE(value: number): this {
+    checkRange(value, 0xffff);
+    this.#view.setUint16(this.#reserve(2), value, true);
+    return this;
+  }
+
+  u32LE(value: number): this {
+    checkRange(value, 0xffffffff);
+    this.#view.setUint32(this.#reserve(4), value, true);
+    return this;
+  }
+
+  bytes(value: Uint8Array): this {
+    const at = this.#reserve(value.length);
+    this.#bytes.set(value, at);
+    return this;
+  }
+
+  zeros(countBytes: number): this {
+    const at = this.#reserve(countBytes);
+    this.#bytes.fill(0, at, at + countBytes);
+    return this;
+  }
+
+  /** Overwrites four bytes written earlier, for lengths known only afterwards. */
+  patchU32(at: number, value: number): void {
+    checkRange(value, 0xffffffff);
+    if (at + 4 > this.#length) throw new RangeError(`Cannot patch byte ${at}: only ${this.#length} are written`);
+    this.#view.setUint32(at, value);
+  }
+
+  /** A view of what was written. Valid until the next write. */
+  finish(): Uint8Array {
+    return this.#bytes.subarray(0, this.#length);
+  }
+}
+
+function checkRange(value: number, maximum: number): void {
+  if (!Number.isInteger(value) || value < 0 || value > maximum) {
+    throw new RangeError(`Cannot write ${value}: expected an integer from 0 to ${maximum}`);
+  }
+}

@@ -1,0 +1,156 @@
+/**
+ * The contract between the NFS server and whatever holds the files. One volume is one exported tree.
+ *
+ * Rules for implementers:
+ * - A file id stays the same for the life of the file, across restarts; it is never given to another file.
+ * - A method answers at once where it can, and with a promise where it must wait (`Awaitable`).
+ * - A refusal is a `VolumeError`, thrown or rejected, with the NFS status to send. Anything else thrown is a bug
+ *   or a failing disk: the server answers NFS3ERR_IO or NFS3ERR_SERVERFAULT and reports it.
+ * - Permission checks are the server's work (`nfs/permission.ts`); a volume trusts its caller.
+ * - Changes are promised to be durable when the method's answer arrives, except `write` with `stable: false`.
+ * - Ids that are not (or no longer) in use: `VolumeError("NFS3ERR_STALE")`.
+ */
+import type { FileName } from "../bytes/file-name.ts";
+import type { Awaitable } from "../ports.ts";
+
+/** `nfsstat3`, RFC 1813 2.6. */
+export const NFS_STATUS = {
+  NFS3_OK: 0,
+  NFS3ERR_PERM: 1,
+  NFS3ERR_NOENT: 2,
+  NFS3ERR_IO: 5,
+  NFS3ERR_NXIO: 6,
+  NFS3ERR_ACCES: 13,
+  NFS3ERR_EXIST: 17,
+  NFS3ERR_XDEV: 18,
+  NFS3ERR_NODEV: 19,
+  NFS3ERR_NOTDIR: 20,
+  NFS3ERR_ISDIR: 21,
+  NFS3ERR_INVAL: 22,
+  NFS3ERR_FBIG: 27,
+  NFS3ERR_NOSPC: 28,
+  NFS3ERR_ROFS: 30,
+  NFS3ERR_MLINK: 31,
+  NFS3ERR_NAMETOOLONG: 63,
+  NFS3ERR_NOTEMPTY: 66,
+  NFS3ERR_DQUOT: 69,
+  NFS3ERR_STALE: 70,
+  NFS3ERR_REMOTE: 71,
+  NFS3ERR_BADHANDLE: 10001,
+  NFS3ERR_NOT_SYNC: 10002,
+  NFS3ERR_BAD_COOKIE: 10003,
+  NFS3ERR_NOTSUPP: 10004,
+  NFS3ERR_TOOSMALL: 10005,
+  NFS3ERR_SERVERFAULT: 10006,
+  NFS3ERR_BADTYPE: 10007,
+  NFS3ERR_JUKEBOX: 10008,
+} as const;
+
+export type NfsStatus = keyof typeof NFS_STATUS;
+
+export class VolumeError extends Error {
+  readonly status: NfsStatus;
+
+  constructor(status: NfsStatus, options?: ErrorOptions) {
+    super(status, options);
+    this.name = "VolumeError";
+    this.status = status;
+  }
+}
+
+export type VolumeFileType = "file" | "directory" | "symlink" | "block" | "character" | "fifo" | "socket";
+
+/** `fattr3` without the fsid. Times are nanoseconds since 1970 UTC. */
+export interface VolumeAttributes {
+  id: number;
+  type: VolumeFileType;
+  mode: number;
+  uid: number;
+  gid: number;
+  linkCount: number;
+  sizeBytes: number;
+  usedBytes: number;
+  device: { major: number; minor: number };
+  atimeNs: bigint;
+  mtimeNs: bigint;
+  ctimeNs: bigint;
+}
+
+/** `sattr3`. What is absent stays as it is. Times: a value, or `"server"` for the server's clock. */
+export interface AttributeChanges {
+  mode?: number;
+  uid?: number;
+  gid?: number;
+  sizeBytes?: number;
+  atime?: bigint | "server";
+  mtime?: bigint | "server";
+}
+
+/** What a new file, directory or special file starts with. */
+export interface NewAttributes extends AttributeChanges {
+  mode: number;
+  uid: number;
+  gid: number;
+}
+
+export interface VolumeEntry {
+  name: FileName;
+  id: number;
+  /** Where the next listing goes on: every entry after this one. Never 0, stable while the entry exists. */
+  cookie: bigint;
+}
+
+export interface VolumeSpace {
+  totalBytes: number;
+  freeBytes: number;
+  availableBytes: number;
+  totalFiles: number;
+  freeFiles: number;
+}
+
+export type SpecialFile = { type: "block" | "character"; device: { major: number; minor: number } } | { type: "fifo" | "socket" };
+
+export interface Volume {
+  /** 64 bits that differ between any two volumes. */
+  readonly fsid: bigint;
+  readonly rootId: number;
+  readonly readOnly: boolean;
+  /** Part of every file handle; a new value makes all older handles stale (the node layer was dropped). */
+  readonly epoch: number;
+
+  getattr(id: number): Awaitable<VolumeAttributes>;
+  /** With `guardCtimeNs`, refuses with NFS3ERR_NOT_SYNC if the file's ctime is another. */
+  setattr(id: number, changes: AttributeChanges, guardCtimeNs?: bigint): Awaitable<VolumeAttributes>;
+  /** `undefined` when there is no such name. `.` and `..` work. */
+  lookup(directoryId: number, name: FileName): Awaitable<number | undefined>;
+  readlink(id: number): Awaitable<FileName>;
+  /** Bytes from `offset`, at most `countBytes`; fewer only at the end of the file. */
+  read(id: number, offset: number, countBytes: number): Awaitable<{ bytes: Uint8Array; endOfFile: boolean }>;
+  write(id: number, offset: number, bytes: Uint8Array, stable: boolean): Awaitable<void>;
+  commit(id: number): Awaitable<void>;
+
+  /**
+   * Makes a plain file. `unchecked`: an existing plain file is returned with `sizeBytes` applied if given;
+   * `guarded`: NFS3ERR_EXIST; `exclusive`: the same verifier again returns the same file, another one NFS3ERR_EXIST.
+   */
+  create(
+    directoryId: number,
+    name: FileName,
+    how: { kind: "unchecked" | "guarded" } | { kind: "exclusive"; verifier: Uint8Array },
+    attributes: NewAttributes,
+  ): Awaitable<number>;
+  mkdir(directoryId: number, name: FileName, attributes: NewAttributes): Awaitable<number>;
+  symlink(directoryId: number, name: FileName, target: FileName, attributes: NewAttributes): Awaitable<number>;
+  mknod(directoryId: number, name: FileName, special: SpecialFile, attributes: NewAttributes): Awaitable<number>;
+  link(id: number, directoryId: number, name: FileName): Awaitable<void>;
+  remove(directoryId: number, name: FileName): Awaitable<void>;
+  rmdir(directoryId: number, name: FileName): Awaitable<void>;
+  rename(fromDirectoryId: number, fromName: FileName, toDirectoryId: number, toName: FileName): Awaitable<void>;
+
+  /**
+   * Entries after `cookie` (0n: from the start), `.` and `..` first, at most `limit` of them; `complete` when
+   * the last entry of the directory is among them. Entries that exist throughout a listing appear exactly once.
+   */
+  readdir(directoryId: number, cookie: bigint, limit: number): Awaitable<{ entries: VolumeEntry[]; complete: boolean }>;
+  statfs(): Awaitable<VolumeSpace>;
+}

@@ -1,0 +1,144 @@
+/**
+ * Every way the program touches the world, as types. `system/` makes them real on Linux; tests make them
+ * out of memory. Nothing here has behaviour.
+ */
+import type { Ipv4, Mac } from "./bytes/addresses.ts";
+
+/** A value now, or a promise of it: lets hot paths answer without a turn of the event loop. */
+export type Awaitable<T> = T | Promise<T>;
+
+export interface Timer {
+  cancel(): void;
+}
+
+export interface Clock {
+  /** Milliseconds since 1970 UTC. May jump. For showing and storing. */
+  unixMs(): number;
+  /** Milliseconds from an arbitrary start. Never goes back. For measuring and deadlines. */
+  monotonicMs(): number;
+  /** Nanoseconds since 1970 UTC, for file times. */
+  unixNs(): bigint;
+  after(delayMs: number, run: () => void): Timer;
+}
+
+export interface Random {
+  bytes(countBytes: number): Uint8Array;
+}
+
+/** Bytes that can be read at any offset: an image file, a partition, a file in memory. Read-only. */
+export interface ByteSource {
+  readonly sizeBytes: number;
+  /**
+   * Fills the whole of `target` from `offset`. Throws `DecodeError` when the range reaches past the end
+   * (a truncated image), and the operating system's error when the disk fails.
+   */
+  readSync(target: Uint8Array, offset: number): void;
+  /** The same without blocking the event loop. */
+  read(target: Uint8Array, offset: number): Promise<void>;
+  close(): void;
+}
+
+export interface UdpPeer {
+  address: Ipv4;
+  port: number;
+}
+
+export interface ReceivedDatagram {
+  bytes: Uint8Array;
+  from: UdpPeer;
+  /** The address of ours that it was sent to, and the interface it came in by, where the socket can tell. */
+  localAddress?: Ipv4;
+  interfaceName?: string;
+}
+
+export interface SendOptions {
+  /** Send as an Ethernet frame to this address without asking ARP: the peer has no address yet. */
+  hardwareAddress?: Mac;
+  /** Source address; the socket's own when absent. */
+  localAddress?: Ipv4;
+}
+
+export interface UdpSocket {
+  readonly localPort: number;
+  send(bytes: Uint8Array, to: UdpPeer, options?: SendOptions): void;
+  onDatagram(handler: (datagram: ReceivedDatagram) => void): void;
+  close(): void;
+}
+
+export interface UdpBinding {
+  /** `0.0.0.0` for all addresses. */
+  address: Ipv4;
+  /** 0 for any free port. */
+  port: number;
+  /** Only this interface (SO_BINDTODEVICE). */
+  interfaceName?: string;
+  broadcast?: boolean;
+}
+
+export interface UdpSockets {
+  /** Rejects with the operating system's error (`EADDRINUSE`, `EACCES`, `ENODEV`). */
+  bind(binding: UdpBinding): Promise<UdpSocket>;
+}
+
+/** One accepted TCP connection, as bytes in and bytes out. */
+export interface TcpConnection {
+  readonly remote: UdpPeer;
+  readonly localAddress: Ipv4;
+  /** Returns false when the send buffer is above its mark; `onDrain` tells when to go on. */
+  write(bytes: Uint8Array): boolean;
+  onData(handler: (bytes: Uint8Array) => void): void;
+  onDrain(handler: () => void): void;
+  onClose(handler: () => void): void;
+  /** Stops and restarts reading, so that a peer that does not read its answers cannot fill our memory. */
+  pause(): void;
+  resume(): void;
+  close(): void;
+}
+
+export interface TcpListener {
+  readonly localPort: number;
+  close(): Promise<void>;
+}
+
+export interface TcpListeners {
+  listen(binding: { address: Ipv4; port: number }, onConnection: (connection: TcpConnection) => void): Promise<TcpListener>;
+}
+
+export type Mutation =
+  | { put: Uint8Array; value: Uint8Array }
+  | { remove: Uint8Array }
+  /** Removes every key with `from <= key < to`. */
+  | { removeRange: { from: Uint8Array; to: Uint8Array } };
+
+/** An ordered map of bytes to bytes (keys compare bytewise). */
+export interface KeyValueStore {
+  get(key: Uint8Array): Uint8Array | undefined;
+  /** Entries with `from <= key < to`, in key order. */
+  range(from: Uint8Array, to: Uint8Array): Iterable<{ key: Uint8Array; value: Uint8Array }>;
+  /**
+   * Applies all mutations in order, or none. `get` and `range` show them at once; the promise resolves when
+   * they survive a power cut (calls in flight together share one fsync), and rejects with everything of this
+   * and later unfinished writes undone.
+   */
+  write(mutations: readonly Mutation[]): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Contents of files too large for the key-value store, by name. Names are `[0-9a-f/]+`. */
+export interface DataFiles {
+  /** Opens for reading and writing, making the file (and its folder) if it is not there. */
+  open(name: string): DataFile;
+  remove(name: string): void;
+  removeFolder(name: string): void;
+  list(folder: string): string[];
+}
+
+export interface DataFile {
+  readSync(target: Uint8Array, offset: number): number;
+  read(target: Uint8Array, offset: number): Promise<number>;
+  writeSync(bytes: Uint8Array, offset: number): void;
+  truncateSync(sizeBytes: number): void;
+  /** Resolves when the contents survive a power cut (fdatasync). */
+  sync(): Promise<void>;
+  close(): void;
+}
