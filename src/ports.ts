@@ -101,7 +101,10 @@ export interface TcpListener {
 }
 
 export interface TcpListeners {
-  listen(binding: { address: Ipv4; port: number }, onConnection: (connection: TcpConnection) => void): Promise<TcpListener>;
+  listen(
+    binding: { address: Ipv4; port: number },
+    onConnection: (connection: TcpConnection) => void,
+  ): Promise<TcpListener>;
 }
 
 export type Mutation =

@@ -13,7 +13,11 @@ const MAC_TEXT = /^([0-9a-f]{2})([:-]?)[0-9a-f]{2}(?:\2[0-9a-f]{2}){4}$/i;
 /** Accepts `:`, `-` or no separator, upper or lower case. Throws `DecodeError`. */
 export function parseMac(text: string): Mac {
   if (!MAC_TEXT.test(text)) {
-    throw new DecodeError("MAC address", JSON.stringify(text), "expected six pairs of hex digits, as dc:a6:32:70:da:b0");
+    throw new DecodeError(
+      "MAC address",
+      JSON.stringify(text),
+      "expected six pairs of hex digits, as dc:a6:32:70:da:b0",
+    );
   }
   const digits = text.toLowerCase().replace(/[:-]/g, "");
   return digits.replace(/(..)(?=.)/g, "$1:") as Mac;

@@ -7,7 +7,7 @@ export type FileName = string & { readonly [brand]: "FileName" };
 
 /** From bytes as they stand on disk or on the wire. */
 export function fileNameFromBytes(bytes: Uint8Array): FileName {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).latin1Slice(0, bytes.length) as FileName;
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1") as FileName;
 }
 
 export function fileNameToBytes(name: FileName): Uint8Array {
@@ -16,7 +16,7 @@ export function fileNameToBytes(name: FileName): Uint8Array {
 
 /** From ordinary text, as UTF-8 bytes. */
 export function fileNameFromText(text: string): FileName {
-  return Buffer.from(text, "utf8").latin1Slice() as FileName;
+  return Buffer.from(text, "utf8").toString("latin1") as FileName;
 }
 
 /** For people: UTF-8 where the bytes are that, with the replacement character elsewhere. */

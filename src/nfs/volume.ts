@@ -108,7 +108,9 @@ export interface VolumeSpace {
   freeFiles: number;
 }
 
-export type SpecialFile = { type: "block" | "character"; device: { major: number; minor: number } } | { type: "fifo" | "socket" };
+export type SpecialFile =
+  | { type: "block" | "character"; device: { major: number; minor: number } }
+  | { type: "fifo" | "socket" };
 
 export interface Volume {
   /** 64 bits that differ between any two volumes. */
