@@ -1,0 +1,34 @@
+# make demo [ONCE=1] [IMAGE=path]   two virtual Pis boot from one image file on an isolated network
+# make test                         everything: rules, unit tests, real clients, whole boots in QEMU
+# make bench [BENCH=image|nodes|…]  figures beside a peer, in one run
+# make check                        compiler, biome, source rules
+.PHONY: build check test demo bench clean
+.DEFAULT_GOAL := build
+
+node_modules: package.json package-lock.json
+	npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch node_modules
+
+build: node_modules
+	node_modules/.bin/tsc -p tsconfig.build.json
+	touch dist/.built
+
+check: node_modules
+	node_modules/.bin/tsc -p tsconfig.json
+	node_modules/.bin/biome check .
+	node tools/check-source.mjs
+
+test: check build
+	tools/debian-packages test
+	node_modules/.bin/vitest run
+
+demo: build
+	tools/debian-packages demo
+	tools/demo $(if $(IMAGE),--image "$(IMAGE)") $(if $(ONCE),--once)
+
+bench: build
+	tools/debian-packages bench
+	node tools/run-bench.mjs $(BENCH)
+
+clean:
+	rm -rf dist .cache .demo
