@@ -87,15 +87,17 @@ describe("addresses", () => {
 describe("file names", () => {
   it("keep any bytes", () => {
     fc.assert(
-      fc.property(fc.uint8Array(), (bytes) =>
-        expect(new Uint8Array(fileNameToBytes(fileNameFromBytes(bytes)))).toEqual(bytes),
-      ),
+      fc.property(fc.uint8Array(), (bytes) => {
+        expect(new Uint8Array(fileNameToBytes(fileNameFromBytes(bytes)))).toEqual(bytes);
+      }),
     );
   });
 
   it("show UTF-8 text as it was", () => {
     fc.assert(
-      fc.property(fc.string({ unit: "grapheme" }), (text) => expect(fileNameToText(fileNameFromText(text))).toBe(text)),
+      fc.property(fc.string({ unit: "grapheme" }), (text) => {
+        expect(fileNameToText(fileNameFromText(text))).toBe(text);
+      }),
     );
   });
 });

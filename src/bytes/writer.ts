@@ -16,6 +16,7 @@ export class Writer {
     return this.#length;
   }
 
+  /** Makes room and returns where it starts. To be called before `#view` is looked at: it may replace it. */
   #reserve(countBytes: number): number {
     const at = this.#length;
     const needed = at + countBytes;
@@ -31,36 +32,42 @@ export class Writer {
 
   u8(value: number): this {
     checkRange(value, 0xff);
-    this.#view.setUint8(this.#reserve(1), value);
+    const at = this.#reserve(1);
+    this.#view.setUint8(at, value);
     return this;
   }
 
   u16(value: number): this {
     checkRange(value, 0xffff);
-    this.#view.setUint16(this.#reserve(2), value);
+    const at = this.#reserve(2);
+    this.#view.setUint16(at, value);
     return this;
   }
 
   u32(value: number): this {
     checkRange(value, 0xffffffff);
-    this.#view.setUint32(this.#reserve(4), value);
+    const at = this.#reserve(4);
+    this.#view.setUint32(at, value);
     return this;
   }
 
   u64(value: bigint): this {
-    this.#view.setBigUint64(this.#reserve(8), value);
+    const at = this.#reserve(8);
+    this.#view.setBigUint64(at, value);
     return this;
   }
 
   u16LE(value: number): this {
     checkRange(value, 0xffff);
-    this.#view.setUint16(this.#reserve(2), value, true);
+    const at = this.#reserve(2);
+    this.#view.setUint16(at, value, true);
     return this;
   }
 
   u32LE(value: number): this {
     checkRange(value, 0xffffffff);
-    this.#view.setUint32(this.#reserve(4), value, true);
+    const at = this.#reserve(4);
+    this.#view.setUint32(at, value, true);
     return this;
   }
 
