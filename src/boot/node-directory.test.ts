@@ -1,0 +1,63 @@
+import { describe, expect, it } from "vitest";
+import type { Ipv4, Mac } from "../bytes/addresses.ts";
+import { NodeDirectory } from "./node-directory.ts";
+
+const mac1 = "dc:a6:32:70:da:b0" as Mac;
+const mac2 = "dc:a6:32:70:da:b1" as Mac;
+const stranger = "02:00:00:00:00:01" as Mac;
+const address = "10.0.0.11" as Ipv4;
+
+function directory() {
+  return new NodeDirectory([
+    { name: "node1", mac: mac1 },
+    { name: "node2", serial: "91cdf03d" },
+  ]);
+}
+
+describe("NodeDirectory", () => {
+  it("knows a node by the MAC of the manifest, whatever serial is claimed", () => {
+    expect(directory().identify(mac1, "91cdf03d")?.name).toBe("node1");
+  });
+
+  it("remembers the MAC of a node known by serial, for requests without one", () => {
+    const nodes = directory();
+    expect(nodes.identify(mac2, undefined)).toBeUndefined();
+    expect(nodes.identify(mac2, "91cdf03d")?.name).toBe("node2");
+    expect(nodes.identify(mac2, undefined)?.name).toBe("node2");
+  });
+
+  it("does not take a machine for a node that the manifest pins to another MAC", () => {
+    const nodes = new NodeDirectory([{ name: "node1", mac: mac1, serial: "91cdf03d" }]);
+    expect(nodes.identify(mac2, "91cdf03d")).toBeUndefined();
+  });
+
+  it("lets a MAC outrank a serial prefix, and not the other way round", () => {
+    const nodes = directory();
+    const [node1, node2] = nodes.nodes;
+    nodes.learnAddress(address, node2!, "serial");
+    expect(nodes.byAddress(address)?.name).toBe("node2");
+    nodes.learnNeighbour(address, mac1);
+    nodes.learnAddress(address, node2!, "serial");
+    expect(nodes.byAddress(address)?.name).toBe("node1");
+    expect(nodes.addressesOf(node1!)).toEqual([address]);
+  });
+
+  it("forgets an address that a stranger now holds", () => {
+    const nodes = directory();
+    nodes.learnNeighbour(address, mac1);
+    nodes.learnNeighbour(address, stranger);
+    expect(nodes.byAddress(address)).toBeUndefined();
+  });
+
+  it("keeps what it learned when the manifest changes, except about nodes that are gone", () => {
+    const nodes = directory();
+    nodes.identify(mac2, "91cdf03d");
+    nodes.learnNeighbour(address, mac2);
+    nodes.setNodes([{ name: "node2", serial: "91cdf03d", address: "10.0.0.12" as Ipv4 }]);
+    expect(nodes.byAddress(address)?.name).toBe("node2");
+    expect(nodes.identify(mac2, undefined)?.name).toBe("node2");
+    expect(nodes.identify(mac1, undefined)).toBeUndefined();
+    nodes.setNodes([]);
+    expect(nodes.byAddress(address)).toBeUndefined();
+  });
+});

@@ -1,0 +1,114 @@
+/**
+ * Who is who on the network: from a MAC, a serial or an address to the node of the manifest.
+ *
+ * Addresses are learned, because in proxy mode the router gives them and Linux may get another one than the
+ * bootloader did. What is known by MAC (our lease, a DHCP broadcast, the kernel's neighbour table) outranks what
+ * is known by serial prefix only (a TFTP path), since anybody can ask for any path.
+ */
+import type { Ipv4, Mac } from "../bytes/addresses.ts";
+
+export interface NodeIdentity {
+  name: string;
+  mac?: Mac;
+  /** Eight lower-case hex digits. */
+  serial?: string;
+  /** Set in the manifest. */
+  address?: Ipv4;
+}
+
+export type AddressEvidence = "serial" | "mac" | "manifest";
+
+const EVIDENCE_RANK: Record<AddressEvidence, number> = { serial: 0, mac: 1, manifest: 2 };
+
+export class NodeDirectory {
+  #nodes: readonly NodeIdentity[] = [];
+  readonly #byMac = new Map<Mac, NodeIdentity>();
+  readonly #bySerial = new Map<string, NodeIdentity>();
+  readonly #byAddress = new Map<Ipv4, { node: NodeIdentity; evidence: AddressEvidence }>();
+  /** MACs seen together with the serial of a node that the manifest names by serial only. */
+  readonly #learnedMacs = new Map<string, Mac>();
+
+  constructor(nodes: readonly NodeIdentity[]) {
+    this.setNodes(nodes);
+  }
+
+  get nodes(): readonly NodeIdentity[] {
+    return this.#nodes;
+  }
+
+  /** Takes a new manifest. What was learned about nodes that remain is kept. */
+  setNodes(nodes: readonly NodeIdentity[]): void {
+    this.#nodes = nodes;
+    this.#byMac.clear();
+    this.#bySerial.clear();
+    const byName = new Map(nodes.map((node) => [node.name, node]));
+    for (const [address, known] of this.#byAddress) {
+      const node = byName.get(known.node.name);
+      if (node === undefined || known.evidence === "manifest") this.#byAddress.delete(address);
+      else known.node = node;
+    }
+    for (const node of nodes) {
+      const mac = node.mac ?? this.#learnedMacs.get(node.name);
+      if (mac) this.#byMac.set(mac, node);
+      if (node.serial) this.#bySerial.set(node.serial, node);
+      if (node.address) this.#byAddress.set(node.address, { node, evidence: "manifest" });
+    }
+  }
+
+  byName(name: string): NodeIdentity | undefined {
+    return this.#nodes.find((node) => node.name === name);
+  }
+
+  byMac(mac: Mac): NodeIdentity | undefined {
+    return this.#byMac.get(mac);
+  }
+
+  bySerial(serial: string): NodeIdentity | undefined {
+    return this.#bySerial.get(serial);
+  }
+
+  byAddress(address: Ipv4): NodeIdentity | undefined {
+    return this.#byAddress.get(address)?.node;
+  }
+
+  /** The MAC of a node, from the manifest or seen. */
+  macOf(node: NodeIdentity): Mac | undefined {
+    return node.mac ?? this.#learnedMacs.get(node.name);
+  }
+
+  addressesOf(node: NodeIdentity): Ipv4[] {
+    return [...this.#byAddress].filter(([, known]) => known.node.name === node.name).map(([address]) => address);
+  }
+
+  /**
+   * The node that a DHCP client is. A MAC in the manifest decides; otherwise the serial of option 97 does, and the
+   * MAC is remembered for the requests that carry no serial (Linux's own DHCP client).
+   */
+  identify(mac: Mac, serial: string | undefined): NodeIdentity | undefined {
+    const byMac = this.#byMac.get(mac);
+    if (byMac) return byMac;
+    const bySerial = serial === undefined ? undefined : this.#bySerial.get(serial);
+    // A node that the manifest pins to another MAC is not this machine, whatever serial it claims.
+    if (bySerial === undefined || bySerial.mac !== undefined) return undefined;
+    this.#learnedMacs.set(bySerial.name, mac);
+    this.#byMac.set(mac, bySerial);
+    return bySerial;
+  }
+
+  /** Notes that an address belongs to a node; weaker evidence never displaces stronger. */
+  learnAddress(address: Ipv4, node: NodeIdentity, evidence: AddressEvidence): void {
+    const known = this.#byAddress.get(address);
+    if (known && EVIDENCE_RANK[known.evidence] > EVIDENCE_RANK[evidence]) return;
+    this.#byAddress.set(address, { node, evidence });
+  }
+
+  /**
+   * Takes what the kernel's neighbour table says. An address that a stranger's MAC now holds is forgotten, unless
+   * the manifest gives it to a node.
+   */
+  learnNeighbour(address: Ipv4, mac: Mac): void {
+    const node = this.#byMac.get(mac);
+    if (node) this.learnAddress(address, node, "mac");
+    else if (this.#byAddress.get(address)?.evidence === "mac") this.#byAddress.delete(address);
+  }
+}
