@@ -83,17 +83,19 @@ export class Journal {
     this.#flushPlanned = false;
     const text = this.#unwritten;
     this.#unwritten = "";
-    this.#writing = this.#writing.then(async () => {
-      if (text === "") return;
-      const size = await stat(this.#path).then(
-        (stats) => stats.size,
-        () => 0,
-      );
-      if (size > FILE_BYTES_MAX) await rename(this.#path, `${this.#path}.1`);
-      await appendFile(this.#path, text, { mode: 0o640 });
-    });
     // A full disk must not stop boots: the ring in memory goes on, and the next flush tries again with new events.
-    return this.#writing.catch(() => {});
+    this.#writing = this.#writing.then(() => this.#write(text)).catch(() => {});
+    return this.#writing;
+  }
+
+  async #write(text: string): Promise<void> {
+    if (text === "") return;
+    const size = await stat(this.#path).then(
+      (stats) => stats.size,
+      () => 0,
+    );
+    if (size > FILE_BYTES_MAX) await rename(this.#path, `${this.#path}.1`);
+    await appendFile(this.#path, text, { mode: 0o640 });
   }
 }
 

@@ -1,0 +1,86 @@
+/**
+ * The control interface: HTTP over a Unix socket in the state folder, for the command line (and later the
+ * dashboard). File permissions of the socket are its access control.
+ *
+ *   GET  /v1/status              every node
+ *   GET  /v1/events?after=N      events after N, one JSON a line; `follow=1` keeps the stream open
+ *   GET  /v1/plan/:node          what would be answered and served
+ *   POST /v1/nodes/:node/reset   drops what the node wrote
+ *   POST /v1/reload              reads the manifest again
+ */
+import { chmodSync, rmSync } from "node:fs";
+import { connect } from "node:net";
+import { PassThrough } from "node:stream";
+import fastify, { type FastifyInstance } from "fastify";
+import type { Journal } from "./journal.ts";
+
+/** What the API can ask of the manager. Methods throw `RequestError` for the caller's mistakes. */
+export interface ManagerControl {
+  status(): unknown;
+  plan(node: string): unknown;
+  reset(node: string): Promise<unknown>;
+  reload(): Promise<unknown>;
+}
+
+/** A mistake of the caller's, shown to them as it is. */
+export class RequestError extends Error {
+  readonly statusCode: number;
+
+  constructor(statusCode: number, message: string) {
+    super(message);
+    this.name = "RequestError";
+    this.statusCode = statusCode;
+  }
+}
+
+/** A listener this far behind is cut off rather than buffered without end; it may ask again with `after`. */
+const FOLLOW_BUFFER_BYTES_MAX = 4 * 1024 * 1024;
+
+export async function serveApi(
+  socketPath: string,
+  control: ManagerControl,
+  journal: Journal,
+): Promise<FastifyInstance> {
+  await takeSocket(socketPath);
+  const api = fastify({ logger: false, forceCloseConnections: true });
+  api.get("/v1/status", () => control.status());
+  api.get<{ Params: { node: string } }>("/v1/plan/:node", (request) => control.plan(request.params.node));
+  api.post<{ Params: { node: string } }>("/v1/nodes/:node/reset", (request) => control.reset(request.params.node));
+  api.post("/v1/reload", () => control.reload());
+  api.get<{ Querystring: { after?: string; follow?: string } }>("/v1/events", (request, reply) => {
+    const after = Number(request.query.after ?? 0);
+    const stream = new PassThrough();
+    for (const event of journal.events) {
+      if (event.sequence > after) stream.write(`${JSON.stringify(event)}\n`);
+    }
+    if (request.query.follow) {
+      const stop = journal.listen((event) => {
+        if (stream.writableLength > FOLLOW_BUFFER_BYTES_MAX) stream.destroy();
+        else stream.write(`${JSON.stringify(event)}\n`);
+      });
+      stream.once("close", stop);
+    } else {
+      stream.end();
+    }
+    return reply.type("application/x-ndjson").send(stream);
+  });
+  await api.listen({ path: socketPath });
+  chmodSync(socketPath, 0o660);
+  return api;
+}
+
+/** Removes the socket that a killed manager left; refuses when one still answers on it. */
+async function takeSocket(socketPath: string): Promise<void> {
+  const answered = await new Promise<boolean>((resolve) => {
+    const probe = connect(socketPath);
+    probe.once("connect", () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.once("error", () => resolve(false));
+  });
+  if (answered) {
+    throw new Error(`Cannot start: a manager already runs on ${socketPath}; use it, stop it, or set another stateDir`);
+  }
+  rmSync(socketPath, { force: true });
+}
