@@ -1,0 +1,76 @@
+/**
+ * Tells the DHCP service who is asking: a node of the manifest, a Raspberry Pi that nobody has named, or something
+ * else. Option 97 says most; a MAC prefix of the maker's is the hint that remains for a 3B ROM and for Linux.
+ */
+import type { Ipv4 } from "../bytes/addresses.ts";
+import type { DhcpObservation } from "../dhcp/observation.ts";
+import type { DhcpClient, DhcpClientFacts, DhcpPolicy } from "../dhcp/policy.ts";
+import { decodeOption97, type PiIdentity } from "../pi/option97.ts";
+import { hasRaspberryPiOui } from "../pi/oui.ts";
+import type { NodeDirectory } from "./node-directory.ts";
+import type { Report } from "./report.ts";
+
+export function dhcpPolicy(directory: NodeDirectory): DhcpPolicy {
+  return {
+    classify(facts) {
+      const identity = identityOf(facts);
+      const node = directory.identify(facts.mac, identity?.serial);
+      if (node) return { kind: "pi", node: node.name, ...(node.address && { reservedAddress: node.address }) };
+      return identity || hasRaspberryPiOui(facts.mac) ? { kind: "unknown-pi" } : { kind: "other" };
+    },
+    isReserved: (address: Ipv4) => directory.nodes.some((node) => node.address === address),
+  };
+}
+
+function identityOf(facts: DhcpClientFacts): PiIdentity | undefined {
+  return facts.guid && decodeOption97(facts.guid);
+}
+
+/** Turns what the DHCP service saw into events, and into knowledge of who has which address. */
+export function observeDhcp(directory: NodeDirectory, report: Report): (observation: DhcpObservation) => void {
+  return (observation) => {
+    switch (observation.kind) {
+      case "request":
+        return reportRequest(observation.facts, observation.client, report);
+      case "reply": {
+        const { message, mac, responder, address, client } = observation;
+        return report({ kind: "dhcp-reply", message, mac, responder, ...(address && { address }) }, nodeOf(client));
+      }
+      case "ignored":
+        return report(
+          { kind: "dhcp-ignored", mac: observation.mac, reason: observation.reason },
+          nodeOf(observation.client),
+        );
+      case "address-seen":
+        return directory.learnNeighbour(observation.address, observation.mac);
+      case "malformed":
+        return report({
+          kind: "warning",
+          message: `A DHCP packet from ${observation.from.address} was damaged: ${observation.reason}`,
+        });
+      case "failed":
+        return report({ kind: "warning", message: observation.reason });
+    }
+  };
+}
+
+function reportRequest(facts: DhcpClientFacts, client: DhcpClient, report: Report): void {
+  const identity = identityOf(facts);
+  const about = {
+    ...(identity?.serial && { serial: identity.serial }),
+    ...(identity?.model && { model: identity.model }),
+  };
+  const { mac, message, vendorClass } = facts;
+  if (client.kind === "unknown-pi") {
+    report({ kind: "unknown-pi", mac, ...about });
+  } else if (client.kind === "pi") {
+    report(
+      { kind: "dhcp-request", message, mac, ...(vendorClass !== undefined && { vendorClass }), ...about },
+      client.node,
+    );
+  }
+}
+
+function nodeOf(client: DhcpClient): string | undefined {
+  return client.kind === "pi" ? client.node : undefined;
+}
