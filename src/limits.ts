@@ -27,6 +27,32 @@ export const NFS_HANDLE_BYTES_MAX = 64;
 /** RFC 5531 8.2: credentials have at most 400 bytes; AUTH_SYS at most 16 groups. */
 export const RPC_AUTH_BYTES_MAX = 400;
 
+/** RFC 5531 8.2: `machinename<255>` and `gids<16>` of AUTH_SYS. */
+export const RPC_MACHINE_NAME_BYTES_MAX = 255;
+export const RPC_GROUPS_MAX = 16;
+
+/** RFC 1813 5.1: `MNTPATHLEN`. */
+export const MOUNT_PATH_BYTES_MAX = 1024;
+
+/** Mounts remembered for `showmount`: 300 nodes with two trees each. They are a courtesy, not a state. */
+export const MOUNT_TABLE_ENTRIES_MAX = 1024;
+
+/** Calls of one connection that wait for their volume at once. The Linux client keeps at most 128 slots busy. */
+export const NFS_CALLS_IN_FLIGHT_MAX = 128;
+
+/** What those calls and their answers may occupy: eight full READs or WRITEs. */
+export const NFS_BYTES_IN_FLIGHT_MAX = 8 * NFS_TRANSFER_BYTES_MAX;
+
+/** Answers are handed to the socket at the latest when this much has been gathered. */
+export const NFS_REPLY_BATCH_BYTES = 256 * 1024;
+
+/** Entries asked of a volume in one go; a 1 MiB READDIRPLUS holds about 6,000. */
+export const NFS_LISTING_ENTRIES_MAX = 8192;
+
+/** Answers kept for repeated calls: twice the Linux client's slots per client, for 300 nodes and their neighbours. */
+export const NFS_DUPLICATE_CALLS_PER_CLIENT_MAX = 256;
+export const NFS_DUPLICATE_CLIENTS_MAX = 1024;
+
 export const FILE_NAME_BYTES_MAX = 255;
 
 /** Linux PATH_MAX less the final NUL. */
@@ -49,3 +75,54 @@ export const SYMLINKS_FOLLOWED_MAX = 40;
 
 /** A file of an image read whole by the manager: configuration, or at most an uncompressed arm64 kernel. */
 export const IMAGE_FILE_BYTES_MAX = 64 * 1024 * 1024;
+
+/** Linux numbers the partitions of a disk up to 255 (DISK_MAX_PARTS is 256). */
+export const LOGICAL_PARTITIONS_MAX = 251;
+
+/** The usual table has 128 entries of 128 bytes: 16 KiB. */
+export const GPT_ENTRIES_BYTES_MAX = 1024 * 1024;
+
+/** The most a virtual Pi takes as one boot file. Real kernels and initramfs stay below 64 MiB; the boot loader has its own, unpublished limit. */
+export const FIRMWARE_FILE_BYTES_MAX = 256 * 1024 * 1024;
+
+/** 16 million clusters of FAT32; a boot partition has some 100,000. */
+export const FAT_TABLE_BYTES_MAX = 64 * 1024 * 1024;
+
+/** FAT specification 6.1: 65,536 entries of 32 bytes. */
+export const FAT_DIRECTORY_BYTES_MAX = 2 * 1024 * 1024;
+
+/** All files of a FAT volume are indexed when it is opened; a boot partition has some 500. */
+export const FAT_FILES_MAX = 250_000;
+
+/** 128 TiB in groups of 128 MiB: far above any image, and 24 MiB of tables. */
+export const EXT4_GROUPS_MAX = 1024 * 1024;
+
+/** ext4 blocks kept after reading: the inode tables and directories that a boot walks through. */
+export const EXT4_METADATA_CACHE_BYTES = 8 * 1024 * 1024;
+
+/** Runs of one file: a 4 GiB file with no two blocks side by side. */
+export const EXT4_FILE_RUNS_MAX = 1024 * 1024;
+
+/** Runs kept over all files read lately, 24 bytes each. */
+export const EXT4_RUNS_CACHED_MAX = 256 * 1024;
+
+/** Directory entries kept over all directories looked into lately, about 100 bytes each. */
+export const EXT4_ENTRIES_CACHED_MAX = 64 * 1024;
+
+/** XATTR_SIZE_MAX of Linux. */
+export const EXTENDED_ATTRIBUTE_BYTES_MAX = 65536;
+
+/** A 64-bit kernel with everything built in, unpacked, is about 60 MiB. */
+export const KERNEL_BYTES_MAX = 256 * 1024 * 1024;
+
+/** Text files of an image that are read whole: /etc/passwd, os-release, kernel configurations (300 KiB). */
+export const IMAGE_TEXT_BYTES_MAX = 2 * 1024 * 1024;
+
+/** Keys of the key-value store: a prefix, a directory id and a folded file name. LMDB takes 1978. */
+export const KEY_BYTES_MAX = 1978;
+
+/** A file of a node up to this size lives in its record, a larger one in a data file: most files of a system are smaller. */
+export const INLINE_CONTENT_BYTES_MAX = 4096;
+
+/** Paths that generated layers add to an image: ids kept free between those of the image and those of the nodes. */
+export const GENERATED_PATHS_MAX = 65536;
