@@ -1,0 +1,87 @@
+/**
+ * The kernel command line (cmdline.txt): words separated by spaces, double quotes protect spaces.
+ * Documents: Linux "admin-guide/kernel-parameters" and "filesystems/nfs/nfsroot"; initramfs-tools(7).
+ */
+import type { Ipv4 } from "../bytes/addresses.ts";
+
+/**
+ * How the root gets mounted: by the kernel itself (ROOT_NFS and IP_PNP built in), or by klibc's `nfsmount` in an
+ * initramfs.
+ */
+export type BootLane = "kernel" | "initramfs";
+
+export interface NfsRoot {
+  lane: BootLane;
+  server: Ipv4;
+  path: string;
+  nfsPort: number;
+  mountPort: number;
+}
+
+/** The kernel's own default is 4 KiB for each READ and WRITE. */
+const NFS_TRANSFER_BYTES = 131072;
+const NFS_PORT = 2049;
+/** Seconds until a node whose root did not mount tries again from the start, instead of standing still for ever. */
+const PANIC_REBOOT_S = 10;
+
+/** Keys that say where the root is, or what only makes sense on a card. */
+const DROPPED_KEYS = new Set([
+  "root",
+  "rootfstype",
+  "rootflags",
+  "nfsroot",
+  "nfsrootdebug",
+  "ip",
+  "boot",
+  "overlayroot",
+  "resume",
+  "ro",
+  "rw",
+  "rootwait",
+  "fsck.repair",
+  "fsck.mode",
+  "resize",
+  "quiet",
+]);
+/** First-boot programs that look for a partition under `/` (Raspberry Pi OS, up to bookworm). */
+const FIRST_BOOT_INIT = /^\/usr\/lib\/(raspberrypi-sys-mods\/firstboot|raspi-config\/init_resize\.sh)$/;
+
+export function splitCommandLine(text: string): string[] {
+  return text.match(/(?:[^\s"]|"[^"]*"?)+/g) ?? [];
+}
+
+export function commandLineKey(word: string): string {
+  return word.split("=", 1)[0]!;
+}
+
+/**
+ * The image's own command line with its root replaced by one over NFS. `extraWords` come last and replace words of the
+ * same key, except `console`, which may stand several times.
+ */
+export function patchCommandLine(imageText: string, root: NfsRoot, extraWords: readonly string[] = []): string {
+  const own = splitCommandLine(imageText).filter((word) => !isDropped(word));
+  const base = [...own, ...rootWords(root)];
+  if (!own.some((word) => commandLineKey(word) === "panic")) base.push(`panic=${PANIC_REBOOT_S}`);
+  const replaced = new Set(extraWords.map(commandLineKey).filter((key) => key !== "console"));
+  return [...base.filter((word) => !replaced.has(commandLineKey(word))), ...extraWords].join(" ");
+}
+
+function isDropped(word: string): boolean {
+  const key = commandLineKey(word);
+  if (key === "init") return FIRST_BOOT_INIT.test(word.slice("init=".length));
+  return DROPPED_KEYS.has(key) || key.startsWith("systemd.run") || word === "systemd.unit=kernel-command-line.target";
+}
+
+function rootWords(root: NfsRoot): string[] {
+  return ["root=/dev/nfs", `nfsroot=${root.server}:${root.path},${rootOptions(root)}`, "rw", "ip=dhcp", "rootwait"];
+}
+
+/**
+ * klibc's nfsmount stops at `mountport` ("bad option") and asks the portmapper instead; it takes `port`, needed only
+ * away from the standard one. The kernel takes both and then needs no portmapper.
+ */
+function rootOptions({ lane, nfsPort, mountPort }: NfsRoot): string {
+  const ports = [`port=${nfsPort}`, `mountport=${mountPort}`];
+  const needed = lane === "kernel" ? ports : nfsPort === NFS_PORT ? [] : ports.slice(0, 1);
+  return ["vers=3", "tcp", "nolock", ...needed, `rsize=${NFS_TRANSFER_BYTES}`, `wsize=${NFS_TRANSFER_BYTES}`].join(",");
+}

@@ -1,0 +1,117 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { parseMac } from "../bytes/addresses.ts";
+import { findPiModel, PI_MODELS } from "./models.ts";
+import { decodeOption97 } from "./option97.ts";
+import { hasRaspberryPiOui, serialTailFromMac } from "./oui.ts";
+import { decodeRevision } from "./revision.ts";
+
+const bytes = (hex: string) => Uint8Array.from(Buffer.from(hex.replace(/\s/g, ""), "hex"));
+
+describe("option 97", () => {
+  it.each([
+    ["the 3B ROM's constant", `00${"44".repeat(16)}`, { form: "rom-3b" }],
+    ["a 3B+ ROM", `00${"164c6cb6".repeat(4)}`, { form: "serial", serial: "b66c4c16" }],
+    [
+      "a Pi 4 with the older byte order",
+      "00 52506934 1131a000 322ef8ed 1045155b",
+      { form: "magic-4", serial: "5b154510", revision: 0xa03111, model: "4", macTail: "32:2e:f8:ed" },
+    ],
+    [
+      "a Pi 4 with the newer byte order",
+      "00 34695052 1431d000 010902f7 3df0cd91",
+      { form: "magic-4", serial: "91cdf03d", revision: 0xd03114, model: "4", macTail: "01:09:02:f7" },
+    ],
+    [
+      "a Pi 4 whose release left the address zero",
+      "00 52506934 1131a000 00000000 1045155b",
+      { form: "magic-4", serial: "5b154510", revision: 0xa03111, model: "4" },
+    ],
+    [
+      "a Pi 5",
+      "00 35695052 7041c000 67001122 0000000a",
+      { form: "magic-5", serial: "0a000000", revision: 0xc04170, model: "5", macTail: "67:00:11:22" },
+    ],
+  ])("reads %s", (_, hex, expected) => {
+    expect(decodeOption97(bytes(hex))).toEqual(expected);
+  });
+
+  it.each([
+    ["a PC's UUID", "00 564d1a2b3c4d5e6f708192a3b4c5d6e7"],
+    ["zeros", `00${"00".repeat(16)}`],
+    ["all ones", `00${"ff".repeat(16)}`],
+    ["another type byte", `01${"164c6cb6".repeat(4)}`],
+    ["sixteen bytes", "164c6cb6".repeat(4)],
+    ["nothing", ""],
+  ])("does not take %s for a Pi", (_, hex) => {
+    expect(decodeOption97(bytes(hex))).toBeUndefined();
+  });
+
+  it("returns or declines for any bytes", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 40 }), (body) => {
+        const identity = decodeOption97(body);
+        if (identity?.serial !== undefined) expect(identity.serial).toMatch(/^[0-9a-f]{8}$/);
+      }),
+    );
+  });
+});
+
+describe("revision codes", () => {
+  it.each([
+    [0xa02082, "3b", 1024, "Sony UK"],
+    [0xa020d3, "3b+", 1024, "Sony UK"],
+    [0xc03111, "4", 4096, "Sony UK"],
+    [0xd03114, "4", 8192, "Sony UK"],
+    [0xc03130, "400", 4096, "Sony UK"],
+    [0xc03140, "cm4", 4096, "Sony UK"],
+    [0xd04170, "5", 8192, "Sony UK"],
+    [0xd04180, "cm5", 8192, "Sony UK"],
+    [0x902120, undefined, 512, "Sony UK"],
+  ])("reads %i", (code, model, memoryMebibytes, maker) => {
+    const revision = decodeRevision(code);
+    expect(revision?.model?.id).toBe(model);
+    expect(revision).toMatchObject({ memoryMebibytes, maker, code: code.toString(16) });
+  });
+
+  it("declines the old look-up codes", () => {
+    expect(decodeRevision(0x0010)).toBeUndefined();
+  });
+});
+
+describe("models", () => {
+  it.each([
+    ["4", "4"],
+    ["4B", "4"],
+    ["Pi 4", "4"],
+    ["Raspberry Pi 4 Model B", "4"],
+    ["3b", "3b"],
+    ["3B+", "3b+"],
+    ["3b plus", "3b+"],
+    ["Pi5", "5"],
+    ["CM4", "cm4"],
+    ["400", "400"],
+    ["zero2w", undefined],
+  ])("finds %s", (text, id) => {
+    expect(findPiModel(text)?.id).toBe(id);
+  });
+
+  it("have distinct ids, and one model for a board type", () => {
+    const ids = PI_MODELS.map((model) => model.id);
+    const types = PI_MODELS.flatMap((model) => model.boardTypes);
+    expect(new Set(ids).size).toBe(ids.length);
+    expect(new Set(types).size).toBe(types.length);
+  });
+});
+
+describe("Ethernet addresses", () => {
+  it("suggest a Raspberry Pi by their prefix", () => {
+    expect(hasRaspberryPiOui(parseMac("dc:a6:32:70:da:b0"))).toBe(true);
+    expect(hasRaspberryPiOui(parseMac("52:54:00:12:34:56"))).toBe(false);
+  });
+
+  it("give the end of the serial on boards up to the 3B+", () => {
+    expect(serialTailFromMac(parseMac("b8:27:eb:6c:4c:16"))).toBe("6c4c16");
+    expect(serialTailFromMac(parseMac("dc:a6:32:70:da:b0"))).toBeUndefined();
+  });
+});
