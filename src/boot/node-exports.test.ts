@@ -17,7 +17,10 @@ function exportsOfTwoNodes() {
     treeId,
     { node, kind, treeId, volume: { fsid: BigInt(treeId) } as Volume },
   ];
-  return nodeExports(directory, new Map([tree(1, "node1", "root"), tree(2, "node1", "boot"), tree(3, "node2", "root")]));
+  return nodeExports(
+    directory,
+    new Map([tree(1, "node1", "root"), tree(2, "node1", "boot"), tree(3, "node2", "root")]),
+  );
 }
 
 describe("nodeExports", () => {

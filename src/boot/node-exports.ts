@@ -51,7 +51,11 @@ export function nodeExports(directory: NodeDirectory, trees: ServedTrees): Expor
 }
 
 /** Turns what the NFS service saw into events. */
-export function observeNfs(directory: NodeDirectory, trees: ServedTrees, report: Report): (observation: NfsObservation) => void {
+export function observeNfs(
+  directory: NodeDirectory,
+  trees: ServedTrees,
+  report: Report,
+): (observation: NfsObservation) => void {
   return (observation) => {
     const { client } = observation;
     const node = directory.byAddress(client)?.name;
@@ -68,7 +72,10 @@ export function observeNfs(directory: NodeDirectory, trees: ServedTrees, report:
         break;
       case "forbidden-handle": {
         const owner = trees.get(observation.treeId)?.node ?? "nobody";
-        report({ kind: "warning", message: `${client} used a file handle of a tree that is ${owner}'s; it was refused` }, node);
+        report(
+          { kind: "warning", message: `${client} used a file handle of a tree that is ${owner}'s; it was refused` },
+          node,
+        );
         break;
       }
       case "bad-call":
