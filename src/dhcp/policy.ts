@@ -1,0 +1,106 @@
+/**
+ * What the DHCP responders ask the rest of the program, and the settings they run with. Who is a Raspberry Pi, and
+ * which node of the manifest, is not known here.
+ */
+import { IPV4_ANY, type Ipv4, type Mac } from "../bytes/addresses.ts";
+import { type MessageType, OPTIONS, readOption } from "./options.ts";
+import type { DhcpPacket } from "./packet.ts";
+
+/** What a request says about its sender. */
+export interface DhcpClientFacts {
+  mac: Mac;
+  message: MessageType;
+  /** Option 60. */
+  vendorClass?: string;
+  /** Option 97: the type byte and 16 bytes. */
+  guid?: Uint8Array;
+  /** Option 12. */
+  hostName?: string;
+  /** Option 50, else the address it uses (`ciaddr`). */
+  address?: Ipv4;
+}
+
+export type DhcpClient =
+  /** A node of the manifest, to be booted. */
+  | { kind: "pi"; node: string; reservedAddress?: Ipv4 }
+  /** A Raspberry Pi that no node names: gets an address in server mode, and is never booted. */
+  | { kind: "unknown-pi" }
+  | { kind: "other" };
+
+export interface DhcpPolicy {
+  /** Called once for each request. */
+  classify(facts: DhcpClientFacts): DhcpClient;
+  /** Whether the address is kept for one node, so that nobody else is given it. */
+  isReserved(address: Ipv4): boolean;
+}
+
+interface CommonSettings {
+  /** Ours on this network. Answers come from it, and it is the boot server (options 54 and 66, `siaddr`). */
+  serverAddress: Ipv4;
+}
+
+/** Somebody else gives the addresses; we add where to boot from. */
+export interface DhcpProxySettings extends CommonSettings {
+  mode: "proxy";
+}
+
+export interface DhcpServerSettings extends CommonSettings {
+  mode: "server";
+  subnetMask: Ipv4;
+  routers: readonly Ipv4[];
+  dnsServers: readonly Ipv4[];
+  domainName?: string;
+  leaseTimeS: number;
+  /** Addresses for clients without a reservation, both ends included. Without it they get none. */
+  range?: { first: Ipv4; last: Ipv4 };
+}
+
+export type DhcpSettings = DhcpProxySettings | DhcpServerSettings;
+
+/** One address held by one client. Saved by the `LeaseStore` before it is promised. */
+export interface Lease {
+  mac: Mac;
+  address: Ipv4;
+  /** When it ends; kept longer, so that a client that comes back gets the same address. */
+  expiresUnixMs: number;
+  /** `offered` is never saved; `declined`: a client found somebody else at the address. */
+  state: "offered" | "bound" | "released" | "declined";
+  hostName?: string;
+}
+
+export interface LeaseStore {
+  /** All leases saved and not replaced. One lease for an address; the later one counts. */
+  load(): Promise<Lease[]>;
+  /** Resolves when the lease survives a power cut. Replaces what was saved for the address. */
+  save(lease: Lease): Promise<void>;
+}
+
+/** What to do about one request. */
+export type DhcpDecision =
+  | { kind: "reply"; reply: DhcpPacket; lease?: Lease }
+  | { kind: "ignore"; reason: string; lease?: Lease };
+
+/** Pure but for the table of leases: no clock, no socket, no file. */
+export type DhcpResponder = (
+  request: DhcpPacket,
+  facts: DhcpClientFacts,
+  client: DhcpClient,
+  unixMs: number,
+) => DhcpDecision;
+
+/** Throws `DecodeError` when the packet has no message type, or an option of the wrong size. */
+export function readClientFacts(packet: DhcpPacket, message: MessageType): DhcpClientFacts {
+  const vendorClass = readOption(packet.options, OPTIONS.vendorClass);
+  const guid = readOption(packet.options, OPTIONS.clientGuid);
+  const hostName = readOption(packet.options, OPTIONS.hostName);
+  const requested = readOption(packet.options, OPTIONS.requestedAddress);
+  const address = requested ?? (packet.clientAddress === IPV4_ANY ? undefined : packet.clientAddress);
+  return {
+    mac: packet.mac,
+    message,
+    ...(vendorClass !== undefined && { vendorClass }),
+    ...(guid && { guid }),
+    ...(hostName !== undefined && { hostName }),
+    ...(address && { address }),
+  };
+}
