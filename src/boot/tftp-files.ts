@@ -1,0 +1,99 @@
+/**
+ * Which file a TFTP request means. The node is found by the serial that begins the path, else the MAC that begins it
+ * (`TFTP_PREFIX=2`), else the client's address; the rest of the path is looked up in that node's boot tree.
+ */
+import { type Ipv4, parseMac } from "../bytes/addresses.ts";
+import type { Awaitable } from "../ports.ts";
+import type { TftpObservation } from "../tftp/observation.ts";
+import type { TftpAnswer, TftpHandler } from "../tftp/server.ts";
+import type { NodeDirectory, NodeIdentity } from "./node-directory.ts";
+import type { Report } from "./report.ts";
+
+export interface OpenBootFile {
+  sizeBytes: number;
+  /** Fills `target` from `offset`; returns how many bytes there were. */
+  read(target: Uint8Array, offset: number): Awaitable<number>;
+  close(): void;
+}
+
+/** The boot trees of all nodes, as TFTP needs them. */
+export interface BootTrees {
+  /** `undefined` when the node has no such plain file. Paths are relative, without `..`. */
+  open(node: string, path: string): OpenBootFile | undefined;
+  /** Why a file that is there must not be served, if so. */
+  blocked(node: string, path: string): string | undefined;
+}
+
+const SERIAL_PREFIX = /^([0-9a-f]{8})\/(.+)$/i;
+const MAC_PREFIX = /^([0-9a-f]{2}(?:-[0-9a-f]{2}){5})\/(.+)$/i;
+
+export function tftpFiles(directory: NodeDirectory, trees: BootTrees): TftpHandler {
+  return {
+    open({ path, client }): TftpAnswer {
+      const found = resolveNode(directory, path, client.address);
+      if (!found)
+        return { kind: "missing", reason: `${client.address} is no node of the manifest, and the path names none` };
+      const { node } = found;
+      const blocked = trees.blocked(node.name, found.path);
+      if (blocked !== undefined) return { kind: "missing", reason: blocked };
+      const file = trees.open(node.name, found.path);
+      if (!file) return { kind: "missing", reason: `the boot tree of ${node.name} has no /${found.path}` };
+      return { kind: "file", ...file };
+    },
+  };
+}
+
+function resolveNode(
+  directory: NodeDirectory,
+  path: string,
+  client: Ipv4,
+): { node: NodeIdentity; path: string } | undefined {
+  const bySerial = SERIAL_PREFIX.exec(path);
+  const byMac = MAC_PREFIX.exec(path);
+  const rest = bySerial?.[2] ?? byMac?.[2] ?? path;
+  const named = bySerial
+    ? directory.bySerial(bySerial[1]!.toLowerCase())
+    : byMac
+      ? directory.byMac(parseMac(byMac[1]!))
+      : undefined;
+  if (named) directory.learnAddress(client, named, "serial");
+  // A board that the manifest names by MAC only still asks below its serial.
+  const node = named ?? directory.byAddress(client);
+  return node && { node, path: rest };
+}
+
+/** Turns what the TFTP service saw into events. */
+export function observeTftp(directory: NodeDirectory, report: Report): (observation: TftpObservation) => void {
+  return (observation) => {
+    const client = observation.client.address;
+    const node = directory.byAddress(client)?.name;
+    switch (observation.kind) {
+      case "request":
+        report({ kind: "tftp-request", path: observation.path, client }, node);
+        break;
+      case "missing":
+      case "refused":
+        report({ kind: "tftp-missing", path: observation.path, client, reason: observation.reason }, node);
+        break;
+      case "probed":
+        report({ kind: "tftp-probed", path: observation.path, client, sizeBytes: observation.sizeBytes }, node);
+        break;
+      case "progress": {
+        const { path, sentBytes, sizeBytes } = observation;
+        report({ kind: "tftp-progress", path, client, sentBytes, sizeBytes }, node);
+        break;
+      }
+      case "complete": {
+        const { path, sizeBytes, durationMs, retransmits } = observation;
+        report({ kind: "tftp-complete", path, client, sizeBytes, durationMs, retransmits }, node);
+        break;
+      }
+      case "failed":
+        report({ kind: "tftp-failed", path: observation.path, client, reason: observation.reason }, node);
+        break;
+      case "malformed":
+        report({ kind: "warning", message: `A TFTP packet from ${client} was damaged: ${observation.reason}` }, node);
+        break;
+    }
+  };
+}
