@@ -15,6 +15,17 @@ export const TFTP_BLOCK_BYTES_MAX = 65464;
 /** Transfers at once: 300 nodes with a few probes each. */
 export const TFTP_TRANSFERS_MAX = 4096;
 
+/** Transfers of one client address: a Pi runs one or two; behind NAT, or in a lab, several share an address. */
+export const TFTP_TRANSFERS_PER_CLIENT_MAX = 256;
+
+export const TFTP_PATH_BYTES_MAX = 512;
+
+/** RFC 7440: a sender keeps a whole window for retransmission. */
+export const TFTP_WINDOW_BLOCKS_MAX = 64;
+
+/** 64 Ethernet frames; with TFTP_TRANSFERS_MAX this bounds what all windows together can take. */
+export const TFTP_WINDOW_BYTES_MAX = 64 * 1468;
+
 /** Largest READ and WRITE payload offered. The Linux client takes up to 1 MiB over TCP. */
 export const NFS_TRANSFER_BYTES_MAX = 1024 * 1024;
 
@@ -126,3 +137,9 @@ export const INLINE_CONTENT_BYTES_MAX = 4096;
 
 /** Paths that generated layers add to an image: ids kept free between those of the image and those of the nodes. */
 export const GENERATED_PATHS_MAX = 65536;
+
+/** A zip with an image holds the image and a few notes; NOOBS has some 500 files. */
+export const ZIP_ENTRIES_MAX = 10_000;
+
+/** A disk image larger than any SD card is a decompression bomb: it would fill the disk, or hash zeros for ever. */
+export const IMAGE_BYTES_MAX = 2 ** 40;

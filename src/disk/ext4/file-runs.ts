@@ -1,0 +1,66 @@
+/**
+ * Where the blocks of a file lie. Both ways that ext4 knows (extent trees and the block maps of ext2) end up as
+ * runs in ascending order; holes and blocks that were reserved but never written have none and read as zeros.
+ */
+import { DecodeError } from "../../bytes/decode-error.ts";
+import { EXT4_FILE_RUNS_MAX } from "../../limits.ts";
+import { outside } from "./metadata-blocks.ts";
+
+export class FileRuns {
+  /** Three numbers a run: first block in the file, first block in the file system, count of blocks. */
+  #runs = new Float64Array(3 * 4);
+  #length = 0;
+
+  get count(): number {
+    return this.#length / 3;
+  }
+
+  /** Adds a run behind all others, and joins it with the last one where both are contiguous. */
+  add(fileBlock: number, sourceBlock: number, countBlocks: number, format: string, blocksCount: number): void {
+    if (sourceBlock < 1 || sourceBlock + countBlocks > blocksCount) {
+      throw outside(sourceBlock + countBlocks - 1, blocksCount, format, `data of file block ${fileBlock}`);
+    }
+    const runs = this.#runs;
+    const last = this.#length - 3;
+    if (last >= 0) {
+      const lastCount = runs[last + 2]!;
+      if (runs[last]! + lastCount === fileBlock && runs[last + 1]! + lastCount === sourceBlock) {
+        runs[last + 2] = lastCount + countBlocks;
+        return;
+      }
+    }
+    if (this.count >= EXT4_FILE_RUNS_MAX) {
+      throw new DecodeError(
+        format,
+        `file block ${fileBlock}`,
+        `the file lies in more than ${EXT4_FILE_RUNS_MAX} pieces`,
+      );
+    }
+    if (this.#length === runs.length) {
+      this.#runs = new Float64Array(runs.length * 2);
+      this.#runs.set(runs);
+    }
+    this.#runs.set([fileBlock, sourceBlock, countBlocks], this.#length);
+    this.#length += 3;
+  }
+
+  /**
+   * What holds `fileBlock`: a run from it on (`sourceBlock`), or a hole (`sourceBlock` 0), and for how many
+   * blocks (`Infinity` for the hole behind the last run).
+   */
+  find(fileBlock: number): { sourceBlock: number; countBlocks: number } {
+    const runs = this.#runs;
+    let low = 0;
+    let high = this.count;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (runs[middle * 3]! + runs[middle * 3 + 2]! <= fileBlock) low = middle + 1;
+      else high = middle;
+    }
+    if (low === this.count) return { sourceBlock: 0, countBlocks: Infinity };
+    const first = runs[low * 3]!;
+    if (fileBlock < first) return { sourceBlock: 0, countBlocks: first - fileBlock };
+    const skipped = fileBlock - first;
+    return { sourceBlock: runs[low * 3 + 1]! + skipped, countBlocks: runs[low * 3 + 2]! - skipped };
+  }
+}
