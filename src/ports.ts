@@ -133,7 +133,10 @@ export interface DataFiles {
   open(name: string): DataFile;
   remove(name: string): void;
   removeFolder(name: string): void;
+  /** Names in a folder, `""` for the topmost; none when it is not there. */
   list(folder: string): string[];
+  /** Of the disk they lie on; `freeBytes` is what this program may still use. */
+  space(): { totalBytes: number; freeBytes: number };
 }
 
 export interface DataFile {
@@ -144,4 +147,46 @@ export interface DataFile {
   /** Resolves when the contents survive a power cut (fdatasync). */
   sync(): Promise<void>;
   close(): void;
+}
+
+/** A network card that we are: whole Ethernet frames, from the destination address to the end of the payload. */
+export interface EthernetPort {
+  send(frame: Uint8Array): void;
+  /** One handler; the bytes are its own to keep. */
+  onFrame(handler: (frame: Uint8Array) => void): void;
+  /** When it is done, another program can have the card. */
+  close(): Awaitable<void>;
+}
+
+/** What an emulated computer starts with: what a boot loader leaves in its memory. */
+export interface MachineSettings {
+  name: string;
+  mac: Mac;
+  /** The TAP interface its network card is plugged into; nobody else has it open. */
+  tapName: string;
+  kernel: Uint8Array;
+  initramfs?: Uint8Array;
+  commandLine: string;
+  memoryMiB: number;
+}
+
+/** Why an emulated computer is no longer running. `failed`: the emulator stopped by itself, with its words. */
+export type MachineEnd =
+  | { kind: "reboot" }
+  | { kind: "power-off" }
+  | { kind: "stopped" }
+  | { kind: "failed"; reason: string };
+
+export interface Machine {
+  /** What the machine writes to its serial console, as it comes. */
+  onConsole(handler: (bytes: Uint8Array) => void): void;
+  typeOnConsole(text: string): void;
+  /** Takes the power away. `ended` then tells `stopped`. */
+  stop(): void;
+  readonly ended: Promise<MachineEnd>;
+}
+
+export interface Machines {
+  /** Rejects when the emulator is not installed or does not start. */
+  start(settings: MachineSettings): Promise<Machine>;
 }

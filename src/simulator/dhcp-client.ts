@@ -1,0 +1,193 @@
+/**
+ * The DHCP client of the EEPROM boot loader (Pi 4 and 5 families): its exact DISCOVER and REQUEST, and what it takes
+ * from an answer. RFC 2131, RFC 2132; option 43 as PXE 2.1, section 2.2, writes it.
+ *
+ * Written apart from `dhcp/`, whose server it tests: shared code would hide shared mistakes.
+ * Left out: relayed answers' giaddr, option overload, static `CLIENT_IP`, IPv6.
+ */
+import { type Ipv4, ipv4FromBytes, ipv4ToBytes, type Mac, macToBytes, parseIpv4 } from "../bytes/addresses.ts";
+import { DecodeError } from "../bytes/decode-error.ts";
+import { Reader } from "../bytes/reader.ts";
+import { Writer } from "../bytes/writer.ts";
+import { DHCP_PACKET_BYTES_MAX } from "../limits.ts";
+import type { VirtualBoard } from "./models.ts";
+
+export const DHCP_CLIENT_PORT = 68;
+export const DHCP_SERVER_PORT = 67;
+
+const MESSAGE_TYPE = { discover: 1, offer: 2, request: 3, decline: 4, ack: 5, nak: 6 } as const;
+const MAGIC_COOKIE = 0x63825363;
+const VENDOR_CLASS = "PXEClient:Arch:00000:UNDI:002001";
+const BOOTP_REQUEST = 1;
+const BOOTP_REPLY = 2;
+const SERVER_NAME_AND_FILE_BYTES = 64 + 128;
+
+const OPTION = {
+  pad: 0,
+  subnetMask: 1,
+  router: 3,
+  vendorSpecific: 43,
+  requestedAddress: 50,
+  messageType: 53,
+  serverIdentifier: 54,
+  parameterRequestList: 55,
+  vendorClass: 60,
+  tftpServerName: 66,
+  clientSystemArchitecture: 93,
+  clientNetworkInterface: 94,
+  clientMachineIdentifier: 97,
+  end: 255,
+} as const;
+
+/** In the order captures show. */
+const REQUESTED_PARAMETERS = [1, 3, 43, 60, 66, 67, 128, 129, 130, 131, 132, 133, 134, 135];
+const PXE_BOOT_MENU = 9;
+const PXE_END = 255;
+
+/** Option 97 of a boot loader newer than 2021: magic, revision, the MAC's last four bytes, serial. */
+export function machineIdentifier(board: VirtualBoard): Uint8Array {
+  return new Writer(17)
+    .u8(0)
+    .u32(board.model.identifierMagic)
+    .u32LE(board.model.revision)
+    .bytes(macToBytes(board.mac).subarray(2))
+    .u32LE(Number.parseInt(board.serial, 16))
+    .finish();
+}
+
+function bootpHeader(transactionId: number, mac: Mac): Writer {
+  return new Writer(322)
+    .u8(BOOTP_REQUEST)
+    .u8(1)
+    .u8(6)
+    .u8(0)
+    .u32(transactionId)
+    .zeros(20)
+    .bytes(macToBytes(mac))
+    .zeros(10)
+    .zeros(SERVER_NAME_AND_FILE_BYTES)
+    .u32(MAGIC_COOKIE);
+}
+
+function option(writer: Writer, code: number, value: Uint8Array | readonly number[]): Writer {
+  return writer.u8(code).u8(value.length).bytes(Uint8Array.from(value));
+}
+
+export function encodeDiscover(transactionId: number, mac: Mac, identifier: Uint8Array): Uint8Array {
+  const writer = bootpHeader(transactionId, mac);
+  option(writer, OPTION.messageType, [MESSAGE_TYPE.discover]);
+  option(writer, OPTION.parameterRequestList, REQUESTED_PARAMETERS);
+  option(writer, OPTION.clientSystemArchitecture, [0, 0]);
+  option(writer, OPTION.clientNetworkInterface, [1, 2, 1]);
+  option(writer, OPTION.clientMachineIdentifier, identifier);
+  option(writer, OPTION.vendorClass, Buffer.from(VENDOR_CLASS, "ascii"));
+  return writer.u8(OPTION.end).finish();
+}
+
+export function encodeRequest(transactionId: number, mac: Mac, address: Ipv4, server: Ipv4): Uint8Array {
+  const writer = bootpHeader(transactionId, mac);
+  option(writer, OPTION.messageType, [MESSAGE_TYPE.request]);
+  option(writer, OPTION.requestedAddress, ipv4ToBytes(address));
+  option(writer, OPTION.serverIdentifier, ipv4ToBytes(server));
+  option(writer, OPTION.vendorClass, Buffer.from(VENDOR_CLASS, "ascii"));
+  return writer.u8(OPTION.end).finish();
+}
+
+/** What the boot loader reads in an answer; all else is skipped. */
+export interface DhcpAnswer {
+  type: keyof typeof MESSAGE_TYPE;
+  transactionId: number;
+  mac: Mac;
+  yourAddress: Ipv4;
+  netmask?: Ipv4;
+  router?: Ipv4;
+  serverIdentifier?: Ipv4;
+  /** Option 66, only when it is a dotted quad in ASCII: four binary bytes are not understood. */
+  tftpServer?: Ipv4;
+  /** Texts of the option 43 boot menu. */
+  bootMenu: string[];
+}
+
+/** Throws `DecodeError`. */
+export function decodeDhcpAnswer(packet: Uint8Array): DhcpAnswer {
+  const reader = new Reader(packet, "DHCP answer");
+  if (packet.length > DHCP_PACKET_BYTES_MAX) throw reader.error("length", `more than ${DHCP_PACKET_BYTES_MAX} bytes`);
+  const operation = reader.u8("op");
+  if (operation !== BOOTP_REPLY) throw reader.error("op", `${operation} is no BOOTREPLY`);
+  reader.skip(3, "hardware type, hardware length, hops");
+  const transactionId = reader.u32("xid");
+  reader.skip(2 + 2 + 4, "secs, flags, ciaddr");
+  const yourAddress = ipv4FromBytes(reader.bytes(4, "yiaddr"));
+  reader.skip(4 + 4, "siaddr, giaddr");
+  const mac = Array.from(reader.bytes(6, "chaddr"), (byte) => byte.toString(16).padStart(2, "0")).join(":") as Mac;
+  reader.skip(10 + SERVER_NAME_AND_FILE_BYTES, "sname, file");
+  if (reader.u32("magic cookie") !== MAGIC_COOKIE) throw reader.error("magic cookie", "it is BOOTP without options");
+  const options = decodeOptions(reader);
+
+  const typeCode = options.get(OPTION.messageType)?.[0];
+  const type = (Object.keys(MESSAGE_TYPE) as DhcpAnswer["type"][]).find((name) => MESSAGE_TYPE[name] === typeCode);
+  if (type === undefined) throw reader.error("option 53", `unknown message type ${typeCode}`);
+  const netmask = addressOption(options, OPTION.subnetMask);
+  const router = addressOption(options, OPTION.router);
+  const serverIdentifier = addressOption(options, OPTION.serverIdentifier);
+  const tftpServer = textAddress(options.get(OPTION.tftpServerName));
+  return {
+    type,
+    transactionId,
+    mac,
+    yourAddress,
+    ...(netmask && { netmask }),
+    ...(router && { router }),
+    ...(serverIdentifier && { serverIdentifier }),
+    ...(tftpServer && { tftpServer }),
+    bootMenu: decodeBootMenu(options.get(OPTION.vendorSpecific)),
+  };
+}
+
+function decodeOptions(reader: Reader): Map<number, Uint8Array> {
+  const options = new Map<number, Uint8Array>();
+  while (reader.remainingBytes > 0) {
+    const code = reader.u8("option code");
+    if (code === OPTION.end) break;
+    if (code === OPTION.pad) continue;
+    options.set(code, reader.bytes(reader.u8(`option ${code} length`), `option ${code}`));
+  }
+  return options;
+}
+
+/** The first address of a list of addresses. */
+function addressOption(options: Map<number, Uint8Array>, code: number): Ipv4 | undefined {
+  const value = options.get(code);
+  return value !== undefined && value.length >= 4 ? ipv4FromBytes(value.subarray(0, 4)) : undefined;
+}
+
+function textAddress(value: Uint8Array | undefined): Ipv4 | undefined {
+  if (value === undefined) return undefined;
+  try {
+    return parseIpv4(Buffer.from(value).toString("latin1").replace(/\0+$/, ""));
+  } catch (error) {
+    if (error instanceof DecodeError) return undefined;
+    throw error;
+  }
+}
+
+/** PXE sub-option 9: entries of a 16-bit type, a length and a text. A broken list has no entries. */
+function decodeBootMenu(list: Uint8Array | undefined): string[] {
+  const texts: string[] = [];
+  if (list === undefined) return texts;
+  try {
+    const reader = new Reader(list, "option 43");
+    while (reader.remainingBytes > 0) {
+      const code = reader.u8("code");
+      if (code === PXE_END) break;
+      const value = new Reader(reader.bytes(reader.u8("length"), "value"), "option 43 menu");
+      while (code === PXE_BOOT_MENU && value.remainingBytes > 0) {
+        value.skip(2, "type");
+        texts.push(Buffer.from(value.bytes(value.u8("length"), "text")).toString("latin1"));
+      }
+    }
+  } catch (error) {
+    if (!(error instanceof DecodeError)) throw error;
+  }
+  return texts;
+}

@@ -1,0 +1,140 @@
+/**
+ * The network stack of a virtual Pi: frames in, frames out, one address, UDP only.
+ *
+ * It does what the boot loader does (rpi-eeprom's log strings name each step): answers ARP requests for its own
+ * address, asks ARP for the server or, when that is not on the link, for the router, and drops what is broken.
+ */
+import { IPV4_ANY, IPV4_BROADCAST, type Ipv4, ipv4ToNumber, type Mac } from "../bytes/addresses.ts";
+import { DecodeError } from "../bytes/decode-error.ts";
+import type { Clock } from "../ports.ts";
+import { type ArpMessage, decodeFrame, encodeArp, encodeUdp, MAC_BROADCAST, type UdpMessage } from "./frames.ts";
+
+const MAC_UNKNOWN = "00:00:00:00:00:00" as Mac;
+/** Chosen: the boot loader's own interval is not known. */
+const ARP_RETRY_MS = 1000;
+const ARP_TRIES = 5;
+
+export interface AddressSettings {
+  address: Ipv4;
+  netmask: Ipv4;
+  router?: Ipv4;
+}
+
+export interface OutgoingDatagram {
+  sourcePort: number;
+  to: { address: Ipv4; port: number };
+  bytes: Uint8Array;
+}
+
+export interface NetworkStackSettings {
+  mac: Mac;
+  clock: Clock;
+  transmit(frame: Uint8Array): void;
+}
+
+export class NetworkStack {
+  readonly mac: Mac;
+  readonly #clock: Clock;
+  readonly #transmit: (frame: Uint8Array) => void;
+  #settings: AddressSettings | undefined;
+  readonly #neighbours = new Map<Ipv4, Mac>();
+  readonly #waitingForArp = new Map<Ipv4, (mac: Mac) => void>();
+  readonly #listeners = new Map<number, (datagram: UdpMessage) => void>();
+
+  constructor(settings: NetworkStackSettings) {
+    this.mac = settings.mac;
+    this.#clock = settings.clock;
+    this.#transmit = settings.transmit;
+  }
+
+  configure(settings: AddressSettings): void {
+    this.#settings = settings;
+  }
+
+  /** Takes one frame from the wire. Whatever is not for us or is broken is dropped, as the Pi drops it. */
+  receive(bytes: Uint8Array): void {
+    try {
+      const frame = decodeFrame(bytes);
+      if (frame.destination !== this.mac && frame.destination !== MAC_BROADCAST) return;
+      if (frame.kind === "arp") this.#receiveArp(frame);
+      if (frame.kind === "udp" && this.#isOwn(frame.to.address)) this.#listeners.get(frame.to.port)?.(frame);
+    } catch (error) {
+      if (!(error instanceof DecodeError)) throw error;
+    }
+  }
+
+  /** Before it has an address the Pi takes any: DHCP servers send the OFFER to the address they offer. */
+  #isOwn(address: Ipv4): boolean {
+    return this.#settings === undefined || address === this.#settings.address || address === IPV4_BROADCAST;
+  }
+
+  #receiveArp(message: ArpMessage): void {
+    const own = this.#settings?.address;
+    if (own === undefined || message.targetAddress !== own) return;
+    this.#neighbours.set(message.senderAddress, message.senderMac);
+    this.#waitingForArp.get(message.senderAddress)?.(message.senderMac);
+    if (message.operation === "request") {
+      const reply = {
+        operation: "reply",
+        senderMac: this.mac,
+        senderAddress: own,
+        targetMac: message.senderMac,
+        targetAddress: message.senderAddress,
+      } as const;
+      this.#transmit(encodeArp(reply, message.senderMac));
+    }
+  }
+
+  /** One listener per port; returns how to stop listening. */
+  listen(port: number, handler: (datagram: UdpMessage) => void): () => void {
+    this.#listeners.set(port, handler);
+    return () => this.#listeners.delete(port);
+  }
+
+  sendBroadcast(datagram: { sourcePort: number; port: number; bytes: Uint8Array }): void {
+    const from = { address: IPV4_ANY, port: datagram.sourcePort };
+    const to = { address: IPV4_BROADCAST, port: datagram.port };
+    this.#transmit(encodeUdp({ sourceMac: this.mac, from, to, bytes: datagram.bytes }, MAC_BROADCAST));
+  }
+
+  /** To a peer that `resolve` has found; silently nothing otherwise, as on a real wire. */
+  send(datagram: OutgoingDatagram): void {
+    const own = this.#settings;
+    const destination = own && this.#neighbours.get(nextHop(own, datagram.to.address));
+    if (own === undefined || destination === undefined) return;
+    const from = { address: own.address, port: datagram.sourcePort };
+    this.#transmit(encodeUdp({ sourceMac: this.mac, from, to: datagram.to, bytes: datagram.bytes }, destination));
+  }
+
+  /** Finds the hardware address packets for `address` go to (its own, or the router's); `undefined` if nobody answers. */
+  async resolve(address: Ipv4): Promise<Mac | undefined> {
+    const own = this.#settings;
+    if (own === undefined) return undefined;
+    const target = nextHop(own, address);
+    for (let attempt = 0; attempt < ARP_TRIES && !this.#neighbours.has(target); attempt++) {
+      const request = {
+        operation: "request",
+        senderMac: this.mac,
+        senderAddress: own.address,
+        targetMac: MAC_UNKNOWN,
+        targetAddress: target,
+      } as const;
+      await new Promise<void>((resolve) => {
+        const timer = this.#clock.after(ARP_RETRY_MS, resolve);
+        this.#waitingForArp.set(target, () => {
+          timer.cancel();
+          resolve();
+        });
+        this.#transmit(encodeArp(request, MAC_BROADCAST));
+      });
+    }
+    this.#waitingForArp.delete(target);
+    return this.#neighbours.get(target);
+  }
+}
+
+function nextHop(own: AddressSettings, address: Ipv4): Ipv4 {
+  const mask = ipv4ToNumber(own.netmask);
+  const onLink = (ipv4ToNumber(address) & mask) === (ipv4ToNumber(own.address) & mask);
+  return onLink || own.router === undefined ? address : own.router;
+}

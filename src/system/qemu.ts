@@ -1,0 +1,130 @@
+/**
+ * Emulated arm64 computers by QEMU: the `virt` machine with a Cortex-A72, as the Pi 4 has, started as a boot loader
+ * would start it: kernel, initramfs and command line in memory. Serial console on standard input and output, control
+ * (QMP) on descriptor 3; nothing listens anywhere.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Readable, Writable } from "node:stream";
+import type { Machine, MachineEnd, MachineSettings, Machines } from "../ports.ts";
+
+const PROGRAM = "qemu-system-aarch64";
+const QMP_DESCRIPTOR = 3;
+/** Of what QEMU wrote to standard error, the end is what tells why. */
+const ERROR_TEXT_MAX = 2000;
+
+export const qemuMachines: Machines = { start };
+
+async function start(settings: MachineSettings): Promise<Machine> {
+  const folder = mkdtempSync(join(tmpdir(), "bramble-machine-"));
+  const kernel = join(folder, "kernel");
+  const initramfs = settings.initramfs && join(folder, "initramfs");
+  writeFileSync(kernel, settings.kernel);
+  if (initramfs) writeFileSync(initramfs, settings.initramfs!);
+  const forget = () => rmSync(folder, { recursive: true, force: true });
+
+  // setpriv: a machine never outlives the program that plugged it in.
+  const words = ["--pdeathsig", "KILL", PROGRAM, ...qemuArguments(settings, kernel, initramfs)];
+  const child = spawn("setpriv", words, { stdio: ["pipe", "pipe", "pipe", "pipe"] });
+  const machine = new QemuMachine(child, forget);
+  await machine.started;
+  return machine;
+}
+
+function qemuArguments(settings: MachineSettings, kernel: string, initramfs: string | undefined): string[] {
+  const words = ["-name", settings.name, "-nodefaults", "-display", "none", "-no-reboot"];
+  words.push("-accel", "tcg", "-machine", "virt", "-cpu", "cortex-a72", "-smp", "2", "-m", String(settings.memoryMiB));
+  words.push("-kernel", kernel, "-append", settings.commandLine);
+  if (initramfs) words.push("-initrd", initramfs);
+  words.push("-netdev", `tap,id=lan,ifname=${settings.tapName},script=no,downscript=no`);
+  // romfile: the card's own network boot program has nothing to do here, and is not installed everywhere.
+  words.push("-device", `virtio-net-pci,netdev=lan,mac=${settings.mac},romfile=`);
+  words.push("-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console");
+  words.push("-chardev", `socket,id=control,fd=${QMP_DESCRIPTOR}`, "-mon", "chardev=control,mode=control");
+  return words;
+}
+
+class QemuMachine implements Machine {
+  readonly started: Promise<void>;
+  readonly ended: Promise<MachineEnd>;
+  readonly #child: ChildProcess;
+  #onConsole: (bytes: Uint8Array) => void = () => {};
+  #errorText = "";
+  #running = false;
+  #end: MachineEnd | undefined;
+
+  constructor(child: ChildProcess, forget: () => void) {
+    this.#child = child;
+    child.stdout!.on("data", (bytes: Uint8Array) => this.#onConsole(bytes));
+    child.stderr!.setEncoding("utf8").on("data", (text: string) => {
+      this.#errorText = (this.#errorText + text).slice(-ERROR_TEXT_MAX);
+    });
+    // A machine that has just ended takes no more input.
+    child.stdin!.on("error", () => {});
+
+    const control = child.stdio[QMP_DESCRIPTOR] as Readable & Writable;
+    control.on("error", () => {});
+    this.started = new Promise((resolve, reject) => {
+      const fail = (why: string) => {
+        forget();
+        reject(new Error(`Cannot start the virtual Pi's machine: ${why}`));
+      };
+      child.once("error", (error) => fail(`${error.message}; install util-linux`));
+      child.once("exit", () => !this.#running && fail(this.#failureText()));
+      readControlLines(control, (message) => {
+        if ("QMP" in message) control.write('{"execute":"qmp_capabilities"}\n');
+        if ("return" in message) {
+          this.#running = true;
+          resolve();
+        }
+        if (message.event === "SHUTDOWN")
+          this.#end ??= { kind: message.data?.reason === "guest-reset" ? "reboot" : "power-off" };
+      });
+    });
+    this.ended = new Promise((resolve) => {
+      child.once("close", () => {
+        forget();
+        resolve(this.#end ?? { kind: "failed", reason: this.#failureText() });
+      });
+    });
+  }
+
+  #failureText(): string {
+    const text = this.#errorText.trim();
+    const missing = /failed to execute|No such file/.test(text) && text.includes(PROGRAM) && text.startsWith("setpriv");
+    if (missing) return `${PROGRAM} is not installed; install it with "apt-get install qemu-system-arm"`;
+    return text === "" ? `${PROGRAM} ended without a word` : text;
+  }
+
+  onConsole(handler: (bytes: Uint8Array) => void): void {
+    this.#onConsole = handler;
+  }
+
+  typeOnConsole(text: string): void {
+    this.#child.stdin!.write(text);
+  }
+
+  stop(): void {
+    this.#end ??= { kind: "stopped" };
+    this.#child.kill("SIGKILL");
+  }
+}
+
+interface ControlMessage {
+  QMP?: unknown;
+  return?: unknown;
+  event?: string;
+  data?: { reason?: string };
+}
+
+/** QMP: one JSON object a line. */
+function readControlLines(stream: Readable, handle: (message: ControlMessage) => void): void {
+  let pending = "";
+  stream.setEncoding("utf8").on("data", (text: string) => {
+    const lines = (pending + text).split("\n");
+    pending = lines.pop() ?? "";
+    for (const line of lines) if (line.trim() !== "") handle(JSON.parse(line) as ControlMessage);
+  });
+}
