@@ -1,0 +1,189 @@
+/**
+ * The shape of `bramble.yaml`, what each value must look like, and its defaults. What values say together (duplicates,
+ * addresses outside the network) is checked in `manifest-checks.ts`.
+ */
+import { z } from "zod";
+import { parseIpv4, parseMac } from "../bytes/addresses.ts";
+import { findPiModel } from "../pi/models.ts";
+
+const HOST_NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+const DOMAIN = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/;
+const MAC = /^[0-9a-fA-F]{2}([:-]?)[0-9a-fA-F]{2}(\1[0-9a-fA-F]{2}){4}$/;
+const IPV4 = /^((25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(\.(?!$)|$)){4}$/;
+const SUBNET = /^(\d+\.){3}\d+\/([89]|[12]\d|30)$/;
+const SERIAL = /^(0x)?[0-9a-fA-F]{1,16}$/;
+const USER_NAME = /^[a-z_][a-z0-9_-]{0,31}$/;
+/** crypt(5): `$id$…`. */
+const PASSWORD_HASH = /^\$[0-9a-z]+\$[!-9;-~]+$/;
+const ABSOLUTE_PATH = /^\/(?!\/)(?!.*\/\/)(?!.*(^|\/)\.{1,2}(\/|$)).*[^/]$/;
+const MODE = /^(0o?)?[0-7]{3,4}$/;
+/** What the firmware and the kernel read as it is: printable ASCII on one line. */
+const ASCII_LINE = /^[\x20-\x7e]*$/;
+
+const hostName = (what: string) =>
+  z
+    .string()
+    .regex(HOST_NAME, { error: `Expected ${what} of lower-case letters, digits and hyphens, at most 63 of them` });
+
+const mac = z
+  .string()
+  .regex(MAC, { error: "Expected an Ethernet address of six pairs of hex digits, as dc:a6:32:70:da:b0" })
+  .transform((text) => parseMac(text));
+
+const ipv4 = z
+  .string()
+  .regex(IPV4, { error: "Expected an IPv4 address, as 192.168.1.10" })
+  .transform((text) => parseIpv4(text));
+
+/** The firmware uses the low 32 bits as eight lower-case digits, whatever `/proc/cpuinfo` prints before them. */
+const serial = z
+  .string()
+  .regex(SERIAL, {
+    error: "Expected the serial number in hex digits, as 91cdf03d (the end of Serial in /proc/cpuinfo)",
+  })
+  .transform((text) => text.toLowerCase().replace(/^0x/, "").padStart(8, "0").slice(-8));
+
+const model = z
+  .string()
+  .refine((text) => findPiModel(text) !== undefined, {
+    error: "Expected a model that boots over the network: 3b, 3b+, cm3, 4, 400, cm4, 5, 500, cm5 or cm5l",
+  })
+  .transform((text) => findPiModel(text)!.id);
+
+const port = z.int({ error: "Expected a port from 0 to 65535" }).min(0).max(65535);
+
+const sha256 = z
+  .string()
+  .regex(/^[0-9a-fA-F]{64}$/, { error: "Expected a SHA-256 checksum of 64 hex digits" })
+  .transform((text) => text.toLowerCase());
+
+const imageSource = z.string().min(1, { error: "Expected a path, a URL, or the name of an imported image" });
+const image = z
+  .union([imageSource, z.strictObject({ source: imageSource, sha256: sha256.exactOptional() })], {
+    error: "Expected a path, a URL, or the name of an imported image",
+  })
+  .transform((value): ImageReference => (typeof value === "string" ? { source: value } : value));
+
+/** A file named in the manifest; `sha256` is of the file as it is fetched. */
+export interface ImageReference {
+  source: string;
+  sha256?: string;
+}
+
+const rootMode = z.enum(["persistent", "ephemeral", "ram"]);
+
+/** A list, or one text with a line for each item. */
+const lines = z
+  .union([z.string().transform((text) => text.split("\n")), z.array(z.string())], { error: "Expected lines of text" })
+  .transform((items) => items.map((item) => item.trimEnd()).filter((item) => item !== ""))
+  .refine((items) => items.every((item) => ASCII_LINE.test(item)), {
+    error: "Expected ASCII only: the firmware and the kernel read nothing else",
+  });
+
+const file = z
+  .strictObject({
+    path: z.string().regex(ABSOLUTE_PATH, { error: "Expected an absolute path without . or .., as /etc/motd" }),
+    content: z.string().exactOptional(),
+    source: z.string().min(1).exactOptional(),
+    mode: z
+      .string()
+      .regex(MODE, { error: 'Expected permissions in octal digits, as "0644"' })
+      .transform((text) => Number.parseInt(text.replace(/^0o/, ""), 8))
+      .default(0o644),
+    owner: z.union([z.string(), z.int().min(0).transform(String)]).default("root"),
+    group: z.union([z.string(), z.int().min(0).transform(String)]).default("root"),
+  })
+  .refine((value) => (value.content === undefined) !== (value.source === undefined), {
+    error: "Expected either content (the text itself) or source (a path on the manager)",
+  });
+
+const ports = z.strictObject({
+  dhcp: port.default(67),
+  tftp: port.default(69),
+  nfs: port.default(2049),
+  mount: port.default(20048),
+  portmap: port.default(111),
+});
+
+const network = z.strictObject({
+  interface: z
+    .string()
+    .min(1)
+    .max(15, { error: "Expected an interface name of at most 15 characters" })
+    .exactOptional(),
+  dhcp: z.enum(["proxy", "server", "external"]).default("proxy"),
+  address: ipv4.exactOptional(),
+  subnet: z.string().regex(SUBNET, { error: "Expected a network with its length, as 192.168.1.0/24" }).exactOptional(),
+  range: z.strictObject({ from: ipv4, to: ipv4 }).exactOptional(),
+  router: ipv4.exactOptional(),
+  dns: z.array(ipv4).default([]),
+  domain: z.string().regex(DOMAIN, { error: "Expected a domain name in lower case, as home.arpa" }).exactOptional(),
+  ports: ports.prefault({}),
+});
+
+const access = z.strictObject({
+  user: z.string().regex(USER_NAME, { error: "Expected a login name of lower-case letters and digits" }).default("pi"),
+  passwordHash: z
+    .string()
+    .regex(PASSWORD_HASH, { error: "Expected a password hash, never the password; make one with: openssl passwd -6" })
+    .exactOptional(),
+  authorizedKeys: z.array(z.string().min(1)).default([]),
+  sudo: z.enum(["nopasswd", "password", "none"]).default("nopasswd"),
+});
+
+const perNode = {
+  image: image.exactOptional(),
+  files: z.array(file).default([]),
+  config: lines.default([]),
+  cmdline: lines.default([]),
+};
+
+const node = z
+  .strictObject({
+    name: hostName("a host name"),
+    mac: mac.exactOptional(),
+    serial: serial.exactOptional(),
+    address: ipv4.exactOptional(),
+    model: model.exactOptional(),
+    root: rootMode.exactOptional(),
+    role: z.string().min(1).exactOptional(),
+    ...perNode,
+  })
+  .refine((value) => value.mac !== undefined || value.serial !== undefined, {
+    error: "Expected a mac or a serial: it is how the node is recognised",
+  });
+
+export const manifestSchema = z
+  .strictObject({
+    cluster: hostName("a name"),
+    network: network.prefault({}),
+    access: access.prefault({}),
+    locale: z
+      .string()
+      .regex(/^[\w.@-]+$/, { error: "Expected a locale, as en_GB.UTF-8" })
+      .exactOptional(),
+    timezone: z
+      .string()
+      .regex(/^[\w+-]+(\/[\w+-]+)*$/, { error: "Expected a time zone, as Europe/Berlin" })
+      .exactOptional(),
+    keymap: z
+      .string()
+      .regex(/^[\w-]+$/, { error: "Expected a keyboard layout, as de" })
+      .exactOptional(),
+    root: rootMode.default("persistent"),
+    stateDir: z.string().min(1).exactOptional(),
+    orchestrator: z.looseObject({ kind: z.string().min(1) }).exactOptional(),
+    nodes: z.array(node).default([]),
+    ...perNode,
+  })
+  .meta({ title: "Bramble manifest", description: "A cluster of Raspberry Pis that boot over the network" });
+
+export type Manifest = z.output<typeof manifestSchema>;
+export type ManifestNode = Manifest["nodes"][number];
+export type ManifestFile = ManifestNode["files"][number];
+export type RootMode = z.output<typeof rootMode>;
+
+/** For editors: what `bramble.yaml` may hold, as JSON Schema 2020-12. */
+export function manifestJsonSchema(): Record<string, unknown> {
+  return z.toJSONSchema(manifestSchema, { io: "input" }) as Record<string, unknown>;
+}
