@@ -143,3 +143,9 @@ export const ZIP_ENTRIES_MAX = 10_000;
 
 /** A disk image larger than any SD card is a decompression bomb: it would fill the disk, or hash zeros for ever. */
 export const IMAGE_BYTES_MAX = 2 ** 40;
+
+/** ext4's own limit (EXT4_LINK_MAX). */
+export const LINKS_MAX = 65000;
+
+/** The largest file ext4 holds with 4 KiB blocks, 16 TiB; offsets stay exact as numbers. */
+export const FILE_BYTES_MAX = 16 * 2 ** 40;

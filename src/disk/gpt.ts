@@ -2,11 +2,12 @@
  * The GUID Partition Table (UEFI Specification 2.10, section 5.3): a header and an array of entries after the
  * protective MBR, both with a CRC-32, and a copy of both at the end of the disk for when the first is damaged.
  */
+
+import { crc32 } from "../bytes/crc32.ts";
 import { DecodeError } from "../bytes/decode-error.ts";
 import { Reader } from "../bytes/reader.ts";
 import { GPT_ENTRIES_BYTES_MAX } from "../limits.ts";
 import type { ByteSource } from "../ports.ts";
-import { crc32 } from "./crc32.ts";
 import { type Partition, type PartitionTable, SECTOR_BYTES } from "./partition.ts";
 import { readBytes } from "./sub-source.ts";
 
