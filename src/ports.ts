@@ -52,7 +52,10 @@ export interface ReceivedDatagram {
 }
 
 export interface SendOptions {
-  /** Send as an Ethernet frame to this address without asking ARP: the peer has no address yet. */
+  /**
+   * Send as an Ethernet frame to this address without asking ARP: the peer has no address yet. A socket that cannot
+   * broadcasts instead.
+   */
   hardwareAddress?: Mac;
   /** Source address; the socket's own when absent. */
   localAddress?: Ipv4;

@@ -1,0 +1,74 @@
+/**
+ * The Linux socket calls that node:dgram does not have, through koffi, and the numbers that go with them
+ * (asm-generic/socket.h, in.h, if_packet.h: the same on x64 and arm64).
+ */
+import os from "node:os";
+import koffi from "koffi";
+
+export const AF_INET = 2;
+export const AF_PACKET = 17;
+export const SOCK_DGRAM = 2;
+export const SOCK_NONBLOCK = 0o4000;
+export const SOCK_CLOEXEC = 0o2000000;
+export const SOL_SOCKET = 1;
+export const SO_BROADCAST = 6;
+export const SO_RCVBUF = 8;
+export const SO_BINDTODEVICE = 25;
+export const IPPROTO_IP = 0;
+export const IP_PKTINFO = 8;
+export const MSG_TRUNC = 0x20;
+export const ETH_P_IP = 0x0800;
+
+const library = koffi.load(null);
+
+/** -1 means failure, with the reason in `lastErrorCode()`. */
+export const libc = {
+  socket: library.func("int socket(int domain, int type, int protocol)"),
+  bind: library.func("int bind(int fd, const void *address, uint32_t length)"),
+  setsockopt: library.func("int setsockopt(int fd, int level, int name, const void *value, uint32_t length)"),
+  getsockname: library.func("int getsockname(int fd, void *address, void *length)"),
+  recvmmsg: library.func("int recvmmsg(int fd, void *messages, uint32_t count, int flags, void *timeout)"),
+  sendmmsg: library.func("int sendmmsg(int fd, void *messages, uint32_t count, int flags)"),
+  sendto: library.func(
+    "long sendto(int fd, const void *bytes, size_t length, int flags, const void *address, uint32_t addressLength)",
+  ),
+  close: library.func("int close(int fd)"),
+  if_nametoindex: library.func("uint32_t if_nametoindex(const char *name)"),
+  if_indextoname: library.func("void *if_indextoname(uint32_t index, void *name)"),
+} as const;
+
+const ERROR_NAMES = new Map(Object.entries(os.constants.errno).map(([name, number]) => [number, name]));
+
+/** `EADDRINUSE` and so on. Must be asked right after the call. */
+export function lastErrorCode(): string {
+  const number = koffi.errno();
+  // os.constants leaves a few out that network code meets.
+  return ERROR_NAMES.get(number) ?? `E${number}`;
+}
+
+/** Where the bytes of a buffer lie. Valid as long as the buffer lives: its memory is outside the moving heap. */
+export function addressOf(buffer: Buffer): bigint {
+  return koffi.address(buffer);
+}
+
+export interface PollHandle {
+  close(): void;
+}
+
+/**
+ * Calls `onReadable` whenever the socket has something to read, from the event loop of this thread.
+ * koffi calls back outside of any of Node's scopes, where promises would not go on afterwards: the work is done in
+ * the immediate that follows in the same turn of the loop.
+ */
+export function watchReadable(fd: number, onReadable: () => void): PollHandle {
+  let isScheduled = false;
+  const handle = koffi.node.poll(fd, { readable: true }, () => {
+    if (isScheduled) return;
+    isScheduled = true;
+    setImmediate(() => {
+      isScheduled = false;
+      onReadable();
+    });
+  });
+  return handle;
+}

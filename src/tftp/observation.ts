@@ -1,0 +1,23 @@
+/** What the TFTP server tells about its work. Paths are normalised, but for `refused` and `malformed`. */
+import type { UdpPeer } from "../ports.ts";
+
+export type TftpObservation =
+  | { kind: "request"; path: string; client: UdpPeer }
+  | { kind: "missing"; path: string; client: UdpPeer; reason: string }
+  | { kind: "refused"; path: string; client: UdpPeer; reason: string }
+  /** The client asked for the size and went away, as boot firmware does before most files. */
+  | { kind: "probed"; path: string; client: UdpPeer; sizeBytes: number }
+  /** At most every PROGRESS_MS for one transfer. */
+  | { kind: "progress"; path: string; client: UdpPeer; sentBytes: number; sizeBytes: number }
+  | {
+      kind: "complete";
+      path: string;
+      client: UdpPeer;
+      sizeBytes: number;
+      durationMs: number;
+      retransmits: number;
+    }
+  | { kind: "failed"; path: string; client: UdpPeer; reason: string }
+  | { kind: "malformed"; client: UdpPeer; reason: string };
+
+export const PROGRESS_MS = 250;
