@@ -1,0 +1,84 @@
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { openExt4 } from "../../src/disk/ext4/index.ts";
+import { openFileSource } from "../../src/system/file-source.ts";
+import { debugfsDifferences } from "./debugfs.ts";
+import { FEATURE_SETS, type FeatureSet, makeExt4 } from "./ext4-feature-sets.ts";
+import { withMount } from "./loop-mount.ts";
+import { missingRequirement } from "./requirements.ts";
+import { reserveBlocks, workLikeANode, writeRichTree } from "./rich-tree.ts";
+import { differences, listImage, listMount } from "./tree-listing.ts";
+
+const missing = missingRequirement({
+  root: true,
+  commands: ["mke2fs", "debugfs", "tune2fs", "mount", "losetup", "setfattr", "getfattr", "setfacl", "setcap", "perl"],
+});
+
+/** Made by mke2fs, and added to by the kernel. */
+const IMAGE_MIB = 96;
+const DIRECTORY_ENTRIES = 3000;
+
+describe.skipIf(missing)("ext4 images against the kernel and debugfs", () => {
+  let folder = "";
+  const trees = new Map<string, string>();
+
+  /** One source tree for every kind of limit. */
+  function treeFor(features: FeatureSet): string {
+    const blockBytes: number = features.blockBytes ?? 4096;
+    const hasHugeFiles = features.hasHugeFiles ?? true;
+    const path = join(folder, `tree-${blockBytes}-${hasHugeFiles}`);
+    if (trees.has(path)) return path;
+    mkdirSync(path);
+    writeRichTree(path, {
+      symlinkBytesMax: Math.min(4095, blockBytes - 1),
+      attributeBytesMax: blockBytes < 4096 ? 600 : 3000,
+      hasHugeFile: hasHugeFiles,
+      pieces: blockBytes > 4096 ? 20 : 1500,
+    });
+    trees.set(path, path);
+    return path;
+  }
+
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), "bramble-ext4-"));
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it.each(FEATURE_SETS)(
+    "reads $name",
+    (features) => {
+      const path = join(folder, "image");
+      const tree = treeFor(features);
+      makeExt4(path, features, { sizeMiB: IMAGE_MIB, tree });
+      if (features.kernel === undefined) {
+        withMount(path, { options: "rw" }, (mountPoint) => {
+          const root = join(mountPoint, "kernel");
+          mkdirSync(root);
+          execFileSync("cp", ["-a", `${tree}/.`, root]);
+          workLikeANode(root, {
+            directoryEntries: DIRECTORY_ENTRIES,
+            largeAttributeBytes: features.largeAttributeBytes ?? 0,
+          });
+          if (features.hasExtents !== false) reserveBlocks(join(root, "reserved"));
+        });
+      }
+      const image = openExt4(openFileSource(path));
+      try {
+        const ours = listImage(image);
+        const reachable = new Set([...ours.values()].map(({ id }) => id));
+        expect([...image.usedIds()]).toEqual([...reachable].sort((a, b) => Number(a) - Number(b)));
+        expect(debugfsDifferences(path, ours)).toEqual([]);
+        if (features.unmountable) return;
+        expect(ours.size).toBeGreaterThan((DIRECTORY_ENTRIES * 2) / 3);
+        expect(differences(ours, withMount(path, { options: "ro,noload,noatime" }, listMount))).toEqual([]);
+      } finally {
+        image.close();
+        rmSync(path);
+      }
+    },
+    120_000,
+  );
+});
