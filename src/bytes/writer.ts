@@ -90,6 +90,14 @@ export class Writer {
     this.#view.setUint32(at, value);
   }
 
+  /** Forgets everything written after the first `lengthBytes`, to begin an answer anew. */
+  truncate(lengthBytes: number): void {
+    if (lengthBytes > this.#length) {
+      throw new RangeError(`Cannot truncate to ${lengthBytes} bytes: only ${this.#length} are written`);
+    }
+    this.#length = lengthBytes;
+  }
+
   /** A view of what was written. Valid until the next write. */
   finish(): Uint8Array {
     return this.#bytes.subarray(0, this.#length);

@@ -1,0 +1,149 @@
+/**
+ * One TCP connection of an RPC client: records in, replies out. Many calls may be in flight; replies leave in the
+ * order they become ready, those of one data event in one write.
+ *
+ * Memory is bounded from both ends: no record is taken up while the peer does not read its replies, or while
+ * the calls that wait for their volume are too many or too large.
+ */
+import { DecodeError } from "../bytes/decode-error.ts";
+import { NFS_BYTES_IN_FLIGHT_MAX, NFS_CALLS_IN_FLIGHT_MAX, NFS_REPLY_BATCH_BYTES } from "../limits.ts";
+import type { TcpConnection } from "../ports.ts";
+import type { AnswerRecord, PendingAnswer } from "./program.ts";
+import { LAST_FRAGMENT, RECORD_MARK_BYTES, RecordAssembler } from "./record-marking.ts";
+import { type Encode, XdrWriter } from "./xdr.ts";
+
+const REPLY_BYTES_USUAL = 4096;
+
+/** `onBadStream` hears why a connection was given up, `onFault` of answers that failed unexpectedly. */
+export interface ConnectionEvents {
+  onBadStream(connection: TcpConnection, reason: string): void;
+  onFault(connection: TcpConnection, error: unknown): void;
+}
+
+export function serveRpcConnection(connection: TcpConnection, answer: AnswerRecord, events: ConnectionEvents): void {
+  const served = new ServedConnection(connection, answer, events);
+  connection.onData((bytes) => served.receive(bytes));
+  connection.onDrain(() => served.drained());
+  connection.onClose(() => served.closed());
+}
+
+class ServedConnection {
+  readonly #connection: TcpConnection;
+  readonly #answer: AnswerRecord;
+  readonly #events: ConnectionEvents;
+  readonly #records = new RecordAssembler();
+  /** Replies that were not yet handed to the socket. */
+  #replies: XdrWriter | undefined;
+  #flushIsScheduled = false;
+  #callsInFlight = 0;
+  #bytesInFlight = 0;
+  #peerIsSlow = false;
+  #isPaused = false;
+  #isClosed = false;
+
+  constructor(connection: TcpConnection, answer: AnswerRecord, events: ConnectionEvents) {
+    this.#connection = connection;
+    this.#answer = answer;
+    this.#events = events;
+  }
+
+  receive(bytes: Uint8Array): void {
+    if (this.#isClosed) return;
+    this.#records.push(bytes);
+    this.#answerRecords();
+  }
+
+  drained(): void {
+    this.#peerIsSlow = false;
+    this.#answerRecords();
+  }
+
+  closed(): void {
+    this.#isClosed = true;
+    this.#replies = undefined;
+  }
+
+  get #isFull(): boolean {
+    return (
+      this.#peerIsSlow ||
+      this.#callsInFlight >= NFS_CALLS_IN_FLIGHT_MAX ||
+      this.#bytesInFlight >= NFS_BYTES_IN_FLIGHT_MAX
+    );
+  }
+
+  #answerRecords(): void {
+    try {
+      while (!this.#isClosed && !this.#isFull) {
+        const record = this.#records.next();
+        if (record === undefined) break;
+        const answer = this.#answer(record, this.#connection.remote.address);
+        if (typeof answer === "function") this.#reply(answer);
+        else this.#await(answer, record.length);
+      }
+    } catch (error) {
+      // The stream cannot be trusted any more; whatever was answered before still goes out.
+      this.#flush();
+      if (error instanceof DecodeError) this.#events.onBadStream(this.#connection, error.message);
+      else this.#events.onFault(this.#connection, error);
+      this.#isClosed = true;
+      this.#connection.close();
+      return;
+    }
+    this.#flush();
+    this.#throttle();
+  }
+
+  #throttle(): void {
+    if (this.#isClosed || this.#isFull === this.#isPaused) return;
+    this.#isPaused = this.#isFull;
+    if (this.#isPaused) this.#connection.pause();
+    else this.#connection.resume();
+  }
+
+  #await(pending: PendingAnswer, recordBytes: number): void {
+    const bytes = recordBytes + pending.replyBytesMax;
+    this.#callsInFlight++;
+    this.#bytesInFlight += bytes;
+    pending.encode
+      .then((encode) => this.#reply(encode))
+      .catch((error: unknown) => this.#events.onFault(this.#connection, error))
+      .finally(() => {
+        this.#callsInFlight--;
+        this.#bytesInFlight -= bytes;
+        this.#scheduleFlush();
+      });
+  }
+
+  /** Answers that become ready together leave together. */
+  #scheduleFlush(): void {
+    if (this.#flushIsScheduled) return;
+    this.#flushIsScheduled = true;
+    queueMicrotask(() => {
+      this.#flushIsScheduled = false;
+      this.#answerRecords();
+    });
+  }
+
+  #reply(encode: Encode): void {
+    if (this.#isClosed) return;
+    this.#replies ??= new XdrWriter(REPLY_BYTES_USUAL);
+    const replies = this.#replies;
+    const start = replies.lengthBytes;
+    replies.zeros(RECORD_MARK_BYTES);
+    try {
+      encode(replies);
+    } catch (error) {
+      replies.truncate(start);
+      throw error;
+    }
+    replies.patchU32(start, LAST_FRAGMENT + replies.lengthBytes - start - RECORD_MARK_BYTES);
+    if (replies.lengthBytes >= NFS_REPLY_BATCH_BYTES) this.#flush();
+  }
+
+  #flush(): void {
+    const replies = this.#replies;
+    if (replies === undefined || replies.lengthBytes === 0 || this.#isClosed) return;
+    this.#replies = undefined;
+    if (!this.#connection.write(replies.finish())) this.#peerIsSlow = true;
+  }
+}

@@ -1,0 +1,30 @@
+/** What the NFS server tells about its work: a closed union for what is rare, counters for what is not. */
+import type { Ipv4 } from "../bytes/addresses.ts";
+import type { FileName } from "../bytes/file-name.ts";
+
+export type NfsObservation =
+  | { kind: "mount"; client: Ipv4; path: string; treeId: number }
+  | { kind: "mount-refused"; client: Ipv4; path: string; reason: string }
+  | { kind: "unmount"; client: Ipv4; path: string }
+  /** A handle of a tree that is not the client's. Told once per client and tree (until many others were). */
+  | { kind: "forbidden-handle"; client: Ipv4; treeId: number }
+  /** Bytes that are no RPC call, or a call whose arguments cannot be read. */
+  | { kind: "bad-call"; client: Ipv4; reason: string }
+  /** A volume failed with something other than a `VolumeError`: a failing disk or a bug. */
+  | { kind: "fault"; client: Ipv4; treeId: number; procedure: string; error: unknown };
+
+export type ObserveNfs = (observation: NfsObservation) => void;
+
+/** Running totals of one tree since the service started. Read them whenever you like. */
+export interface TreeCounters {
+  operations: number;
+  readBytes: number;
+  writtenBytes: number;
+}
+
+/** A file was made, written, given attributes or renamed; `place` is told when the call named it (CREATE, RENAME). */
+export interface FileChange {
+  treeId: number;
+  fileId: number;
+  place?: { directoryId: number; name: FileName };
+}

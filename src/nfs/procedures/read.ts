@@ -1,0 +1,40 @@
+/**
+ * READ (6): file, offset, count → bytes, end of file. RFC 1813 3.3.6.
+ *
+ * Fewer bytes than asked for are an answer, not an error, only at the end of the file or above `rtmax`.
+ */
+
+import { NFS_TRANSFER_BYTES_MAX } from "../../limits.ts";
+import type { Procedure } from "../call.ts";
+import { demandRead } from "../permission.ts";
+import { wait } from "../task.ts";
+import { VolumeError } from "../volume.ts";
+import { HANDLE } from "./arguments.ts";
+
+const NOTHING = { bytes: new Uint8Array(0), endOfFile: true };
+
+export const read: Procedure<{ file: Uint8Array; offset: number; countBytes: number }> = {
+  name: "READ",
+  changes: false,
+  failure: ["attributes"],
+  decode: (args) => ({
+    file: args.opaque(HANDLE, "file"),
+    offset: args.hyper("offset"),
+    countBytes: args.u32("count"),
+  }),
+  *run(call, { file: handle, offset, countBytes }) {
+    const wantedBytes = Math.min(countBytes, NFS_TRANSFER_BYTES_MAX);
+    call.replyBytesMax = wantedBytes;
+    const file = yield* call.file(handle);
+    const { type, sizeBytes } = file.before;
+    if (type !== "file") throw new VolumeError(type === "directory" ? "NFS3ERR_ISDIR" : "NFS3ERR_INVAL");
+    demandRead(call.who, file.before);
+    const { bytes, endOfFile } =
+      offset >= sizeBytes ? NOTHING : yield* wait(call.volume.read(file.id, offset, wantedBytes));
+    if (call.counters) call.counters.readBytes += bytes.length;
+    return (reply) => {
+      call.writeAttributes(reply, file.before);
+      reply.u32(bytes.length).bool(endOfFile).opaque(bytes);
+    };
+  },
+};

@@ -1,0 +1,100 @@
+/**
+ * Record marking, which cuts a TCP stream into RPC messages: RFC 5531 section 11. A record is one or more fragments;
+ * each starts with a word whose top bit says "last" and whose other bits are its length.
+ *
+ * Clients in use send single fragments, so a record that lies whole in one chunk is handed out as a view of it.
+ * Anything else is gathered in a buffer that grows with what has really arrived, never with what was announced.
+ */
+import { DecodeError } from "../bytes/decode-error.ts";
+import { RPC_RECORD_BYTES_MAX } from "../limits.ts";
+
+export const LAST_FRAGMENT = 0x8000_0000;
+export const RECORD_MARK_BYTES = 4;
+
+const EMPTY = new Uint8Array(0);
+
+export class RecordAssembler {
+  #chunk: Uint8Array = EMPTY;
+  #position = 0;
+  /** What has arrived of a record that spans chunks or fragments. */
+  #gathered: Uint8Array = EMPTY;
+  #gatheredBytes = 0;
+  /** The current fragment's header, while it is incomplete, as the bytes seen so far. */
+  #mark = 0;
+  #markBytes = 0;
+  #isLast = false;
+  #fragmentBytesLeft = 0;
+
+  /** Adds bytes from the stream; call `next` until it returns `undefined` before (or after) adding more. */
+  push(chunk: Uint8Array): void {
+    if (this.#position === this.#chunk.length) {
+      this.#chunk = chunk;
+    } else {
+      const joined = new Uint8Array(this.#chunk.length - this.#position + chunk.length);
+      joined.set(this.#chunk.subarray(this.#position));
+      joined.set(chunk, this.#chunk.length - this.#position);
+      this.#chunk = joined;
+    }
+    this.#position = 0;
+  }
+
+  /** The next whole record, or `undefined` until more arrives. Throws `DecodeError` when a record is too long. */
+  next(): Uint8Array | undefined {
+    for (;;) {
+      if (this.#markBytes < RECORD_MARK_BYTES && !this.#readMark()) return undefined;
+      const available = this.#chunk.length - this.#position;
+      if (this.#isLast && this.#gatheredBytes === 0 && this.#fragmentBytesLeft <= available) {
+        return this.#take(this.#fragmentBytesLeft, true);
+      }
+      const taken = this.#take(Math.min(available, this.#fragmentBytesLeft), false);
+      this.#gather(taken);
+      this.#fragmentBytesLeft -= taken.length;
+      if (this.#fragmentBytesLeft > 0) return undefined;
+      this.#markBytes = 0;
+      if (this.#isLast) return this.#finishGathered();
+    }
+  }
+
+  #readMark(): boolean {
+    while (this.#markBytes < RECORD_MARK_BYTES) {
+      const byte = this.#chunk[this.#position];
+      if (byte === undefined) return false;
+      this.#mark = ((this.#mark << 8) | byte) >>> 0;
+      this.#markBytes++;
+      this.#position++;
+    }
+    this.#isLast = this.#mark >= LAST_FRAGMENT;
+    this.#fragmentBytesLeft = this.#mark % LAST_FRAGMENT;
+    const recordBytes = this.#gatheredBytes + this.#fragmentBytesLeft;
+    if (recordBytes > RPC_RECORD_BYTES_MAX) {
+      throw new DecodeError("RPC record", "fragment header", `${recordBytes} bytes, at most ${RPC_RECORD_BYTES_MAX}`);
+    }
+    return true;
+  }
+
+  #take(countBytes: number, endsRecord: boolean): Uint8Array {
+    const start = this.#position;
+    this.#position += countBytes;
+    if (endsRecord) this.#markBytes = 0;
+    return this.#chunk.subarray(start, this.#position);
+  }
+
+  #gather(bytes: Uint8Array): void {
+    const needed = this.#gatheredBytes + bytes.length;
+    if (needed > this.#gathered.length) {
+      const expected = this.#gatheredBytes + this.#fragmentBytesLeft;
+      const grown = new Uint8Array(Math.min(Math.max(needed * 2, 4096), Math.max(expected, needed)));
+      grown.set(this.#gathered.subarray(0, this.#gatheredBytes));
+      this.#gathered = grown;
+    }
+    this.#gathered.set(bytes, this.#gatheredBytes);
+    this.#gatheredBytes = needed;
+  }
+
+  #finishGathered(): Uint8Array {
+    const record = this.#gathered.subarray(0, this.#gatheredBytes);
+    this.#gathered = EMPTY;
+    this.#gatheredBytes = 0;
+    return record;
+  }
+}

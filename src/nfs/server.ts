@@ -1,0 +1,125 @@
+/**
+ * The NFS service: NFS, MOUNT and the port mapper behind connections and datagrams that someone else accepts.
+ *
+ *     const service = createNfsService({ … });
+ *     await listeners.listen({ address, port: 2049 }, (connection) => service.serveConnection(connection));
+ *     await listeners.listen({ address, port: 111 }, (connection) => service.serveConnection(connection));
+ *     service.serveDatagrams(await sockets.bind({ address, port: 111 }));
+ *
+ * Every connection may speak all three programs, so one port is enough for clients that can be told. Datagrams
+ * speak the port mapper and MOUNT; NFS itself is TCP only.
+ */
+import type { Ipv4 } from "../bytes/addresses.ts";
+import { DecodeError } from "../bytes/decode-error.ts";
+import type { ReceivedDatagram, TcpConnection, UdpSocket } from "../ports.ts";
+import type { CallEnvironment } from "./call.ts";
+import { serveRpcConnection } from "./connection.ts";
+import type { Exports } from "./exports.ts";
+import { createHandleCodec } from "./handle.ts";
+import { createMountProgram } from "./mount.ts";
+import { createNfsProgram } from "./nfs-program.ts";
+import type { FileChange, ObserveNfs, TreeCounters } from "./observation.ts";
+import { createPortmapProgram, type PortMapping } from "./portmap.ts";
+import { createDispatcher } from "./program.ts";
+import { XdrWriter } from "./xdr.ts";
+
+/** Pairs of client and tree that were told as forbidden; beyond that they are told again. */
+const FORBIDDEN_PAIRS_MAX = 1024;
+
+export interface NfsServiceOptions {
+  exports: Exports;
+  /** 16 secret bytes, the same in every run of this manager: file handles are sealed with them. */
+  handleKey: Uint8Array;
+  /** 8 bytes, other ones in every run: clients see by them that unstable writes may be lost. */
+  writeVerifier: Uint8Array;
+  observe: ObserveNfs;
+  /** Called after each CREATE, WRITE, SETATTR and RENAME that succeeded, so it must be quick. */
+  onFileChanged?: (change: FileChange) => void;
+  /** What the port mapper tells. */
+  portMappings: () => readonly PortMapping[];
+}
+
+export interface NfsService {
+  serveConnection(connection: TcpConnection): void;
+  serveDatagrams(socket: UdpSocket): void;
+  /** The running totals of a tree: a live object. */
+  counters(treeId: number): Readonly<TreeCounters>;
+}
+
+export function createNfsService(options: NfsServiceOptions): NfsService {
+  const { exports, observe } = options;
+  if (options.writeVerifier.length !== 8) {
+    throw new RangeError(`Cannot use the write verifier: ${options.writeVerifier.length} bytes instead of 8`);
+  }
+  const handles = createHandleCodec(options.handleKey);
+  const counters = new Map<number, TreeCounters>();
+  const forbidden = new Set<string>();
+  const environment: CallEnvironment = {
+    exports,
+    handles,
+    writeVerifier: options.writeVerifier,
+    counters: countersOf,
+    onForbiddenHandle(client, treeId) {
+      const pair = `${client} ${treeId}`;
+      if (forbidden.has(pair)) return;
+      if (forbidden.size >= FORBIDDEN_PAIRS_MAX) forbidden.clear();
+      forbidden.add(pair);
+      observe({ kind: "forbidden-handle", client, treeId });
+    },
+    onFileChanged: options.onFileChanged ?? (() => {}),
+  };
+  const badCall = (client: Ipv4, reason: string) => observe({ kind: "bad-call", client, reason });
+  const fault = (client: Ipv4, treeId: number, procedure: string, error: unknown) =>
+    observe({ kind: "fault", client, treeId, procedure, error });
+
+  const portmap = createPortmapProgram(options.portMappings);
+  const mount = createMountProgram(exports, handles, observe);
+  const nfs = createNfsProgram(environment, fault);
+  const answerRecord = createDispatcher([nfs, mount, portmap], badCall);
+  const answerDatagram = createDispatcher([portmap, mount], badCall);
+
+  return {
+    counters: countersOf,
+
+    serveConnection(connection) {
+      serveRpcConnection(connection, answerRecord, {
+        onBadStream: ({ remote }, reason) => badCall(remote.address, reason),
+        onFault: ({ remote }, error) => fault(remote.address, 0, "RPC", error),
+      });
+    },
+
+    serveDatagrams(socket) {
+      socket.onDatagram((datagram) => {
+        const reply = replyTo(datagram);
+        if (reply === undefined) return;
+        const { from, localAddress } = datagram;
+        socket.send(reply, from, localAddress === undefined ? undefined : { localAddress });
+      });
+    },
+  };
+
+  function countersOf(treeId: number): TreeCounters {
+    let known = counters.get(treeId);
+    if (known === undefined) {
+      known = { operations: 0, readBytes: 0, writtenBytes: 0 };
+      counters.set(treeId, known);
+    }
+    return known;
+  }
+
+  /** Strangers get no answer to a datagram: a port mapper that answers anybody is an amplifier of forged requests. */
+  function replyTo({ bytes, from }: ReceivedDatagram): Uint8Array | undefined {
+    if (exports.list(from.address).length === 0) return undefined;
+    try {
+      const answer = answerDatagram(bytes, from.address);
+      if (typeof answer !== "function") throw new Error("Cannot answer a datagram later");
+      const reply = new XdrWriter();
+      answer(reply);
+      return reply.finish();
+    } catch (error) {
+      if (!(error instanceof DecodeError)) throw error;
+      badCall(from.address, error.message);
+      return undefined;
+    }
+  }
+}
