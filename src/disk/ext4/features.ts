@@ -31,6 +31,7 @@ export const READ_ONLY_COMPATIBLE = {
   largeFile: 0x2,
   hugeFile: 0x8,
   groupChecksum: 0x10,
+  quota: 0x100,
   bigAllocation: 0x200,
   metadataChecksum: 0x400,
 } as const;

@@ -173,8 +173,8 @@ class Ext4Image implements FileSystemImage {
 
   /** Ids that a directory can lead to: not those that the file system keeps for itself. */
   #visibleInode(id: number): Inode | undefined {
-    const { firstInode, orphanFileInode } = this.#superblock;
-    if ((id < firstInode && id !== ROOT_ID) || id === orphanFileInode) return undefined;
+    const { firstInode, ownInodes } = this.#superblock;
+    if ((id < firstInode && id !== ROOT_ID) || ownInodes.has(id)) return undefined;
     const inode = this.#inodes.read(id);
     return inode === undefined || (inode.flags & INODE_FLAGS.attributeInode) !== 0 ? undefined : inode;
   }

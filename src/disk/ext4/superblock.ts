@@ -40,6 +40,7 @@ const AT = {
   blocksCountHigh: 0x150,
   checksumType: 0x175,
   backupGroups: 0x24c,
+  quotaInodes: [0x240, 0x244, 0x26c],
   checksumSeed: 0x270,
   orphanFileInode: 0x280,
   checksum: 0x3fc,
@@ -72,7 +73,8 @@ export interface Superblock {
   verifiesChecksums: boolean;
   /** 0 when there is none, or when it lies on another device. */
   journalInode: number;
-  orphanFileInode: number;
+  /** Files from `firstInode` on that the file system keeps for itself: quotas, and the list of orphans. */
+  ownInodes: ReadonlySet<number>;
 }
 
 /** Throws `DecodeError` for anything that is not an ext2, ext3 or ext4 file system this reader understands whole. */
@@ -133,7 +135,10 @@ export function readSuperblock(source: ByteSource): Superblock {
       (features.incompatible & INCOMPATIBLE.checksumSeed) !== 0 ? u32(AT.checksumSeed) : crc32c(0xffffffff, uuid),
     verifiesChecksums,
     journalInode: (features.compatible & COMPATIBLE.hasJournal) !== 0 ? u32(AT.journalInode) : 0,
-    orphanFileInode: (features.compatible & COMPATIBLE.orphanFile) !== 0 ? u32(AT.orphanFileInode) : 0,
+    ownInodes: new Set([
+      ...((features.readOnlyCompatible & READ_ONLY_COMPATIBLE.quota) !== 0 ? AT.quotaInodes.map(u32) : []),
+      ...((features.compatible & COMPATIBLE.orphanFile) !== 0 ? [u32(AT.orphanFileInode)] : []),
+    ]),
   };
   checkGeometry(superblock, source.sizeBytes);
   return superblock;
