@@ -20,7 +20,7 @@ describe("a manifest", () => {
     const result = parseManifest(
       manifest(
         "access: { authorizedKeys: [key.pub, 'ssh-ed25519 AAAAC3Nza me@home'] }\nfiles: [{ path: /etc/motd, source: motd, mode: 0600 }]\nconfig: |\n  dtparam=i2c_arm=on\n\n  [pi4]\n  arm_boost=1\ncmdline: [loglevel=7]",
-        `  - { name: node1, mac: DC-A6-32-70-DA-B0, model: Pi 4B }
+        `  - { name: node1, mac: DC-A6-32-70-DA-B0, model: 4 }
   - { name: node2, serial: 10000000, root: ephemeral, files: [{ path: /a, content: b, mode: 0o755, owner: 1000 }] }
   - { name: node3, serial: "10000000b66c4c16", address: 192.168.1.13, image: { source: trixie, sha256: ${"AB".repeat(32)} } }`,
       ),

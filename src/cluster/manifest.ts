@@ -20,7 +20,7 @@ export {
 export type ManifestResult = { ok: true; manifest: Manifest } | { ok: false; problems: ManifestProblem[] };
 
 /** Values that are text even when they look like numbers: a serial of digits only, permissions in octal. */
-const TEXT_KEYS = new Set(["serial", "mac", "mode", "name", "sha256", "passwordHash"]);
+const TEXT_KEYS = new Set(["cluster", "name", "mac", "serial", "model", "mode", "content", "sha256"]);
 
 export function parseManifest(text: string, surroundings: ManifestSurroundings): ManifestResult {
   if (Buffer.byteLength(text) > MANIFEST_BYTES_MAX) {

@@ -1,0 +1,44 @@
+/**
+ * fstab(5) of a node whose root is already mounted: the image's lines for partitions and swap go, the boot tree comes
+ * over NFS where the system expects its boot files.
+ */
+
+import { bootExport } from "../export-paths.ts";
+import type { GeneratedFile } from "../generated-file.ts";
+import { directory, type GenerationInput, imageLines, textFile } from "./placing.ts";
+
+const REASON = "NFS root";
+const PROC = "proc /proc proc defaults 0 0";
+/** A boot that cannot mount its boot tree goes on without it. */
+const MOUNT_TIMEOUT_S = 30;
+
+export function fstabFiles(input: GenerationInput): GeneratedFile[] {
+  const { facts, root } = input;
+  const own = imageLines(root, "/etc/fstab").filter((line) => isKept(line, facts.bootMountPoint));
+  const hasProc = own.some((line) => line.trim().split(/\s+/)[1] === "/proc");
+  const lines = [...(hasProc ? [] : [PROC]), ...own, bootTreeLine(input), ""];
+  return [directory(facts.bootMountPoint, REASON), textFile("/etc/fstab", lines.join("\n"), REASON)];
+}
+
+function isKept(line: string, bootMountPoint: string): boolean {
+  const [source, mountPoint, type] = line.trim().split(/\s+/);
+  if (source === undefined || source === "" || source.startsWith("#")) return true;
+  return mountPoint !== "/" && mountPoint !== bootMountPoint && type !== "swap" && mountPoint !== "none";
+}
+
+function bootTreeLine(input: GenerationInput): string {
+  const { facts, node, ports, serverAddress } = input;
+  const options = [
+    "vers=3",
+    "proto=tcp",
+    "nolock",
+    `port=${ports.nfs}`,
+    `mountport=${ports.mount}`,
+    "mountproto=tcp",
+    // Without nfs-common's mount.nfs the options go to the kernel as they are, and it resolves no names.
+    ...(facts.hasNfsMountHelper ? [] : [`addr=${serverAddress}`]),
+    // Busybox knows neither word; its owner mounts by hand.
+    ...(facts.init === "systemd" ? ["nofail", `x-systemd.mount-timeout=${MOUNT_TIMEOUT_S}s`] : ["noauto"]),
+  ];
+  return `${serverAddress}:${bootExport(node.name)} ${facts.bootMountPoint} nfs ${options.join(",")} 0 0`;
+}

@@ -1,0 +1,50 @@
+/** The generated layer of a node's root tree: one generator for each concern, in one sorted list without duplicates. */
+import type { GeneratedFile } from "../generated-file.ts";
+import { firstBootFiles } from "./first-boot.ts";
+import { fstabFiles } from "./fstab.ts";
+import { identityFiles } from "./identity.ts";
+import { localeFiles, localeWarnings } from "./locale.ts";
+import { manifestFiles } from "./manifest-files.ts";
+import { nameServerFiles, nameServerWarnings } from "./name-servers.ts";
+import { networkFiles } from "./network.ts";
+import type { GenerationInput, Generator } from "./placing.ts";
+import { sshFiles } from "./ssh.ts";
+import { upReportFiles } from "./up-report.ts";
+import { authorizedKeys, userFiles } from "./user.ts";
+
+export type { GenerationInput } from "./placing.ts";
+export { parseUpReport, UP_REPORT_PATH, type UpReport } from "./up-report.ts";
+
+/** A later one wins where two place the same path. */
+const GENERATORS: readonly Generator[] = [
+  firstBootFiles,
+  identityFiles,
+  fstabFiles,
+  localeFiles,
+  networkFiles,
+  nameServerFiles,
+  sshFiles,
+  upReportFiles,
+  userFiles,
+  manifestFiles,
+];
+
+export function generateFiles(input: GenerationInput): GeneratedFile[] {
+  const byPath = new Map(GENERATORS.flatMap((generate) => generate(input)).map((file) => [file.path, file]));
+  return [...byPath.values()].sort((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+/** What will not be as the manifest wishes, or as its owner expects. */
+export function generationWarnings(input: GenerationInput): string[] {
+  const { manifest, facts } = input;
+  const { user, passwordHash } = manifest.access;
+  const warnings = [...localeWarnings(input), ...nameServerWarnings(input)];
+  if (passwordHash === undefined && authorizedKeys(input).length === 0) {
+    warnings.push(
+      `Nobody can log in as ${user}: the manifest has neither access.authorizedKeys nor access.passwordHash`,
+    );
+  }
+  if (facts.sshServer !== "openssh")
+    warnings.push("The image has no OpenSSH server; bramble ssh will not reach the node");
+  return warnings;
+}

@@ -1,0 +1,69 @@
+/**
+ * /etc/resolv.conf: DHCP was answered before the root was mounted, so nothing that runs later has heard of the name
+ * servers. Those of the manifest are written down; otherwise a unit takes over what the kernel or the initramfs noted.
+ */
+import type { GeneratedFile } from "../generated-file.ts";
+import { enableUnit, type GenerationInput, textFile } from "./placing.ts";
+
+const REASON = "name servers";
+const SCRIPT_PATH = "/usr/lib/bramble/name-servers";
+const UNIT = "bramble-name-servers.service";
+
+/** The kernel's note is /proc/net/pnp (nfsroot), that of initramfs-tools /run/net-<interface>.conf. */
+const SCRIPT = `#!/bin/sh
+# Takes over the name servers that DHCP gave before the root file system was mounted.
+known() {
+  sed -n -e '/^nameserver 0\\.0\\.0\\.0/d' -e '/^nameserver /p' -e 's/^domain /search /p' /proc/net/pnp
+  for lease in /run/net-*.conf; do
+    sed -n -e "/'0\\.0\\.0\\.0'/d" -e "s/^IPV4DNS[01]='\\([0-9.]*\\)'/nameserver \\1/p" -e "s/^DNSDOMAIN='\\(..*\\)'/search \\1/p" "$lease"
+  done
+}
+lines=$(known 2>/dev/null)
+[ -z "$lines" ] || printf '%s\\n' "$lines" > /etc/resolv.conf
+`;
+
+const UNIT_TEXT = `[Unit]
+Description=Take over the name servers that DHCP gave at boot
+DefaultDependencies=no
+After=local-fs.target
+Before=network-pre.target sysinit.target
+Conflicts=shutdown.target
+Before=shutdown.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=${SCRIPT_PATH}
+`;
+
+export function nameServerFiles(input: GenerationInput): GeneratedFile[] {
+  const { manifest, facts } = input;
+  const { dns, domain } = manifest.network;
+  if (usesResolved(input)) return [];
+  if (dns.length > 0) {
+    const lines = [...(domain ? [`search ${domain}`] : []), ...dns.map((server) => `nameserver ${server}`), ""];
+    return [textFile("/etc/resolv.conf", lines.join("\n"), REASON)];
+  }
+  if (facts.init !== "systemd") return [];
+  const unitPath = `/etc/systemd/system/${UNIT}`;
+  return [
+    textFile(SCRIPT_PATH, SCRIPT, REASON, { mode: 0o755 }),
+    textFile(unitPath, UNIT_TEXT, REASON),
+    enableUnit(UNIT, unitPath, REASON),
+  ];
+}
+
+/** systemd-resolved gets its servers from the .network file; it learns nothing from the kernel. */
+export function nameServerWarnings(input: Pick<GenerationInput, "manifest" | "root">): string[] {
+  if (!usesResolved(input) || input.manifest.network.dns.length > 0) return [];
+  return [
+    "The image resolves names with systemd-resolved, which does not hear of DHCP's name servers; set network.dns in the manifest",
+  ];
+}
+
+function usesResolved({ root }: Pick<GenerationInput, "root">): boolean {
+  return (
+    root.exists("/etc/systemd/system/sysinit.target.wants/systemd-resolved.service") ||
+    root.exists("/etc/systemd/system/multi-user.target.wants/systemd-resolved.service")
+  );
+}

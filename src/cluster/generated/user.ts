@@ -1,0 +1,126 @@
+/** The person who logs in: account, groups, sudo, home directory and public keys. */
+
+import type { GeneratedFile } from "../generated-file.ts";
+import { isPublicKey } from "../manifest.ts";
+import { type Account, type AccountDatabase, idOf, readAccounts, setAccount } from "./accounts.ts";
+import { directory, type GenerationInput, removed, textFile } from "./placing.ts";
+
+const REASON = "access";
+/** Those of them that the image has: what Raspberry Pi OS gives its first user. */
+const GROUPS = [
+  "adm",
+  "dialout",
+  "cdrom",
+  "audio",
+  "plugdev",
+  "games",
+  "users",
+  "video",
+  "input",
+  "render",
+  "netdev",
+  "gpio",
+  "i2c",
+  "spi",
+  "lpadmin",
+];
+const SKELETON_DEPTH_MAX = 4;
+/** Debian's own id, for an image without that group. */
+const SHADOW_GID = 42;
+
+/** The image's accounts with the manifest's user among them. */
+export function accountsWithUser({ manifest, root }: GenerationInput): { database: AccountDatabase; account: Account } {
+  const { user, passwordHash, sudo } = manifest.access;
+  return setAccount(readAccounts(root), {
+    name: user,
+    passwordHash,
+    groups: user === "root" ? [] : [...GROUPS, ...(sudo === "none" ? [] : ["sudo"])],
+    shell: root.exists("/bin/bash") ? "/bin/bash" : "/bin/sh",
+  });
+}
+
+export function userFiles(input: GenerationInput): GeneratedFile[] {
+  const { database, account } = accountsWithUser(input);
+  return [...databaseFiles(database), ...homeFiles(input, account), ...sudoFiles(input), ...firstUserFiles(input)];
+}
+
+function databaseFiles(database: AccountDatabase): GeneratedFile[] {
+  const secret = { mode: 0o640, gid: idOf(database.group, "shadow") ?? SHADOW_GID, secret: true };
+  const file = (path: string, lines: readonly string[], options = {}) =>
+    lines.length === 0 ? [] : [textFile(path, `${lines.join("\n")}\n`, REASON, options)];
+  return [
+    ...file("/etc/passwd", database.passwd),
+    ...file("/etc/shadow", database.shadow, secret),
+    ...file("/etc/group", database.group),
+    ...file("/etc/gshadow", database.gshadow, secret),
+  ];
+}
+
+function homeFiles(input: GenerationInput, account: Account): GeneratedFile[] {
+  const { uid, gid, home } = account;
+  const owner = { uid, gid };
+  const keys = authorizedKeys(input);
+  const keyFiles =
+    keys.length === 0
+      ? []
+      : [
+          directory(`${home}/.ssh`, REASON, { mode: 0o700, ...owner }),
+          textFile(`${home}/.ssh/authorized_keys`, `${keys.join("\n")}\n`, REASON, { mode: 0o600, ...owner }),
+        ];
+  if (input.root.isDirectory(home)) return keyFiles;
+  return [
+    directory(home, REASON, { mode: 0o700, ...owner }),
+    ...skeleton(input, "/etc/skel", home, owner),
+    ...keyFiles,
+  ];
+}
+
+function skeleton(
+  input: GenerationInput,
+  from: string,
+  to: string,
+  owner: { uid: number; gid: number },
+  depth = 0,
+): GeneratedFile[] {
+  return input.root.list(from).flatMap((name): GeneratedFile[] => {
+    const [source, target] = [`${from}/${name}`, `${to}/${name}`];
+    if (input.root.isDirectory(source)) {
+      if (depth >= SKELETON_DEPTH_MAX) return [];
+      return [directory(target, REASON, owner), ...skeleton(input, source, target, owner, depth + 1)];
+    }
+    const content = input.root.readFile(source);
+    if (content === undefined) return [];
+    return [{ tree: "root", kind: "file", path: target, content, mode: 0o644, ...owner, reason: REASON }];
+  });
+}
+
+/** Each entry of the manifest is a key or a file of keys on the manager. */
+export function authorizedKeys({ manifest, readSource }: Pick<GenerationInput, "manifest" | "readSource">): string[] {
+  const lines = manifest.access.authorizedKeys.flatMap((entry) => {
+    const text = isPublicKey(entry) ? entry : Buffer.from(readSource(entry) ?? []).toString("utf8");
+    return text.split("\n").map((line) => line.trim());
+  });
+  return [...new Set(lines.filter((line) => line !== "" && !line.startsWith("#")))];
+}
+
+function sudoFiles({ manifest, root }: GenerationInput): GeneratedFile[] {
+  const { user, sudo } = manifest.access;
+  if (user === "root" || !root.isDirectory("/etc/sudoers.d")) return [];
+  if (sudo === "nopasswd") {
+    return [
+      textFile("/etc/sudoers.d/010_bramble-nopasswd", `${user} ALL=(ALL) NOPASSWD: ALL\n`, REASON, { mode: 0o440 }),
+    ];
+  }
+  // Raspberry Pi OS lets its first user do everything without a password; the manifest says otherwise.
+  return root.exists("/etc/sudoers.d/010_pi-nopasswd") ? [removed("/etc/sudoers.d/010_pi-nopasswd", REASON)] : [];
+}
+
+/** Raspberry Pi OS asks for a user at its first boot, and sshd warns that none is set. */
+const FIRST_USER_LEFTOVERS = [
+  "/etc/ssh/sshd_config.d/rename_user.conf",
+  "/etc/systemd/system/getty@tty1.service.d/autologin.conf",
+];
+
+function firstUserFiles({ root }: GenerationInput): GeneratedFile[] {
+  return FIRST_USER_LEFTOVERS.filter((path) => root.exists(path)).map((path) => removed(path, REASON));
+}

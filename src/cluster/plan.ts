@@ -1,0 +1,213 @@
+/**
+ * A node's boot as pure data: computed from the manifest, the image and what the manager keeps about the node; what the
+ * servers answer and what `bramble plan` prints.
+ */
+import type { Ipv4, Mac } from "../bytes/addresses.ts";
+import { KERNEL_COMMAND_LINE_BYTES_MAX } from "../limits.ts";
+import { type BootLane, patchCommandLine } from "../pi/cmdline.ts";
+import { type BootFiles, evaluateConfigTxt } from "../pi/config-txt.ts";
+import { dropInitramfsLines, patchConfigTxt } from "../pi/config-txt-patch.ts";
+import { EEPROM_UPDATE_FILES } from "../pi/eeprom-files.ts";
+import { PI_MODELS, type PiModel } from "../pi/models.ts";
+import { decideLane, type LaneDecision } from "./boot-lane.ts";
+import { bootExport, rootExport } from "./export-paths.ts";
+import { type GenerationInput, generateFiles, generationWarnings } from "./generated/index.ts";
+import type { GeneratedFile, ImageFiles } from "./generated-file.ts";
+import { bootFiles, type ImageFacts, imageProblems } from "./image-facts.ts";
+import type { Manifest, ManifestNode, RootMode } from "./manifest.ts";
+import type { NodeSecrets } from "./ssh-keys.ts";
+
+/** The image a node boots from, opened. */
+export interface PlanImage {
+  name: string;
+  facts: ImageFacts;
+  boot: ImageFiles;
+  root: ImageFiles;
+}
+
+export interface PlanContext {
+  /** The manager's address on the nodes' network. */
+  serverAddress: Ipv4;
+  /** The ports the services really have. */
+  ports: { nfs: number; mount: number };
+  secrets: NodeSecrets;
+  /** A file on the manager that the manifest names (key, file source); `undefined` when it is gone. */
+  readSource: (path: string) => Uint8Array | undefined;
+}
+
+/** What the firmware of one model will ask for. Paths are relative to the boot tree. */
+export interface BoardPlan {
+  model: string;
+  kernel: string;
+  initramfs: string[];
+  deviceTree?: string;
+  commandLineFile: string;
+}
+
+export interface BootPlan {
+  node: string;
+  identity: { mac?: Mac; serial?: string; model?: string; machineId: string; sshHostKey: string };
+  image: string;
+  rootMode: RootMode;
+  dhcp: { mode: Manifest["network"]["dhcp"]; address?: Ipv4; bootServer: Ipv4 };
+  lane: BootLane;
+  commandLine: string;
+  /** For the node's model, or for every model the image can boot when the manifest does not name it. */
+  boards: BoardPlan[];
+  exports: { root: string; boot: string };
+  /** Both trees, sorted by tree and path. */
+  files: GeneratedFile[];
+  /** Names that TFTP never serves; `isEepromUpdateFile` decides. */
+  blockedBootFiles: readonly string[];
+  /** Why the node will not boot; empty in a good plan. */
+  problems: string[];
+  warnings: string[];
+}
+
+export function planNode(manifest: Manifest, node: ManifestNode, image: PlanImage, context: PlanContext): BootPlan {
+  const { facts } = image;
+  const models = PI_MODELS.filter((model) => (node.model ? model.id === node.model : facts.models.includes(model.id)));
+  const files = bootFiles(image.boot);
+  const decision = decideLane(models, facts.kernels, files, node.serial);
+  const boot = bootTreeFiles(manifest, node, models, files, decision, context);
+  const boards = models.map((model) => boardPlan(boot.patched, model, node.serial));
+  const input: GenerationInput = { manifest, node, facts, root: image.root, ...context };
+  return {
+    node: node.name,
+    identity: {
+      ...(node.mac && { mac: node.mac }),
+      ...(node.serial && { serial: node.serial }),
+      ...(node.model && { model: node.model }),
+      machineId: context.secrets.machineId,
+      sshHostKey: context.secrets.sshHostKey.publicKey,
+    },
+    image: image.name,
+    rootMode: node.root ?? manifest.root,
+    dhcp: {
+      mode: manifest.network.dhcp,
+      ...(node.address && { address: node.address }),
+      bootServer: context.serverAddress,
+    },
+    lane: decision.lane,
+    commandLine: boot.commandLine,
+    boards,
+    exports: { root: rootExport(node.name), boot: bootExport(node.name) },
+    files: [...boot.placed, ...generateFiles(input)],
+    blockedBootFiles: EEPROM_UPDATE_FILES,
+    problems: [
+      ...imageProblems(facts),
+      ...missingFiles(models, boards, boot.patched),
+      ...decision.problems,
+      ...boot.problems,
+    ],
+    warnings: [...decision.warnings, ...boot.warnings, ...generationWarnings(input)],
+  };
+}
+
+const BOOT_REASON = "boot over the network";
+
+interface BootTree {
+  placed: GeneratedFile[];
+  /** The image's boot files with the placed ones over them. */
+  patched: BootFiles;
+  commandLine: string;
+  problems: string[];
+  warnings: string[];
+}
+
+function bootTreeFiles(
+  manifest: Manifest,
+  node: ManifestNode,
+  models: readonly PiModel[],
+  files: BootFiles,
+  decision: LaneDecision,
+  context: PlanContext,
+): BootTree {
+  const selections = models.map((model) => evaluateConfigTxt(files, board(model, node.serial)));
+  const texts = new Map<string, string>();
+  const config = patchConfigTxt(textOf(files, "config.txt"), {
+    initramfs: decision.initramfs,
+    extraLines: [...manifest.config, ...node.config],
+  });
+  texts.set("config.txt", config.text);
+  if (decision.initramfs === "drop") {
+    const included = new Set(
+      selections.flatMap((selection) => selection.configFiles).filter((path) => path !== "config.txt"),
+    );
+    for (const path of included) texts.set(path, dropInitramfsLines(textOf(files, path)));
+  }
+
+  const root = {
+    lane: decision.lane,
+    server: context.serverAddress,
+    path: rootExport(node.name),
+    nfsPort: context.ports.nfs,
+    mountPort: context.ports.mount,
+  };
+  const extraWords = [...manifest.cmdline, ...node.cmdline];
+  const patched = overlay(files, texts);
+  const lineFiles = new Set(
+    models.map((model) => evaluateConfigTxt(patched, board(model, node.serial)).commandLineFile),
+  );
+  for (const path of lineFiles.size > 0 ? lineFiles : ["cmdline.txt"]) {
+    texts.set(path, `${patchCommandLine(textOf(files, path), root, extraWords)}\n`);
+  }
+  const commandLine = texts.get([...lineFiles][0] ?? "cmdline.txt")!.trimEnd();
+  return {
+    placed: [...texts]
+      .filter(([path, text]) => text !== textOf(files, path))
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([path, text]) => bootFile(path, text)),
+    patched,
+    commandLine,
+    problems: commandLineProblems(commandLine),
+    warnings: config.hiddenLines.map((line) => `config.txt is too long: the firmware will not read "${line}"`),
+  };
+}
+
+function commandLineProblems(line: string): string[] {
+  const problems: string[] = [];
+  if (line.length > KERNEL_COMMAND_LINE_BYTES_MAX) {
+    problems.push(
+      `Cannot build the kernel command line: it has ${line.length} bytes, and the kernel reads ${KERNEL_COMMAND_LINE_BYTES_MAX}`,
+    );
+  }
+  if (/[^\x20-\x7e]/.test(line))
+    problems.push("Cannot build the kernel command line: the image's cmdline.txt holds bytes that are not ASCII");
+  return problems;
+}
+
+function missingFiles(models: readonly PiModel[], boards: readonly BoardPlan[], files: BootFiles): string[] {
+  return models.flatMap((model, index) => {
+    const { kernel, deviceTree, initramfs } = boards[index]!;
+    const needed = [...model.firmwareFiles, ...(deviceTree ? [deviceTree] : []), kernel, ...initramfs];
+    const missing = needed.filter((path) => !files.exists(path));
+    return missing.length === 0 ? [] : [`Cannot boot ${model.name}: the image has no ${missing.join(", ")}`];
+  });
+}
+
+function boardPlan(files: BootFiles, model: PiModel, serial: string | undefined): BoardPlan {
+  const { kernel, initramfs, deviceTree, commandLineFile } = evaluateConfigTxt(files, board(model, serial));
+  return { model: model.id, kernel, initramfs, ...(deviceTree && { deviceTree }), commandLineFile };
+}
+
+function board(model: PiModel, serial: string | undefined) {
+  return { model, ...(serial && { serial }) };
+}
+
+function overlay(files: BootFiles, texts: ReadonlyMap<string, string>): BootFiles {
+  return {
+    read: (path) => (texts.has(path) ? Buffer.from(texts.get(path)!) : files.read(path)),
+    exists: (path) => texts.has(path) || files.exists(path),
+  };
+}
+
+function bootFile(path: string, text: string): GeneratedFile {
+  const content = Buffer.from(text, "latin1");
+  return { tree: "boot", kind: "file", path: `/${path}`, content, mode: 0o755, uid: 0, gid: 0, reason: BOOT_REASON };
+}
+
+/** One character for each byte, so that nothing is lost on the way to ASCII. */
+function textOf(files: BootFiles, path: string): string {
+  return Buffer.from(files.read(path) ?? []).toString("latin1");
+}
