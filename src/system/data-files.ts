@@ -1,0 +1,149 @@
+/** The data-file port on a folder: sparse files named by layer and file id. */
+import {
+  closeSync,
+  constants,
+  fdatasync,
+  fsyncSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  read,
+  readdirSync,
+  readSync,
+  rmSync,
+  statfsSync,
+  writeSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
+import { promisify } from "node:util";
+import type { DataFile, DataFiles } from "../ports.ts";
+
+const NAME = /^[0-9a-f]+(\/[0-9a-f]+)*$/;
+const fdatasyncOf = promisify(fdatasync);
+
+/** Files below `folder`, which is made. Throws the operating system's error. */
+export function openDataFiles(folder: string): DataFiles {
+  mkdirSync(folder, { recursive: true });
+  return new FolderDataFiles(folder);
+}
+
+class FolderDataFiles implements DataFiles {
+  readonly #folder: string;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  #path(name: string): string {
+    if (!NAME.test(name))
+      throw new RangeError(`Cannot name a data file ${JSON.stringify(name)}: expected hex digits and /`);
+    return join(this.#folder, name);
+  }
+
+  open(name: string): DataFile {
+    const path = this.#path(name);
+    try {
+      return new FolderDataFile(openSync(path, constants.O_RDWR));
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+    }
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    return new FolderDataFile(openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600), path);
+  }
+
+  remove(name: string): void {
+    rmSync(this.#path(name), { force: true });
+  }
+
+  removeFolder(name: string): void {
+    rmSync(this.#path(name), { force: true, recursive: true });
+  }
+
+  list(folder: string): string[] {
+    try {
+      return readdirSync(folder === "" ? this.#folder : this.#path(folder)).sort();
+    } catch (error) {
+      if (isMissing(error)) return [];
+      throw error;
+    }
+  }
+
+  space(): { totalBytes: number; freeBytes: number } {
+    const { bsize, blocks, bavail } = statfsSync(this.#folder);
+    return { totalBytes: blocks * bsize, freeBytes: bavail * bsize };
+  }
+}
+
+class FolderDataFile implements DataFile {
+  readonly #descriptor: number;
+  /** Set until the name of a new file is on disk too. */
+  #newPath: string | undefined;
+
+  constructor(descriptor: number, newPath?: string) {
+    this.#descriptor = descriptor;
+    this.#newPath = newPath;
+  }
+
+  readSync(target: Uint8Array, offset: number): number {
+    let filledBytes = 0;
+    while (filledBytes < target.length) {
+      const count = readSync(this.#descriptor, target, filledBytes, target.length - filledBytes, offset + filledBytes);
+      if (count === 0) break;
+      filledBytes += count;
+    }
+    return filledBytes;
+  }
+
+  read(target: Uint8Array, offset: number): Promise<number> {
+    return new Promise((resolve, reject) => {
+      const readOn = (filledBytes: number) => {
+        const position = offset + filledBytes;
+        read(this.#descriptor, target, filledBytes, target.length - filledBytes, position, (error, count) => {
+          if (error) reject(error);
+          else if (count === 0 || filledBytes + count === target.length) resolve(filledBytes + count);
+          else readOn(filledBytes + count);
+        });
+      };
+      if (target.length === 0) resolve(0);
+      else readOn(0);
+    });
+  }
+
+  writeSync(bytes: Uint8Array, offset: number): void {
+    let writtenBytes = 0;
+    while (writtenBytes < bytes.length) {
+      const left = bytes.length - writtenBytes;
+      writtenBytes += writeSync(this.#descriptor, bytes, writtenBytes, left, offset + writtenBytes);
+    }
+  }
+
+  truncateSync(sizeBytes: number): void {
+    ftruncateSync(this.#descriptor, sizeBytes);
+  }
+
+  async sync(): Promise<void> {
+    await fdatasyncOf(this.#descriptor);
+    if (this.#newPath === undefined) return;
+    syncFolder(dirname(this.#newPath));
+    syncFolder(dirname(dirname(this.#newPath)));
+    this.#newPath = undefined;
+  }
+
+  close(): void {
+    closeSync(this.#descriptor);
+  }
+}
+
+/** A file whose name is not on disk is lost with all its contents. */
+function syncFolder(folder: string): void {
+  const descriptor = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException).code === "ENOENT";
+}

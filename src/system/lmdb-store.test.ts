@@ -1,0 +1,131 @@
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
+import { afterAll, describe, expect, it } from "vitest";
+import type { KeyValueStore, Mutation } from "../ports.ts";
+import { openLmdbStore } from "./lmdb-store.ts";
+
+const folders: string[] = [];
+
+function newFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), "lmdb-store-"));
+  folders.push(folder);
+  return folder;
+}
+
+afterAll(() => {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+});
+
+const bytes = (text: string) => Buffer.from(text, "latin1");
+const put = (key: string, value: string): Mutation => ({ put: bytes(key), value: bytes(value) });
+const removal = (key: string): Mutation => ({ remove: bytes(key) });
+const rangeRemoval = (from: string, to: string): Mutation => ({ removeRange: { from: bytes(from), to: bytes(to) } });
+
+function contents(store: KeyValueStore, from = "\0", to = "\xff"): string {
+  return Array.from(store.range(bytes(from), bytes(to)), ({ key, value }) =>
+    [key, value].map((part) => Buffer.from(part).toString("latin1")).join("="),
+  ).join(" ");
+}
+
+describe("an LMDB store", () => {
+  it("orders keys bytewise and ranges over half-open intervals", async () => {
+    const store = openLmdbStore(newFolder());
+    await store.write([put("b", "2"), put("a", "1"), put("\xfe", "9"), put("ab", "1.5"), put("c", "3")]);
+    expect(contents(store)).toBe("a=1 ab=1.5 b=2 c=3 \xfe=9");
+    expect(contents(store, "ab", "c")).toBe("ab=1.5 b=2");
+    await store.close();
+  });
+
+  it("shows a write before it is committed, merged into what is", async () => {
+    const store = openLmdbStore(newFolder());
+    await store.write([put("a", "1"), put("c", "3"), put("e", "5")]);
+    const first = store.write([put("b", "2"), put("c", "three"), removal("e"), put("f", "6")]);
+    expect(contents(store)).toBe("a=1 b=2 c=three f=6");
+    const second = store.write([rangeRemoval("b", "d"), put("bb", "new")]);
+    expect(contents(store)).toBe("a=1 bb=new f=6");
+    expect(store.get(bytes("c"))).toBeUndefined();
+    await Promise.all([first, second]);
+    expect(contents(store)).toBe("a=1 bb=new f=6");
+    await store.close();
+  });
+
+  it("keeps what is written over a restart, also values of megabytes and 100 MB in all", async () => {
+    const folder = newFolder();
+    const store = openLmdbStore(folder);
+    const large = new Uint8Array(4 << 20).fill(42);
+    for (let index = 0; index < 25; index += 1) await store.write([{ put: bytes(`large${index}`), value: large }]);
+    await store.close();
+    const again = openLmdbStore(folder);
+    expect(Buffer.compare(again.get(bytes("large24"))!, large)).toBe(0);
+    await again.close();
+  });
+
+  it("commits what is in flight before it closes", async () => {
+    const folder = newFolder();
+    const store = openLmdbStore(folder);
+    const written = Array.from({ length: 100 }, (_, index) => store.write([put(`k${index}`, "v")]));
+    await store.close();
+    await Promise.all(written);
+    const again = openLmdbStore(folder);
+    expect(contents(again).split(" ")).toHaveLength(100);
+    await again.close();
+  });
+
+  it("refuses keys that LMDB cannot hold", () => {
+    const store = openLmdbStore(newFolder());
+    expect(() => store.write([put("x".repeat(1979), "v")])).toThrow("Cannot store a key of 1979 bytes");
+    return store.close();
+  });
+
+  it("still has every answered write when the process is killed", async () => {
+    const folder = newFolder();
+    const answered = await writeUntilKilled(folder, 300);
+    const store = openLmdbStore(folder);
+    expect(answered).toBeGreaterThanOrEqual(300);
+    for (let index = 0; index < answered; index += 1) expect(store.get(bytes(`key${index}`))).toBeDefined();
+    await store.close();
+  });
+});
+
+const CHECKOUT = resolve(import.meta.dirname, "../..");
+
+/** A child process writes keys one after the other and prints each when it is answered; returns how many it printed. */
+async function writeUntilKilled(storeFolder: string, killAfter: number): Promise<number> {
+  const folder = newFolder();
+  const config = {
+    extends: join(CHECKOUT, "tsconfig.build.json"),
+    compilerOptions: {
+      outDir: join(folder, "dist"),
+      rootDir: join(CHECKOUT, "src"),
+      typeRoots: [join(CHECKOUT, "node_modules/@types")],
+    },
+    include: [],
+    files: [join(import.meta.dirname, "lmdb-store.ts")],
+  };
+  writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(config));
+  execFileSync(join(CHECKOUT, "node_modules/.bin/tsc"), ["-p", folder]);
+  symlinkSync(join(CHECKOUT, "node_modules"), join(folder, "node_modules"));
+  writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
+  const script = join(folder, "writer.js");
+  writeFileSync(
+    script,
+    `import { openLmdbStore } from "./dist/system/lmdb-store.js";
+     const store = openLmdbStore(${JSON.stringify(storeFolder)});
+     for (let index = 0; ; index += 1) {
+       await store.write([{ put: Buffer.from("key" + index), value: Buffer.from("v") }]);
+       console.log(index);
+     }`,
+  );
+  const child = spawn(process.execPath, [script], { stdio: ["ignore", "pipe", "inherit"] });
+  let answered = 0;
+  for await (const line of createInterface(child.stdout)) {
+    answered = Number(line) + 1;
+    if (answered === killAfter) child.kill("SIGKILL");
+  }
+  if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
+  return answered;
+}

@@ -1,0 +1,173 @@
+/**
+ * The key-value port on LMDB (npm `lmdb`). One writer: this process. Writes in flight are shown at once from
+ * memory and committed together, so that many operations share one fsync.
+ */
+import { mkdirSync } from "node:fs";
+import { open, type RootDatabase } from "lmdb";
+import { KEY_BYTES_MAX } from "../limits.ts";
+import type { KeyValueStore, Mutation } from "../ports.ts";
+
+type Entry = { key: Uint8Array; value: Uint8Array };
+
+/** What unfinished writes make of one key; the newest of them, counted by `writers`. */
+interface PendingKey {
+  key: Uint8Array;
+  value: Uint8Array | undefined;
+  writers: number;
+}
+
+interface QueuedWrite {
+  changes: { key: Uint8Array; value: Uint8Array | undefined }[];
+  resolve: () => void;
+  reject: (error: Error) => void;
+}
+
+/** Opens (or makes) the database in `folder`. Throws the operating system's error. */
+export function openLmdbStore(folder: string): KeyValueStore {
+  mkdirSync(folder, { recursive: true });
+  const database = open<Uint8Array, Uint8Array>(folder, {
+    keyEncoding: "binary",
+    encoding: "binary",
+    // A commit then includes its fsync: its promise means durable, and not just visible.
+    overlappingSync: false,
+    cache: false,
+    maxDbs: 1,
+  });
+  return new LmdbStore(database);
+}
+
+class LmdbStore implements KeyValueStore {
+  readonly #database: RootDatabase<Uint8Array, Uint8Array>;
+  readonly #pending = new Map<string, PendingKey>();
+  #queue: QueuedWrite[] = [];
+  #committing: Promise<void> | undefined;
+
+  constructor(database: RootDatabase<Uint8Array, Uint8Array>) {
+    this.#database = database;
+  }
+
+  get(key: Uint8Array): Uint8Array | undefined {
+    const pending = this.#pending.get(textOf(key));
+    return pending === undefined ? this.#database.get(key) : pending.value;
+  }
+
+  *range(from: Uint8Array, to: Uint8Array): Generator<Entry> {
+    const pending = this.#pendingBetween(from, to);
+    let next = 0;
+    for (const { key, value } of this.#database.getRange({ start: from, end: to })) {
+      while (next < pending.length && Buffer.compare(pending[next]!.key, key) < 0) yield* shown(pending[next++]!);
+      if (next < pending.length && Buffer.compare(pending[next]!.key, key) === 0) yield* shown(pending[next++]!);
+      else yield { key, value };
+    }
+    while (next < pending.length) yield* shown(pending[next++]!);
+  }
+
+  #pendingBetween(from: Uint8Array, to: Uint8Array): PendingKey[] {
+    return [...this.#pending.values()]
+      .filter(({ key }) => Buffer.compare(key, from) >= 0 && Buffer.compare(key, to) < 0)
+      .sort((one, other) => Buffer.compare(one.key, other.key));
+  }
+
+  write(mutations: readonly Mutation[]): Promise<void> {
+    const changes: QueuedWrite["changes"] = [];
+    for (const mutation of mutations) {
+      for (const change of this.#expand(mutation)) {
+        changes.push(change);
+        this.#show(change.key, change.value);
+      }
+    }
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ changes, resolve, reject });
+      this.#committing ??= this.#commitQueue();
+    });
+  }
+
+  /** A range is the keys it has now: later writes come after this one, so no other can be meant. */
+  #expand(mutation: Mutation): QueuedWrite["changes"] {
+    if ("put" in mutation) return [{ key: checkedKey(mutation.put), value: mutation.value.slice() }];
+    if ("remove" in mutation) return [{ key: checkedKey(mutation.remove), value: undefined }];
+    const { from, to } = mutation.removeRange;
+    return Array.from(this.range(from, to), ({ key }) => ({ key, value: undefined }));
+  }
+
+  #show(key: Uint8Array, value: Uint8Array | undefined): void {
+    const text = textOf(key);
+    const pending = this.#pending.get(text);
+    if (pending === undefined) this.#pending.set(text, { key, value, writers: 1 });
+    else {
+      pending.value = value;
+      pending.writers += 1;
+    }
+  }
+
+  /** Commits what is queued, then what was queued meanwhile, until nothing is left. */
+  async #commitQueue(): Promise<void> {
+    while (this.#queue.length > 0) {
+      const batch = this.#queue;
+      this.#queue = [];
+      try {
+        await this.#commit(batch);
+      } catch (error) {
+        const reason = await commitFailure(error);
+        this.#undo([...batch, ...this.#queue], reason);
+        continue;
+      }
+      for (const write of batch) {
+        for (const { key } of write.changes) this.#forget(key);
+        write.resolve();
+      }
+    }
+    this.#committing = undefined;
+  }
+
+  async #commit(batch: readonly QueuedWrite[]): Promise<void> {
+    if (batch.every((write) => write.changes.length === 0)) return;
+    await this.#database.batch(() => {
+      for (const { key, value } of batch.flatMap((write) => write.changes)) {
+        // Inside a batch these answer with the batch's own promise.
+        void (value === undefined ? this.#database.remove(key) : this.#database.put(key, value));
+      }
+    });
+  }
+
+  #undo(writes: readonly QueuedWrite[], error: Error): void {
+    this.#pending.clear();
+    this.#queue = [];
+    for (const write of writes) write.reject(error);
+  }
+
+  #forget(key: Uint8Array): void {
+    const text = textOf(key);
+    const pending = this.#pending.get(text);
+    if (pending !== undefined && --pending.writers === 0) this.#pending.delete(text);
+  }
+
+  async close(): Promise<void> {
+    await this.#committing;
+    await this.#database.close();
+  }
+}
+
+function* shown({ key, value }: PendingKey): Generator<Entry> {
+  if (value !== undefined) yield { key, value };
+}
+
+function checkedKey(key: Uint8Array): Uint8Array {
+  if (key.length === 0 || key.length > KEY_BYTES_MAX) {
+    throw new RangeError(`Cannot store a key of ${key.length} bytes: expected 1 to ${KEY_BYTES_MAX}`);
+  }
+  return key.slice();
+}
+
+function textOf(key: Uint8Array): string {
+  return Buffer.from(key.buffer, key.byteOffset, key.length).toString("latin1");
+}
+
+/** lmdb rejects with "Commit failed"; the reason is in a promise beside it. */
+async function commitFailure(error: unknown): Promise<Error> {
+  const detail = (error as { commitError?: Promise<never> }).commitError;
+  return Promise.resolve(detail).then(
+    () => (error instanceof Error ? error : new Error(String(error))),
+    (reason: Error) => reason,
+  );
+}
