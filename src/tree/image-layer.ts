@@ -1,0 +1,82 @@
+/** The lowest layer: a file system inside an image file, read in place and shared by all nodes that use it. */
+import type { FileName } from "../bytes/file-name.ts";
+import type { FileSystemImage } from "../disk/file-system-image.ts";
+import { AttributeTable } from "./attribute-table.ts";
+import { BoundedCache } from "./bounded-cache.ts";
+import { FIRST_COOKIE, type GeneratedPlace, type Layer, type LayerEntry, nameKey } from "./layer.ts";
+
+/** Names kept in memory per image: about 20 MB. A Debian root has 65,000 in all. */
+const CACHED_NAMES_MAX = 200_000;
+
+interface Directory {
+  entries: LayerEntry[];
+  byName: Map<string, LayerEntry>;
+}
+
+const NO_DIRECTORY: Directory = { entries: [], byName: new Map() };
+
+export class ImageLayer implements Layer {
+  readonly image: FileSystemImage;
+  readonly rootId: number;
+  readonly caseSensitive: boolean;
+  readonly #attributes: AttributeTable;
+  readonly #directories = new BoundedCache<number, Directory>(CACHED_NAMES_MAX);
+
+  constructor(image: FileSystemImage) {
+    this.image = image;
+    this.rootId = image.rootId;
+    this.caseSensitive = image.caseSensitive;
+    this.#attributes = new AttributeTable((id) => image.attributes(id));
+  }
+
+  #has(id: number): boolean {
+    return id >= 1 && id <= this.image.lastId;
+  }
+
+  attributes(id: number) {
+    return this.#has(id) ? this.#attributes.get(id) : undefined;
+  }
+
+  #directory(id: number): Directory {
+    const known = this.#directories.get(id);
+    if (known !== undefined) return known;
+    if (this.attributes(id)?.type !== "directory") return NO_DIRECTORY;
+    const entries = this.image.entries(id).map(({ name, id }, index) => ({ name, id, cookie: FIRST_COOKIE + index }));
+    const byName = new Map(entries.map((entry) => [nameKey(entry.name, this.caseSensitive), entry]));
+    const directory = { entries, byName };
+    this.#directories.set(id, directory, 1 + entries.length);
+    return directory;
+  }
+
+  lookup(directoryId: number, name: FileName): LayerEntry | undefined {
+    return this.#directory(directoryId).byName.get(nameKey(name, this.caseSensitive));
+  }
+
+  entries(directoryId: number): readonly LayerEntry[] {
+    return this.#directory(directoryId).entries;
+  }
+
+  nextCookie(directoryId: number): number {
+    return FIRST_COOKIE + this.entries(directoryId).length;
+  }
+
+  parentOf(directoryId: number): number {
+    return this.image.parent(directoryId);
+  }
+
+  symlinkTarget(id: number): FileName {
+    return this.image.symlinkTarget(id);
+  }
+
+  generatedPlace(): GeneratedPlace | undefined {
+    return undefined;
+  }
+
+  readSync(id: number, target: Uint8Array, offset: number): number {
+    return this.#has(id) ? this.image.readFileSync(id, target, offset) : 0;
+  }
+
+  read(id: number, target: Uint8Array, offset: number): number | Promise<number> {
+    return this.#has(id) ? this.image.readFile(id, target, offset) : 0;
+  }
+}

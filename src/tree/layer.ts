@@ -1,0 +1,62 @@
+/**
+ * A layer shows a whole file system: its own overrides, keyed by file id, on top of what the layer below shows.
+ * The lowest is the image. Everything is synchronous but reading contents, and throws `DecodeError` on a damaged
+ * image. Unknown ids: `undefined`, an empty listing, or no bytes.
+ */
+import type { FileName } from "../bytes/file-name.ts";
+import { fileNameToText } from "../bytes/file-name.ts";
+import type { InodeAttributes } from "../disk/file-system-image.ts";
+
+/** A name in a directory. Cookies rise in listing order, start at `FIRST_COOKIE`, and belong to the name for its life. */
+export interface LayerEntry {
+  name: FileName;
+  id: number;
+  cookie: number;
+}
+
+/** Where a generated layer put a file, so that a node's layer above can keep it there. */
+export interface GeneratedPlace extends LayerEntry {
+  directoryId: number;
+}
+
+export interface Layer {
+  readonly rootId: number;
+  readonly caseSensitive: boolean;
+
+  attributes(id: number): InodeAttributes | undefined;
+  lookup(directoryId: number, name: FileName): LayerEntry | undefined;
+  /** By rising cookie. Shared: not to be changed. */
+  entries(directoryId: number): readonly LayerEntry[];
+  /** Above all cookies that this layer and those below ever gave, or will give, in the directory. */
+  nextCookie(directoryId: number): number;
+  parentOf(directoryId: number): number;
+  symlinkTarget(id: number): FileName;
+  /** Set when the file is computed and may be another after a restart: a layer above must copy it whole. */
+  generatedPlace(id: number): GeneratedPlace | undefined;
+  /** Fills `target` from `offset` of a plain file; returns how many bytes there were, fewer only at its end. */
+  readSync(id: number, target: Uint8Array, offset: number): number;
+  /** The same; answers at once where no disk is needed. */
+  read(id: number, target: Uint8Array, offset: number): number | Promise<number>;
+}
+
+/** 1 and 2 are `.` and `..`; 0 means "from the start". */
+export const FIRST_COOKIE = 3;
+
+const ASCII = /^[\0-\x7f]*$/;
+const utf8 = new TextDecoder("utf-8", { fatal: true });
+
+/** The form under which names are compared: themselves, or lower case on file systems that ignore it (FAT). */
+export function nameKey(name: FileName, caseSensitive: boolean): string {
+  if (caseSensitive) return name;
+  if (ASCII.test(name) || !isUtf8(name)) return name.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+  return Buffer.from(fileNameToText(name).toLowerCase(), "utf8").toString("latin1");
+}
+
+function isUtf8(name: FileName): boolean {
+  try {
+    utf8.decode(Buffer.from(name, "latin1"));
+    return true;
+  } catch {
+    return false;
+  }
+}

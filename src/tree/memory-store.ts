@@ -1,0 +1,103 @@
+/** The storage ports made out of memory: for tests, for trees that need not outlive the program, and as the model of the real ones. */
+import type { DataFile, DataFiles, KeyValueStore, Mutation } from "../ports.ts";
+
+/** A promise is resolved in a later microtask, so that callers cannot come to rely on less. */
+export class MemoryStore implements KeyValueStore {
+  #entries = new Map<string, Uint8Array>();
+
+  get(key: Uint8Array): Uint8Array | undefined {
+    return this.#entries.get(textOf(key))?.slice();
+  }
+
+  *range(from: Uint8Array, to: Uint8Array): Generator<{ key: Uint8Array; value: Uint8Array }> {
+    for (const text of this.#keysBetween(from, to)) {
+      yield { key: Buffer.from(text, "latin1"), value: this.#entries.get(text)!.slice() };
+    }
+  }
+
+  /** Bytes as latin1 characters sort as the bytes do. */
+  #keysBetween(from: Uint8Array, to: Uint8Array): string[] {
+    const [first, end] = [textOf(from), textOf(to)];
+    return [...this.#entries.keys()].filter((text) => text >= first && text < end).sort();
+  }
+
+  async write(mutations: readonly Mutation[]): Promise<void> {
+    for (const mutation of mutations) {
+      if ("put" in mutation) this.#entries.set(textOf(mutation.put), mutation.value.slice());
+      else if ("remove" in mutation) this.#entries.delete(textOf(mutation.remove));
+      else {
+        const { from, to } = mutation.removeRange;
+        for (const text of this.#keysBetween(from, to)) this.#entries.delete(text);
+      }
+    }
+  }
+
+  async close(): Promise<void> {}
+}
+
+export class MemoryDataFiles implements DataFiles {
+  readonly #files = new Map<string, MemoryDataFile>();
+
+  open(name: string): DataFile {
+    const file = this.#files.get(name) ?? new MemoryDataFile();
+    this.#files.set(name, file);
+    return file;
+  }
+
+  remove(name: string): void {
+    this.#files.delete(name);
+  }
+
+  removeFolder(name: string): void {
+    for (const path of this.#files.keys()) if (path.startsWith(`${name}/`)) this.#files.delete(path);
+  }
+
+  list(folder: string): string[] {
+    const prefix = folder === "" ? "" : `${folder}/`;
+    const inside = [...this.#files.keys()].filter((path) => path.startsWith(prefix));
+    return [...new Set(inside.map((path) => path.slice(prefix.length).split("/")[0]!))].sort();
+  }
+
+  space(): { totalBytes: number; freeBytes: number } {
+    return { totalBytes: 2 ** 40, freeBytes: 2 ** 39 };
+  }
+}
+
+class MemoryDataFile implements DataFile {
+  #bytes = new Uint8Array(0);
+  #sizeBytes = 0;
+
+  readSync(target: Uint8Array, offset: number): number {
+    const countBytes = Math.max(0, Math.min(target.length, this.#sizeBytes - offset));
+    target.set(this.#bytes.subarray(offset, offset + countBytes));
+    return countBytes;
+  }
+
+  async read(target: Uint8Array, offset: number): Promise<number> {
+    return this.readSync(target, offset);
+  }
+
+  writeSync(bytes: Uint8Array, offset: number): void {
+    const end = offset + bytes.length;
+    if (end > this.#sizeBytes) this.truncateSync(end);
+    this.#bytes.set(bytes, offset);
+  }
+
+  truncateSync(sizeBytes: number): void {
+    if (sizeBytes > this.#bytes.length) {
+      const grown = new Uint8Array(Math.max(sizeBytes, this.#bytes.length * 2));
+      grown.set(this.#bytes.subarray(0, this.#sizeBytes));
+      this.#bytes = grown;
+    }
+    this.#bytes.fill(0, sizeBytes, Math.max(sizeBytes, this.#sizeBytes));
+    this.#sizeBytes = sizeBytes;
+  }
+
+  async sync(): Promise<void> {}
+
+  close(): void {}
+}
+
+function textOf(key: Uint8Array): string {
+  return Buffer.from(key.buffer, key.byteOffset, key.length).toString("latin1");
+}

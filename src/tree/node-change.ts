@@ -1,0 +1,117 @@
+/** One operation's changes to a node layer: staged, then shown at once and stored as one atomic write. */
+import type { FileName } from "../bytes/file-name.ts";
+import type { InodeAttributes } from "../disk/file-system-image.ts";
+import type { Mutation } from "../ports.ts";
+import { EMPTY_DATA } from "./file-data.ts";
+import { FIRST_COOKIE, type LayerEntry } from "./layer.ts";
+import type { NodeLayer } from "./node-layer.ts";
+import { type InodeOverride, REMOVED, WHITEOUT_ID } from "./overlay-layer.ts";
+import { encodeEntry, encodeInode, entryKey, entryRange, inodeKey } from "./store-records.ts";
+
+/** `entry` undefined: the layer no longer says anything about the name. */
+interface StagedName {
+  directoryId: number;
+  name: FileName;
+  entry: LayerEntry | undefined;
+}
+
+export class NodeChange {
+  readonly #layer: NodeLayer;
+  readonly #inodes = new Map<number, InodeOverride | typeof REMOVED | undefined>();
+  readonly #names: StagedName[] = [];
+  readonly #mutations: Mutation[] = [];
+  readonly #gone: number[] = [];
+
+  constructor(layer: NodeLayer) {
+    this.#layer = layer;
+  }
+
+  /** The file's record, to be changed in place. Taken up from the layer below if need be. */
+  inode(id: number): InodeOverride {
+    const staged = this.#inodes.get(id);
+    if (typeof staged === "object") return staged;
+    const isNew = this.#layer.record(id) === undefined;
+    const current = this.#layer.takenUp(id);
+    if (current === undefined) throw new Error(`Cannot change file ${id}: it does not exist`);
+    const inode = { ...current, attributes: { ...current.attributes } };
+    this.#inodes.set(id, inode);
+    if (isNew) this.#pin(id);
+    return inode;
+  }
+
+  /** A file taken up from a generated layer stays where it is when that layer no longer has it. */
+  #pin(id: number): void {
+    const place = this.#layer.below.generatedPlace(id);
+    if (place === undefined || this.#layer.names(place.directoryId)?.has(this.#layer.key(place.name))) return;
+    this.inode(place.directoryId);
+    this.#names.push({ directoryId: place.directoryId, name: place.name, entry: place });
+  }
+
+  linkCount(id: number): number {
+    const inode = this.inode(id);
+    const below = inode.whole ? 0 : (this.#layer.below.attributes(id)?.linkCount ?? 0);
+    return below + inode.attributes.linkCount;
+  }
+
+  /** A new file without a name yet. */
+  add(attributes: InodeAttributes, details: { parentId?: number; target?: FileName; verifier?: Uint8Array }): number {
+    const { id, mutations } = this.#layer.newId();
+    this.#mutations.push(...mutations);
+    this.#inodes.set(id, {
+      attributes,
+      whole: true,
+      parentId: details.parentId ?? 0,
+      nextCookie: attributes.type === "directory" ? FIRST_COOKIE : 0,
+      target: details.target ?? ("" as FileName),
+      data: attributes.type === "file" ? EMPTY_DATA : undefined,
+      verifier: details.verifier,
+    });
+    return id;
+  }
+
+  /** Puts a name, new or in place of another file's; a replaced name keeps its place in the listing. */
+  setName(directoryId: number, name: FileName, id: number): void {
+    const directory = this.inode(directoryId);
+    const cookie = this.#layer.lookup(directoryId, name)?.cookie ?? directory.nextCookie++;
+    this.#names.push({ directoryId, name, entry: { name, id, cookie } });
+  }
+
+  removeName(directoryId: number, name: FileName): void {
+    this.inode(directoryId);
+    const below = this.#layer.below.lookup(directoryId, name);
+    const entry = below === undefined ? undefined : { ...below, id: WHITEOUT_ID };
+    this.#names.push({ directoryId, name, entry });
+  }
+
+  /** No name leads to the file any more. */
+  removeInode(id: number): void {
+    const isBelow = this.#layer.below.attributes(id) !== undefined;
+    const { from, to } = entryRange(this.#layer.layerId, id);
+    this.#mutations.push({ removeRange: { from, to } });
+    this.#inodes.set(id, isBelow ? REMOVED : undefined);
+    this.#gone.push(id);
+  }
+
+  /** Shows the change and stores it. Rejects, with all of it undone, when the store cannot. */
+  async commit(): Promise<void> {
+    const layer = this.#layer;
+    for (const [id, inode] of this.#inodes) {
+      const key = inodeKey(layer.layerId, id);
+      this.#mutations.push(inode === undefined ? { remove: key } : { put: key, value: encodeInode(inode) });
+      layer.show(id, inode);
+    }
+    for (const { directoryId, name, entry } of this.#names) {
+      const key = entryKey(layer.layerId, directoryId, layer.key(name));
+      this.#mutations.push(entry === undefined ? { remove: key } : { put: key, value: encodeEntry(entry) });
+      layer.showName(directoryId, name, entry);
+    }
+    for (const id of this.#gone) layer.contents.drop(id);
+    try {
+      await layer.shared.store.write(this.#mutations);
+    } catch (error) {
+      layer.forget();
+      throw error;
+    }
+    for (const id of this.#gone) layer.contents.removeFile(id);
+  }
+}

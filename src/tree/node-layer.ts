@@ -1,0 +1,186 @@
+/**
+ * The durable layer a node writes to. Records lie in the key-value store under the layer's id, contents in data
+ * files; nothing is read before the layer is used. The set of overridden ids answers "not changed" from memory.
+ */
+import type { FileName } from "../bytes/file-name.ts";
+import type { Clock, KeyValueStore, Mutation } from "../ports.ts";
+import { BoundedCache } from "./bounded-cache.ts";
+import type { GeneratedPlace, Layer, LayerEntry } from "./layer.ts";
+import { NodeChange } from "./node-change.ts";
+import { NodeContents } from "./node-contents.ts";
+import type { OpenDataFiles } from "./open-data-files.ts";
+import { type InodeOverride, OverlayLayer, overrideFrom, REMOVED } from "./overlay-layer.ts";
+import {
+  decodeEntry,
+  decodeId,
+  decodeInode,
+  encodeId,
+  entryRange,
+  idFromInodeKey,
+  inodeKey,
+  inodeRange,
+  nextIdKey,
+} from "./store-records.ts";
+
+/** Decoded records and names of all nodes: about 30 MB together. */
+const CACHED_RECORDS_MAX = 50_000;
+const CACHED_NAMES_MAX = 100_000;
+
+/** New ids are taken from the store in runs of this many: one record for as many new files. */
+const IDS_TAKEN_AT_ONCE = 1024;
+
+/** What the node layers of a store share. Ids are below 2^32, layer ids below 2^21: together they make a number. */
+export interface NodeLayerShared {
+  store: KeyValueStore;
+  files: OpenDataFiles;
+  clock: Clock;
+  records: BoundedCache<number, InodeOverride | typeof REMOVED>;
+  names: BoundedCache<number, Map<string, LayerEntry>>;
+}
+
+export function sharedByNodeLayers(store: KeyValueStore, files: OpenDataFiles, clock: Clock): NodeLayerShared {
+  const records = new BoundedCache<number, InodeOverride | typeof REMOVED>(CACHED_RECORDS_MAX);
+  const names = new BoundedCache<number, Map<string, LayerEntry>>(CACHED_NAMES_MAX);
+  return { store, files, clock, records, names };
+}
+
+export class NodeLayer extends OverlayLayer {
+  readonly layerId: number;
+  readonly shared: NodeLayerShared;
+  readonly contents: NodeContents;
+  /** Ids with a record here. Read from the store at the first use. */
+  #overridden: Set<number> | undefined;
+  #nextId: number;
+  /** Ids below this one are taken in the store. */
+  #takenIds: number;
+
+  constructor(layerId: number, below: Layer, firstId: number, shared: NodeLayerShared) {
+    super(below);
+    this.layerId = layerId;
+    this.shared = shared;
+    this.contents = new NodeContents(this);
+    const taken = shared.store.get(nextIdKey(layerId));
+    this.#nextId = taken === undefined ? firstId : decodeId(taken);
+    this.#takenIds = this.#nextId;
+  }
+
+  #cacheKey(id: number): number {
+    return this.layerId * 2 ** 32 + id;
+  }
+
+  get overridden(): ReadonlySet<number> {
+    this.#overridden ??= this.#loadOverridden();
+    return this.#overridden;
+  }
+
+  #loadOverridden(): Set<number> {
+    const { from, to } = inodeRange(this.layerId);
+    const ids = new Set<number>();
+    for (const { key } of this.shared.store.range(from, to)) ids.add(idFromInodeKey(key));
+    this.contents.removeOrphans(ids);
+    return ids;
+  }
+
+  /** What the store says, without unstable writes. */
+  record(id: number): InodeOverride | typeof REMOVED | undefined {
+    if (!this.overridden.has(id)) return undefined;
+    const known = this.shared.records.get(this.#cacheKey(id));
+    if (known !== undefined) return known;
+    const bytes = this.shared.store.get(inodeKey(this.layerId, id));
+    if (bytes === undefined) return undefined;
+    const record = decodeInode(bytes);
+    this.shared.records.set(this.#cacheKey(id), record);
+    return record;
+  }
+
+  override(id: number): InodeOverride | typeof REMOVED | undefined {
+    const record = this.record(id);
+    return record === REMOVED ? REMOVED : this.contents.withUnstable(id, record);
+  }
+
+  /** The file as this layer would hold it: what it holds, or the layer below's taken up. */
+  takenUp(id: number): InodeOverride | undefined {
+    const record = this.record(id);
+    if (record === REMOVED) return undefined;
+    if (record !== undefined) return record;
+    const attributes = this.below.attributes(id);
+    return attributes === undefined ? undefined : overrideFrom(this.below, id, attributes);
+  }
+
+  names(directoryId: number): ReadonlyMap<string, LayerEntry> | undefined {
+    // Whoever changes a directory's names changes its record too.
+    if (!this.overridden.has(directoryId)) return undefined;
+    const known = this.shared.names.get(this.#cacheKey(directoryId));
+    if (known !== undefined) return known;
+    const { from, to } = entryRange(this.layerId, directoryId);
+    const entries = Array.from(this.shared.store.range(from, to), ({ value }) => decodeEntry(value));
+    const names = new Map(entries.map((entry) => [this.key(entry.name), entry]));
+    this.shared.names.set(this.#cacheKey(directoryId), names, 1 + names.size);
+    return names;
+  }
+
+  nextCookie(directoryId: number): number {
+    const record = this.record(directoryId);
+    return typeof record === "object" ? record.nextCookie : this.below.nextCookie(directoryId);
+  }
+
+  generatedPlace(id: number): GeneratedPlace | undefined {
+    return this.overridden.has(id) ? undefined : this.below.generatedPlace(id);
+  }
+
+  readSync(id: number, target: Uint8Array, offset: number): number {
+    const override = this.override(id);
+    if (override === undefined) return this.below.readSync(id, target, offset);
+    return override === REMOVED ? 0 : this.contents.readSync(id, override, target, offset);
+  }
+
+  read(id: number, target: Uint8Array, offset: number): number | Promise<number> {
+    const override = this.override(id);
+    if (override === undefined) return this.below.read(id, target, offset);
+    return override === REMOVED ? 0 : this.contents.read(id, override, target, offset);
+  }
+
+  begin(): NodeChange {
+    return new NodeChange(this);
+  }
+
+  /** A new file id, and the mutation that must be stored with its file. */
+  newId(): { id: number; mutations: Mutation[] } {
+    const id = this.#nextId;
+    this.#nextId += 1;
+    if (id < this.#takenIds) return { id, mutations: [] };
+    this.#takenIds = id + IDS_TAKEN_AT_ONCE;
+    return { id, mutations: [{ put: nextIdKey(this.layerId), value: encodeId(this.#takenIds) }] };
+  }
+
+  /** Shows what is on its way to the store. Only for `NodeChange`. */
+  show(id: number, record: InodeOverride | typeof REMOVED | undefined): void {
+    const overridden = this.overridden as Set<number>;
+    if (record === undefined) {
+      overridden.delete(id);
+      this.shared.records.delete(this.#cacheKey(id));
+      this.shared.names.delete(this.#cacheKey(id));
+      return;
+    }
+    overridden.add(id);
+    this.shared.records.set(this.#cacheKey(id), record);
+  }
+
+  showName(directoryId: number, name: FileName, entry: LayerEntry | undefined): void {
+    const names = this.names(directoryId) as Map<string, LayerEntry> | undefined;
+    if (entry === undefined) names?.delete(this.key(name));
+    else names?.set(this.key(name), entry);
+    if (names !== undefined) this.shared.names.set(this.#cacheKey(directoryId), names, 1 + names.size);
+    this.forgetListing(directoryId);
+  }
+
+  /** The store has undone writes: what is remembered may be wrong. */
+  forget(): void {
+    this.#overridden = undefined;
+    this.#takenIds = this.#nextId;
+    this.shared.records.clear();
+    this.shared.names.clear();
+    this.forgetListings();
+    this.contents.forgetLost();
+  }
+}

@@ -1,0 +1,231 @@
+/**
+ * How trees are kept in the key-value store: every key and every record. Numbers are big-endian, ids 48 bits.
+ *
+ *     S                                  store: format, next tree id, next layer id, random id of the store
+ *     T <node> NUL <kind>                tree: tree id, epoch, layer id, first id of the node's files, image
+ *     P <image> NUL <kind>               paths that generated layers ever added to the image, in order of their ids
+ *     G <tree id>                        times of the tree's generated files, by fingerprint
+ *     L <layer id> e <directory id> <name key>    name in a directory: file id (0: hidden), cookie, name as given
+ *     L <layer id> i <file id>           inode override; a single zero byte: removed
+ *     L <layer id> n                     ids below this one are taken
+ */
+import type { FileName } from "../bytes/file-name.ts";
+import { fileNameFromBytes, fileNameToBytes } from "../bytes/file-name.ts";
+import { Reader } from "../bytes/reader.ts";
+import { Writer } from "../bytes/writer.ts";
+import type { FileType } from "../disk/file-system-image.ts";
+import type { LayerEntry } from "./layer.ts";
+import { type InodeOverride, REMOVED } from "./overlay-layer.ts";
+
+const FILE_TYPES: readonly FileType[] = ["file", "directory", "symlink", "block", "character", "fifo", "socket"];
+const LAYER = "L".charCodeAt(0);
+const ENTRY = "e".charCodeAt(0);
+const INODE = "i".charCodeAt(0);
+const NEXT_ID = "n".charCodeAt(0);
+
+const FLAG_WHOLE = 1;
+const FLAG_VERIFIER = 2;
+const FLAG_DATA = 4;
+const FLAG_INLINE = 8;
+
+/** A tree as the store knows it. */
+export interface TreeRecord {
+  treeId: number;
+  epoch: number;
+  layerId: number;
+  /** The first id of the node's own files: fixes the image as well as its name does. */
+  firstId: number;
+  imageId: string;
+}
+
+export interface StoreRecord {
+  nextTreeId: number;
+  nextLayerId: number;
+  /** Makes the fsids of two stores different. */
+  storeId: number;
+}
+
+const FORMAT = 1;
+
+export const STORE_KEY = Uint8Array.of("S".charCodeAt(0));
+export const TREE_RANGE: KeyRange = { from: Buffer.from("T"), to: Buffer.from("U") };
+
+export function treeKey(node: string, kind: string): Uint8Array {
+  return Buffer.from(`T${node}\0${kind}`, "utf8");
+}
+
+export function generatedPathsKey(imageId: string, kind: string): Uint8Array {
+  return Buffer.from(`P${imageId}\0${kind}`, "utf8");
+}
+
+export function generatedTimesKey(treeId: number): Uint8Array {
+  return new Writer(8).bytes(Buffer.from("G")).u32(treeId).finish();
+}
+
+export function encodeStore(record: StoreRecord): Uint8Array {
+  const writer = new Writer(16).u32(FORMAT).u32(record.nextTreeId).u32(record.nextLayerId).u32(record.storeId);
+  return writer.finish();
+}
+
+export function decodeStore(bytes: Uint8Array): StoreRecord {
+  const reader = new Reader(bytes, "tree store record");
+  const format = reader.u32("format");
+  if (format !== FORMAT) throw reader.error("format", `${format} is not ${FORMAT}, the one this version writes`);
+  return {
+    nextTreeId: reader.u32("next tree"),
+    nextLayerId: reader.u32("next layer"),
+    storeId: reader.u32("store id"),
+  };
+}
+
+export function encodeTree(record: TreeRecord): Uint8Array {
+  const writer = new Writer(64).u32(record.treeId).u32(record.epoch).u32(record.layerId);
+  return putId(writer, record.firstId).bytes(Buffer.from(record.imageId, "utf8")).finish();
+}
+
+export function decodeTree(bytes: Uint8Array): TreeRecord {
+  const reader = new Reader(bytes, "tree record");
+  return {
+    treeId: reader.u32("tree id"),
+    epoch: reader.u32("epoch"),
+    layerId: reader.u32("layer id"),
+    firstId: getId(reader, "first id"),
+    imageId: Buffer.from(reader.rest()).toString("utf8"),
+  };
+}
+
+export interface KeyRange {
+  from: Uint8Array;
+  to: Uint8Array;
+}
+
+export function layerRange(layerId: number): KeyRange {
+  return { from: layerKey(layerId, 0), to: layerKey(layerId, 0xff) };
+}
+
+export function inodeRange(layerId: number): KeyRange {
+  return { from: layerKey(layerId, INODE), to: layerKey(layerId, INODE + 1) };
+}
+
+export function inodeKey(layerId: number, id: number): Uint8Array {
+  return putId(new Writer(16).u8(LAYER).u32(layerId).u8(INODE), id).finish();
+}
+
+export function idFromInodeKey(key: Uint8Array): number {
+  const reader = new Reader(key, "inode key", 6);
+  return getId(reader, "id");
+}
+
+/** All names of a directory. */
+export function entryRange(layerId: number, directoryId: number): KeyRange {
+  return { from: entryKey(layerId, directoryId, ""), to: entryKey(layerId, directoryId + 1, "") };
+}
+
+export function entryKey(layerId: number, directoryId: number, nameKey: string): Uint8Array {
+  const writer = putId(new Writer(64).u8(LAYER).u32(layerId).u8(ENTRY), directoryId);
+  return writer.bytes(Buffer.from(nameKey, "latin1")).finish();
+}
+
+export function nextIdKey(layerId: number): Uint8Array {
+  return layerKey(layerId, NEXT_ID);
+}
+
+function layerKey(layerId: number, part: number): Uint8Array {
+  return new Writer(8).u8(LAYER).u32(layerId).u8(part).finish();
+}
+
+export function putId(writer: Writer, id: number): Writer {
+  return writer.u16(Math.floor(id / 2 ** 32)).u32(id % 2 ** 32);
+}
+
+export function getId(reader: Reader, field: string): number {
+  return reader.u16(field) * 2 ** 32 + reader.u32(field);
+}
+
+export function encodeId(id: number): Uint8Array {
+  return putId(new Writer(8), id).finish();
+}
+
+export function decodeId(bytes: Uint8Array): number {
+  return getId(new Reader(bytes, "id record"), "id");
+}
+
+export function encodeEntry(entry: LayerEntry): Uint8Array {
+  const writer = putId(putId(new Writer(48), entry.id), entry.cookie);
+  return writer.bytes(fileNameToBytes(entry.name)).finish();
+}
+
+export function decodeEntry(bytes: Uint8Array): LayerEntry {
+  const reader = new Reader(bytes, "directory entry record");
+  const id = getId(reader, "id");
+  const cookie = getId(reader, "cookie");
+  return { name: fileNameFromBytes(reader.rest()), id, cookie };
+}
+
+export function encodeInode(inode: InodeOverride | typeof REMOVED): Uint8Array {
+  if (inode === REMOVED) return Uint8Array.of(0);
+  const { attributes, data, verifier } = inode;
+  const flags =
+    (inode.whole ? FLAG_WHOLE : 0) |
+    (verifier === undefined ? 0 : FLAG_VERIFIER) |
+    (data === undefined ? 0 : FLAG_DATA) |
+    (data?.inline === undefined ? 0 : FLAG_INLINE);
+  const writer = new Writer(160 + (data?.inline?.length ?? 0));
+  writer
+    .u8(1 + FILE_TYPES.indexOf(attributes.type))
+    .u8(flags)
+    .u16(attributes.mode);
+  writer.u32(attributes.uid).u32(attributes.gid);
+  writer.u32(attributes.linkCount >>> 0);
+  putId(putId(writer, attributes.sizeBytes), attributes.usedBytes);
+  writer.u32(attributes.device.major).u32(attributes.device.minor);
+  for (const time of [attributes.atimeNs, attributes.mtimeNs, attributes.ctimeNs]) writer.u64(BigInt.asUintN(64, time));
+  putId(putId(writer, inode.parentId), inode.nextCookie);
+  writer.u16(inode.target.length).bytes(fileNameToBytes(inode.target));
+  if (verifier !== undefined) writer.bytes(verifier);
+  if (data !== undefined) {
+    putId(writer, data.inheritedBytes).u32(data.ranges.length);
+    for (const offset of data.ranges) putId(writer, offset);
+    if (data.inline !== undefined) writer.bytes(data.inline);
+  }
+  return writer.finish();
+}
+
+export function decodeInode(bytes: Uint8Array): InodeOverride | typeof REMOVED {
+  const reader = new Reader(bytes, "inode record");
+  const type = reader.u8("type");
+  if (type === 0) return REMOVED;
+  const fileType = FILE_TYPES[type - 1];
+  if (fileType === undefined) throw reader.error("type", `${type} is not a file type`);
+  const flags = reader.u8("flags");
+  const attributes = {
+    type: fileType,
+    mode: reader.u16("mode"),
+    uid: reader.u32("uid"),
+    gid: reader.u32("gid"),
+    linkCount: reader.u32("links") | 0,
+    sizeBytes: getId(reader, "size"),
+    usedBytes: getId(reader, "used"),
+    device: { major: reader.u32("major"), minor: reader.u32("minor") },
+    atimeNs: BigInt.asIntN(64, reader.u64("atime")),
+    mtimeNs: BigInt.asIntN(64, reader.u64("mtime")),
+    ctimeNs: BigInt.asIntN(64, reader.u64("ctime")),
+  };
+  return {
+    attributes,
+    whole: (flags & FLAG_WHOLE) !== 0,
+    parentId: getId(reader, "parent"),
+    nextCookie: getId(reader, "next cookie"),
+    target: fileNameFromBytes(reader.bytes(reader.u16("target length"), "target")) as FileName,
+    verifier: flags & FLAG_VERIFIER ? reader.bytes(8, "verifier").slice() : undefined,
+    data: flags & FLAG_DATA ? decodeData(reader, (flags & FLAG_INLINE) !== 0) : undefined,
+  };
+}
+
+function decodeData(reader: Reader, isInline: boolean) {
+  const inheritedBytes = getId(reader, "inherited");
+  const count = reader.u32("range count");
+  const ranges: number[] = [];
+  for (let index = 0; index < count; index += 1) ranges.push(getId(reader, "range"));
+  return { inheritedBytes, ranges, inline: isInline ? reader.rest().slice() : undefined };
+}

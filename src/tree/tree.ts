@@ -1,0 +1,307 @@
+/** One node's file system: image, generated layer and node layer as one volume that can be read and written. */
+import type { FileName } from "../bytes/file-name.ts";
+import { FILE_BYTES_MAX } from "../limits.ts";
+import {
+  type AttributeChanges,
+  type NewAttributes,
+  type SpecialFile,
+  type Volume,
+  type VolumeAttributes,
+  VolumeError,
+  type VolumeSpace,
+} from "../nfs/volume.ts";
+import type { Awaitable } from "../ports.ts";
+import type { GeneratedLayer } from "./generated-layer.ts";
+import type { NodeLayer } from "./node-layer.ts";
+import { storedBytesOf } from "./node-usage.ts";
+import { listFrom, lookupPath } from "./tree-lookup.ts";
+import * as names from "./tree-names.ts";
+import { refusing } from "./volume-failure.ts";
+
+/** What the store knows of a tree. Changes when its node layer is dropped. */
+export interface TreeIdentity {
+  /** Unique in the store, the same for the life of the (node, kind). */
+  treeId: number;
+  epoch: number;
+  fsid: bigint;
+}
+
+export class Tree implements Volume {
+  readonly readOnly = false;
+  #identity: TreeIdentity;
+  #generated: GeneratedLayer;
+  #layer: NodeLayer;
+  #lastNs = 0n;
+
+  constructor(identity: TreeIdentity, generated: GeneratedLayer, layer: NodeLayer) {
+    this.#identity = identity;
+    this.#generated = generated;
+    this.#layer = layer;
+  }
+
+  get treeId(): number {
+    return this.#identity.treeId;
+  }
+
+  get epoch(): number {
+    return this.#identity.epoch;
+  }
+
+  get fsid(): bigint {
+    return this.#identity.fsid;
+  }
+
+  get rootId(): number {
+    return this.#layer.rootId;
+  }
+
+  /** The layer the node writes to. For `TreeStore`. */
+  get nodeLayer(): NodeLayer {
+    return this.#layer;
+  }
+
+  get generatedLayer(): GeneratedLayer {
+    return this.#generated;
+  }
+
+  /** Goes on with other layers. For `TreeStore`. */
+  stack(identity: TreeIdentity, generated: GeneratedLayer, layer: NodeLayer): void {
+    this.#identity = identity;
+    this.#generated = generated;
+    this.#layer = layer;
+    layer.below = generated;
+  }
+
+  /** Rises with every change, however coarse the clock: clients tell by times that a file has changed. */
+  #nowNs(): bigint {
+    const nowNs = this.#layer.shared.clock.unixNs();
+    this.#lastNs = nowNs > this.#lastNs ? nowNs : this.#lastNs + 1n;
+    return this.#lastNs;
+  }
+
+  getattr(id: number): VolumeAttributes {
+    return { id, ...names.attributesOf(this.#layer, id) };
+  }
+
+  lookup(directoryId: number, name: FileName): number | undefined {
+    names.checkDirectory(this.#layer, directoryId);
+    if (name === ".") return directoryId;
+    if (name === "..") return directoryId === this.rootId ? directoryId : this.#layer.parentOf(directoryId);
+    return this.#layer.lookup(directoryId, name)?.id;
+  }
+
+  readlink(id: number): FileName {
+    if (names.attributesOf(this.#layer, id).type !== "symlink") throw new VolumeError("NFS3ERR_INVAL");
+    return this.#layer.symlinkTarget(id);
+  }
+
+  #checkFile(id: number): VolumeAttributes {
+    const attributes = this.getattr(id);
+    if (attributes.type === "directory") throw new VolumeError("NFS3ERR_ISDIR");
+    if (attributes.type !== "file") throw new VolumeError("NFS3ERR_INVAL");
+    return attributes;
+  }
+
+  read(id: number, offset: number, countBytes: number): Awaitable<{ bytes: Uint8Array; endOfFile: boolean }> {
+    return refusing(() => {
+      const { sizeBytes } = this.#checkFile(id);
+      const bytes = new Uint8Array(Math.max(0, Math.min(countBytes, sizeBytes - offset)));
+      const answer = (filledBytes: number) => ({
+        bytes: bytes.subarray(0, filledBytes),
+        endOfFile: offset + filledBytes >= sizeBytes,
+      });
+      const filledBytes = bytes.length === 0 ? 0 : this.#layer.read(id, bytes, offset);
+      return filledBytes instanceof Promise ? filledBytes.then(answer) : answer(filledBytes);
+    });
+  }
+
+  write(id: number, offset: number, bytes: Uint8Array, stable: boolean): Awaitable<void> {
+    return refusing(() => {
+      this.#checkFile(id);
+      if (offset + bytes.length > FILE_BYTES_MAX) throw new VolumeError("NFS3ERR_FBIG");
+      const detached = this.#detach(id);
+      if (bytes.length > 0) this.#layer.contents.write(id, bytes, offset, this.#nowNs());
+      if (!stable) return detached;
+      return Promise.all([detached, this.#layer.contents.flush(id)]).then(() => {});
+    });
+  }
+
+  /** A generated file is taken over whole before it is written. */
+  #detach(id: number): Promise<void> | undefined {
+    if (this.#layer.generatedPlace(id) === undefined) return undefined;
+    const change = this.#layer.begin();
+    change.inode(id);
+    return change.commit();
+  }
+
+  commit(id: number): Awaitable<void> {
+    return refusing(() => {
+      this.getattr(id);
+      return this.#layer.contents.isUnstable(id) ? this.#layer.contents.flush(id) : undefined;
+    });
+  }
+
+  setattr(id: number, changes: AttributeChanges, guardCtimeNs?: bigint): Awaitable<VolumeAttributes> {
+    return refusing(() => {
+      const { ctimeNs } = this.getattr(id);
+      if (guardCtimeNs !== undefined && guardCtimeNs !== ctimeNs) throw new VolumeError("NFS3ERR_NOT_SYNC");
+      if (changes.sizeBytes !== undefined) this.#checkFile(id);
+      if ((changes.sizeBytes ?? 0) > FILE_BYTES_MAX) throw new VolumeError("NFS3ERR_FBIG");
+      return this.#setattr(id, changes);
+    });
+  }
+
+  async #setattr(id: number, changes: AttributeChanges): Promise<VolumeAttributes> {
+    const { contents } = this.#layer;
+    if (changes.sizeBytes !== undefined && changes.sizeBytes > this.getattr(id).sizeBytes) {
+      await this.#detach(id);
+      contents.grow(id, changes.sizeBytes, this.#nowNs());
+    }
+    // A record must not tell of data before they are durable.
+    while (contents.isUnstable(id)) await contents.flush(id);
+    this.getattr(id);
+    const change = this.#layer.begin();
+    const inode = change.inode(id);
+    const nowNs = this.#nowNs();
+    const { attributes } = inode;
+    let cutDataFile = () => {};
+    if (changes.sizeBytes !== undefined) {
+      if (changes.sizeBytes < attributes.sizeBytes) cutDataFile = contents.cut(id, inode, changes.sizeBytes);
+      attributes.mtimeNs = nowNs;
+    }
+    if (changes.mode !== undefined) attributes.mode = changes.mode & 0o7777;
+    if (changes.uid !== undefined) attributes.uid = changes.uid;
+    if (changes.gid !== undefined) attributes.gid = changes.gid;
+    if (changes.atime !== undefined) attributes.atimeNs = changes.atime === "server" ? nowNs : changes.atime;
+    if (changes.mtime !== undefined) attributes.mtimeNs = changes.mtime === "server" ? nowNs : changes.mtime;
+    attributes.ctimeNs = nowNs;
+    const stored = change.commit();
+    const answer = this.getattr(id);
+    await stored;
+    cutDataFile();
+    return answer;
+  }
+
+  create(
+    directoryId: number,
+    name: FileName,
+    how: { kind: "unchecked" | "guarded" } | { kind: "exclusive"; verifier: Uint8Array },
+    attributes: NewAttributes,
+  ): Awaitable<number> {
+    return refusing(() => {
+      names.checkDirectory(this.#layer, directoryId);
+      names.checkName(name, "NFS3ERR_EXIST");
+      const existing = this.#layer.lookup(directoryId, name);
+      if (existing !== undefined) return this.#createAgain(existing.id, how, attributes);
+      const verifier = how.kind === "exclusive" ? { verifier: how.verifier.slice(0, 8) } : {};
+      const id = this.#make(directoryId, name, { type: "file", ...verifier }, attributes);
+      if (!attributes.sizeBytes) return id;
+      return id.then(async (id) => {
+        await this.setattr(id, { sizeBytes: attributes.sizeBytes! });
+        return id;
+      });
+    });
+  }
+
+  async #createAgain(id: number, how: Parameters<Volume["create"]>[2], attributes: NewAttributes): Promise<number> {
+    if (how.kind === "guarded") throw new VolumeError("NFS3ERR_EXIST");
+    if (how.kind === "exclusive") {
+      const record = this.#layer.record(id);
+      const verifier = typeof record === "object" ? record.verifier : undefined;
+      if (verifier === undefined || Buffer.compare(verifier, how.verifier) !== 0)
+        throw new VolumeError("NFS3ERR_EXIST");
+      // The first CREATE may still be on its way to the store.
+      await this.#layer.shared.store.write([]);
+      return id;
+    }
+    if (this.getattr(id).type !== "file") throw new VolumeError("NFS3ERR_EXIST");
+    if (attributes.sizeBytes !== undefined) await this.setattr(id, { sizeBytes: attributes.sizeBytes });
+    return id;
+  }
+
+  #make(directoryId: number, name: FileName, file: names.NewFile, attributes: NewAttributes): Promise<number> {
+    const { change, id } = names.makeFile(this.#layer, directoryId, name, file, attributes, this.#nowNs());
+    return change.commit().then(() => id);
+  }
+
+  mkdir(directoryId: number, name: FileName, attributes: NewAttributes): Awaitable<number> {
+    return refusing(() => this.#make(directoryId, name, { type: "directory" }, attributes));
+  }
+
+  symlink(directoryId: number, name: FileName, target: FileName, attributes: NewAttributes): Awaitable<number> {
+    return refusing(() => this.#make(directoryId, name, { type: "symlink", target }, attributes));
+  }
+
+  mknod(directoryId: number, name: FileName, special: SpecialFile, attributes: NewAttributes): Awaitable<number> {
+    return refusing(() => this.#make(directoryId, name, special, attributes));
+  }
+
+  link(id: number, directoryId: number, name: FileName): Awaitable<void> {
+    return refusing(() => names.link(this.#layer, id, directoryId, name, this.#nowNs()).commit());
+  }
+
+  remove(directoryId: number, name: FileName): Awaitable<void> {
+    return refusing(() => names.remove(this.#layer, directoryId, name, this.#nowNs()).commit());
+  }
+
+  rmdir(directoryId: number, name: FileName): Awaitable<void> {
+    return refusing(() => names.removeDirectory(this.#layer, directoryId, name, this.#nowNs()).commit());
+  }
+
+  rename(fromDirectoryId: number, fromName: FileName, toDirectoryId: number, toName: FileName): Awaitable<void> {
+    const from = { directoryId: fromDirectoryId, name: fromName };
+    const to = { directoryId: toDirectoryId, name: toName };
+    return refusing(() => names.rename(this.#layer, from, to, this.#nowNs())?.commit());
+  }
+
+  readdir(directoryId: number, cookie: bigint, limit: number) {
+    names.checkDirectory(this.#layer, directoryId);
+    return listFrom(this.#layer, directoryId, Number(cookie), limit);
+  }
+
+  statfs(): VolumeSpace {
+    const { totalBytes, freeBytes } = this.#layer.shared.files.dataFiles.space();
+    // Ids are the only bound on the number of files.
+    const totalFiles = 2 ** 32 - 1;
+    return { totalBytes, freeBytes, availableBytes: freeBytes, totalFiles, freeFiles: totalFiles - 2 ** 24 };
+  }
+
+  /** The file at a path, through symlinks; `undefined` when there is none. */
+  lookupPath(path: string): number | undefined {
+    return lookupPath(this.#layer, path);
+  }
+
+  /** A plain file by path, for TFTP: its id and size; `undefined` when there is none. */
+  fileByPath(path: string): { id: number; sizeBytes: number } | undefined {
+    const id = this.lookupPath(path);
+    const attributes = id === undefined ? undefined : this.#layer.attributes(id);
+    return id !== undefined && attributes?.type === "file" ? { id, sizeBytes: attributes.sizeBytes } : undefined;
+  }
+
+  /** Fills `target` from `offset` of a plain file; returns how many bytes there were, fewer only at its end. */
+  readSync(id: number, target: Uint8Array, offset: number): number {
+    return this.#layer.readSync(id, target, offset);
+  }
+
+  /** Paths of the generated layer at which the node's own changes stand instead. */
+  overriddenGeneratedPaths(): string[] {
+    const layer = this.#layer;
+    return this.#generated.placements
+      .filter(({ kind, directoryId, name, id }) => {
+        const shown = layer.lookup(directoryId, name)?.id;
+        if (kind === "removed") return shown !== undefined;
+        return shown !== id || (kind !== "directory" && layer.override(id) !== undefined);
+      })
+      .map(({ path }) => path);
+  }
+
+  /** Bytes of contents that the node itself has stored. */
+  usedBytes(): number {
+    return storedBytesOf(this.#layer);
+  }
+
+  /** Makes all unstable writes durable. */
+  flush(): Promise<void> {
+    return this.#layer.contents.flushAll();
+  }
+}
