@@ -148,15 +148,19 @@ function byteSwapped(value: number): number {
   return ((value & 0xff) << 24) | ((value & 0xff00) << 8) | ((value >>> 8) & 0xff00) | (value >>> 24);
 }
 
-/** The area behind the log starts with a head that names the transaction it follows, if there is anything in it. */
+/**
+ * The area behind the log starts with a head that names the transaction it adds to, if there is anything in it.
+ * One block between the two is never used (`j_fc_first = j_last + 1` in fs/jbd2/journal.c).
+ */
 function refuseFastCommits(file: JournalFile, journal: JournalSuperblock, endSequence: number): void {
-  if ((journal.incompatible & JOURNAL_INCOMPATIBLE.fastCommit) === 0 || journal.endBlock >= file.blocksCount) return;
-  const bytes = file.read(journal.endBlock);
+  const areaBlock = journal.endBlock + 1;
+  if ((journal.incompatible & JOURNAL_INCOMPATIBLE.fastCommit) === 0 || areaBlock >= file.blocksCount) return;
+  const bytes = file.read(areaBlock);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (view.getUint16(0, true) === FAST_COMMIT_HEAD_TAG && view.getUint32(8, true) === endSequence) {
     throw new DecodeError(
       "ext4 journal",
-      `fast-commit area (journal block ${journal.endBlock})`,
+      `fast-commit area (journal block ${areaBlock})`,
       "the feature fast_commit has changes to replay; mount the image once on Linux, or run e2fsck -p on it",
     );
   }
