@@ -149,3 +149,9 @@ export const LINKS_MAX = 65000;
 
 /** The largest file ext4 holds with 4 KiB blocks, 16 TiB; offsets stay exact as numbers. */
 export const FILE_BYTES_MAX = 16 * 2 ** 40;
+
+/** Transfers kept for a boot's timeline: a Pi 4 fetches about 30 files. */
+export const STATUS_FILES_MAX = 100;
+
+/** Strangers remembered for adoption. */
+export const UNKNOWN_PIS_MAX = 256;

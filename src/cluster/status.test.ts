@@ -1,0 +1,234 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { Ipv4, Mac } from "../bytes/addresses.ts";
+import { bootFraction, currentTransfer, isStalled, stageDurations } from "./boot-progress.ts";
+import { type BootEvent, type BootOccurrence, STAGES } from "./event.ts";
+import { INITIAL_STATUS, type NodeStatus, nextStatus } from "./status.ts";
+
+const mac = "dc:a6:32:70:da:b0" as Mac;
+const client = "10.77.0.11" as Ipv4;
+const START_MS = 1_700_000_000_000;
+
+const pxeDiscover: BootOccurrence = {
+  kind: "dhcp-request",
+  message: "DISCOVER",
+  mac,
+  vendorClass: "PXEClient:Arch:00000:UNDI:002001",
+  serial: "91cdf03d",
+  model: "4",
+};
+const linuxDiscover: BootOccurrence = { kind: "dhcp-request", message: "DISCOVER", mac, vendorClass: "Linux ipconfig" };
+const request = (path: string): BootOccurrence => ({ kind: "tftp-request", path, client });
+const progress = (path: string, sentBytes: number, sizeBytes: number): BootOccurrence => ({
+  kind: "tftp-progress",
+  path,
+  client,
+  sentBytes,
+  sizeBytes,
+});
+const complete = (path: string, sizeBytes: number, durationMs = 100): BootOccurrence => ({
+  kind: "tftp-complete",
+  path,
+  client,
+  sizeBytes,
+  durationMs,
+  retransmits: 1,
+});
+const mountRoot: BootOccurrence = { kind: "mount", tree: "root", client };
+const activity: BootOccurrence = { kind: "root-activity", operations: 10, readBytes: 1, writtenBytes: 1 };
+const up = (bootId = "a"): BootOccurrence => ({ kind: "up", bootId });
+
+/** A Pi 4 that boots, at seconds from the start. */
+const BOOT: [number, BootOccurrence][] = [
+  [0, pxeDiscover],
+  [1, { kind: "dhcp-reply", message: "OFFER", mac, address: client, responder: "server" }],
+  [2, request("91cdf03d/start4.elf")],
+  [3, complete("91cdf03d/start4.elf", 2000)],
+  [4, progress("91cdf03d/kernel8.img", 4000, 8000)],
+  [5, complete("91cdf03d/kernel8.img", 8000)],
+  [6, request("91cdf03d/armstub8-gic.bin")],
+  [8, linuxDiscover],
+  [9, mountRoot],
+  [10, activity],
+  [20, up()],
+];
+
+function run(script: readonly (readonly [number, BootOccurrence])[], node = "node1") {
+  return script.reduce((status, [second, occurrence], index) => {
+    const event: BootEvent = { ...occurrence, sequence: index + 1, unixMs: START_MS + second * 1000, node };
+    return nextStatus(status, event);
+  }, INITIAL_STATUS);
+}
+
+function statusOf(script: readonly (readonly [number, BootOccurrence])[]): NodeStatus {
+  return run(script).nodes.get("node1")!;
+}
+
+describe("the status of a node", () => {
+  it("goes through the stages of a boot, and knows what it was told on the way", () => {
+    const stages = BOOT.map((_, index) => statusOf(BOOT.slice(0, index + 1)).stage);
+    expect(stages).toEqual([
+      "dhcp",
+      "dhcp",
+      "firmware",
+      "firmware",
+      "firmware",
+      "kernel",
+      "kernel",
+      "kernel",
+      "root",
+      "root",
+      "up",
+    ]);
+    expect(statusOf(BOOT)).toMatchObject({ mac, serial: "91cdf03d", model: "4", address: client, bootsCompleted: 1 });
+    expect(statusOf(BOOT).boot).toMatchObject({ sentBytes: 10_000, retransmits: 2, dhcpAttempts: 1, bootId: "a" });
+  });
+
+  it("gives the boot's timeline", () => {
+    expect(stageDurations(statusOf(BOOT).boot!, START_MS + 99_000)).toEqual([
+      { stage: "dhcp", fromMs: 0, durationMs: 2000 },
+      { stage: "firmware", fromMs: 2000, durationMs: 3000 },
+      { stage: "kernel", fromMs: 5000, durationMs: 4000 },
+      { stage: "root", fromMs: 9000, durationMs: 11_000 },
+      { stage: "up", fromMs: 20_000, durationMs: 0 },
+    ]);
+  });
+
+  it("begins anew when the firmware asks again, and keeps the last good boot", () => {
+    const again = statusOf([...BOOT, [100, pxeDiscover]]);
+    expect(again).toMatchObject({ stage: "dhcp", bootsCompleted: 1 });
+    expect(again.boot?.startedMs).toBe(START_MS + 100_000);
+    expect(again.previousBoot?.bootId).toBe("a");
+    expect(statusOf([...BOOT.slice(0, 9), [100, pxeDiscover]]).previousBoot).toBeUndefined();
+  });
+
+  it("counts a second DHCP of a Pi 3 to the same boot", () => {
+    const status = statusOf([
+      [0, pxeDiscover],
+      [1, request("bootcode.bin")],
+      [3, pxeDiscover],
+      [4, request("b66c4c16/start.elf")],
+    ]);
+    expect(status.boot).toMatchObject({ startedMs: START_MS, dhcpAttempts: 2 });
+    expect(status.stage).toBe("firmware");
+  });
+
+  it("sees a new boot in the first file where DHCP is somebody else's", () => {
+    const [files, later] = [BOOT.slice(2), [60, request("91cdf03d/start4.elf")] as const];
+    expect(statusOf(files)).toMatchObject({ stage: "up", bootsCompleted: 1 });
+    expect(statusOf([...files, later])).toMatchObject({ stage: "firmware", boot: { startedMs: START_MS + 60_000 } });
+  });
+
+  it("is not moved by a renewal of Linux, a repeated report, or files fetched after the kernel", () => {
+    const quiet: [number, BootOccurrence][] = [
+      [30, linuxDiscover],
+      [31, up()],
+      [32, { kind: "mount", tree: "boot", client }],
+      [33, activity],
+    ];
+    expect(statusOf([...BOOT, ...quiet])).toMatchObject({ stage: "up", bootsCompleted: 1 });
+  });
+
+  it("counts a boot that the manager did not see begin", () => {
+    expect(statusOf([[0, activity]]).stage).toBe("root");
+    expect(statusOf([[0, up("b")]])).toMatchObject({ stage: "up", bootsCompleted: 1, boot: { bootId: "b" } });
+    expect(statusOf([...BOOT, [50, up("b")]])).toMatchObject({ bootsCompleted: 2, previousBoot: { bootId: "a" } });
+  });
+
+  it("falls silent at a shutdown", () => {
+    expect(statusOf([...BOOT, [30, { kind: "shutdown-seen" }]])).toMatchObject({
+      stage: "silent",
+      stageSinceMs: START_MS + 30_000,
+    });
+  });
+
+  it("keeps the last thing that went wrong", () => {
+    const refused: BootOccurrence = {
+      kind: "mount-refused",
+      path: "/bramble/node2/root",
+      client,
+      reason: "it belongs to node2",
+    };
+    expect(statusOf([[1, refused]]).lastProblem).toEqual({
+      unixMs: START_MS + 1000,
+      message: "/bramble/node2/root: it belongs to node2",
+    });
+  });
+
+  it("shows the file under way and how far the boot is", () => {
+    const first = statusOf(BOOT.slice(0, 5));
+    expect(currentTransfer(first.boot!)).toMatchObject({
+      path: "91cdf03d/kernel8.img",
+      sentBytes: 4000,
+      sizeBytes: 8000,
+    });
+    expect(bootFraction(first)).toBe(0.1);
+    const second = statusOf([...BOOT, ...BOOT.slice(0, 5).map(([at, event]) => [at + 100, event] as const)]);
+    expect(bootFraction(second)).toBeCloseTo(0.1 + 0.6 * 0.4);
+    expect(bootFraction(statusOf(BOOT))).toBe(1);
+  });
+
+  it.each([
+    [1, 60, false],
+    [1, 62, true],
+    [4, 60, true],
+    [8, 100, false],
+    [8, 160, true],
+    [10, 100, false],
+    [10, 140, true],
+    [11, 9999, false],
+  ])("with %i events seen is stalled at %i s: %s", (events, second, stalled) => {
+    expect(isStalled(statusOf(BOOT.slice(0, events)), START_MS + second * 1000)).toBe(stalled);
+  });
+
+  it("is stalled when its root is busy for ever", () => {
+    const busy = Array.from({ length: 70 }, (_, index) => [10 + index * 10, activity] as const);
+    expect(isStalled(statusOf([...BOOT.slice(0, 9), ...busy]), START_MS + 705_000)).toBe(true);
+  });
+});
+
+describe("the status of the cluster", () => {
+  it("lists strangers until they have a node", () => {
+    const stranger: BootEvent = { kind: "unknown-pi", mac, serial: "91cdf03d", sequence: 1, unixMs: START_MS };
+    const seen = [stranger, { ...stranger, sequence: 2, unixMs: START_MS + 5 }].reduce(nextStatus, INITIAL_STATUS);
+    expect([...seen.unknownPis.values()]).toEqual([
+      { mac, serial: "91cdf03d", firstSeenMs: START_MS, lastSeenMs: START_MS + 5 },
+    ]);
+    expect(nextStatus(seen, { ...pxeDiscover, node: "node1", sequence: 3, unixMs: START_MS }).unknownPis.size).toBe(0);
+  });
+
+  it("does not grow with the strangers", () => {
+    const status = Array.from(
+      { length: 1000 },
+      (_, index): BootEvent => ({
+        kind: "unknown-pi",
+        mac: `02:00:00:00:00:${index}` as Mac,
+        sequence: index,
+        unixMs: index,
+      }),
+    ).reduce(nextStatus, INITIAL_STATUS);
+    expect(status.unknownPis.size).toBe(256);
+    expect(status.unknownPis.has("02:00:00:00:00:999" as Mac)).toBe(true);
+  });
+
+  it("never changes what it was given", () => {
+    const status = run(BOOT);
+    const before = structuredClone(status);
+    nextStatus(status, { ...pxeDiscover, node: "node1", sequence: 99, unixMs: START_MS + 99_000 });
+    expect(status).toEqual(before);
+  });
+
+  it("holds for any order of events: the stage is one of the six, and only its boot's times are kept", () => {
+    const occurrence = fc.constantFrom(...BOOT.map(([, event]) => event), { kind: "shutdown-seen" } as const);
+    fc.assert(
+      fc.property(fc.array(occurrence, { minLength: 1, maxLength: 40 }), (events) => {
+        const status = statusOf(events.map((event, index) => [index * 7, event] as const));
+        expect(STAGES).toContain(status.stage);
+        for (const { durationMs, fromMs } of status.boot ? stageDurations(status.boot, status.lastSeenMs) : []) {
+          expect(durationMs).toBeGreaterThanOrEqual(0);
+          expect(fromMs).toBeGreaterThanOrEqual(0);
+        }
+      }),
+    );
+  });
+});

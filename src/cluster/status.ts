@@ -1,0 +1,233 @@
+/**
+ * How every node stands, derived from the feed of events: a pure function from status and event to status. The same
+ * events give the same status, whether they are live or read back from the journal.
+ */
+import type { Ipv4, Mac } from "../bytes/addresses.ts";
+import { STATUS_FILES_MAX, UNKNOWN_PIS_MAX } from "../limits.ts";
+import { type BootEvent, STAGES, type Stage } from "./event.ts";
+
+/** One file on its way to a node, or there. */
+export interface FileTransfer {
+  path: string;
+  startedMs: number;
+  sentBytes: number;
+  sizeBytes: number;
+  /** Absent while it runs. */
+  completeMs?: number;
+}
+
+/** One boot, from the first sign to `up` (or to the next first sign). Times are milliseconds since 1970 UTC. */
+export interface BootRun {
+  startedMs: number;
+  /** When each stage was reached; stages that left no trace are absent. */
+  reachedMs: Partial<Record<Stage, number>>;
+  transfers: FileTransfer[];
+  /** TFTP bytes of complete transfers. */
+  sentBytes: number;
+  retransmits: number;
+  dhcpAttempts: number;
+  bootId?: string;
+}
+
+export interface NodeStatus {
+  node: string;
+  stage: Stage;
+  stageSinceMs: number;
+  /** The last event about the node, whatever it was. */
+  lastSeenMs: number;
+  mac?: Mac;
+  serial?: string;
+  model?: string;
+  address?: Ipv4;
+  /** The boot under way, or the one that led to where the node is. */
+  boot?: BootRun;
+  /** The last one that reached `up` before that. */
+  previousBoot?: BootRun;
+  bootsCompleted: number;
+  lastProblem?: { unixMs: number; message: string };
+}
+
+/** A Raspberry Pi that asks to boot and is in no manifest. */
+export interface UnknownPi {
+  mac: Mac;
+  serial?: string;
+  model?: string;
+  firstSeenMs: number;
+  lastSeenMs: number;
+}
+
+export interface ClusterStatus {
+  nodes: ReadonlyMap<string, NodeStatus>;
+  unknownPis: ReadonlyMap<Mac, UnknownPi>;
+  /** The last event that is counted in. */
+  sequence: number;
+}
+
+export const INITIAL_STATUS: ClusterStatus = { nodes: new Map(), unknownPis: new Map(), sequence: 0 };
+
+export function nextStatus(status: ClusterStatus, event: BootEvent): ClusterStatus {
+  const { sequence } = event;
+  if (event.kind === "unknown-pi") return { ...status, sequence, unknownPis: withUnknownPi(status.unknownPis, event) };
+  if (event.node === undefined) return { ...status, sequence };
+  const node = nextNodeStatus(status.nodes.get(event.node) ?? silentNode(event.node, event.unixMs), event);
+  return {
+    sequence,
+    nodes: new Map(status.nodes).set(event.node, node),
+    // Once it has a node it is a stranger no more.
+    unknownPis: node.mac && status.unknownPis.has(node.mac) ? without(status.unknownPis, node.mac) : status.unknownPis,
+  };
+}
+
+/** How a node of the manifest stands that has not been heard of. */
+export function silentNode(node: string, unixMs: number): NodeStatus {
+  return { node, stage: "silent", stageSinceMs: unixMs, lastSeenMs: unixMs, bootsCompleted: 0 };
+}
+
+export function nextNodeStatus(before: NodeStatus, event: BootEvent): NodeStatus {
+  const status = { ...before, lastSeenMs: event.unixMs };
+  const now = event.unixMs;
+  switch (event.kind) {
+    case "dhcp-request":
+      return afterDhcp(withIdentity(status, event), event);
+    case "dhcp-reply":
+      return event.address === undefined ? status : { ...status, mac: event.mac, address: event.address };
+    case "tftp-request":
+      return afterTftp(status, event, (boot) => boot);
+    case "tftp-progress":
+    case "tftp-complete":
+      return afterTransfer(status, event);
+    case "mount":
+      return event.tree === "root" ? reach({ ...status, address: event.client }, "root", now) : status;
+    case "root-activity":
+      return status.stage === "up" ? status : reach(status, "root", now);
+    case "up":
+      return afterUp(status, event);
+    case "shutdown-seen":
+      return { ...status, stage: "silent", stageSinceMs: now };
+    case "tftp-failed":
+    case "mount-refused":
+      return { ...status, lastProblem: { unixMs: now, message: `${event.path}: ${event.reason}` } };
+    case "dhcp-ignored":
+      return { ...status, lastProblem: { unixMs: now, message: event.reason } };
+    case "warning":
+      return { ...status, lastProblem: { unixMs: now, message: event.message } };
+    default:
+      return status;
+  }
+}
+
+type EventOf<Kind extends BootEvent["kind"]> = BootEvent & { kind: Kind };
+
+/** A DISCOVER of the firmware says PXEClient. One of Linux does not, and means that the kernel runs. */
+function afterDhcp(status: NodeStatus, event: EventOf<"dhcp-request">): NodeStatus {
+  if (event.message !== "DISCOVER") return status;
+  const isFirmware = event.vendorClass?.startsWith("PXEClient") ?? false;
+  if (!isFirmware) return status.stage === "firmware" ? reach(status, "kernel", event.unixMs) : status;
+  // The second stage of a Pi 3 asks again while its files are under way: that is the same boot.
+  const started = status.stage === "dhcp" || status.stage === "firmware" ? status : begin(status, event.unixMs);
+  const reached = reach(started, "dhcp", event.unixMs);
+  return { ...reached, boot: { ...reached.boot!, dhcpAttempts: reached.boot!.dhcpAttempts + 1 } };
+}
+
+/** What a board asks for before anything else. Seen again, it means a new boot where DHCP is somebody else's. */
+const FIRST_FILE = /(^|\/)(bootcode\.bin|start4?\.elf|config\.txt)$/;
+/** Within one boot the firmware asks for its next file far sooner. */
+const NEW_BOOT_PAUSE_MS = 15_000;
+
+function afterTftp(
+  before: NodeStatus,
+  event: EventOf<"tftp-request" | "tftp-progress" | "tftp-complete">,
+  change: (boot: BootRun) => BootRun,
+): NodeStatus {
+  const lastFileMs = Math.max(0, ...(before.boot?.transfers ?? []).map((file) => file.completeMs ?? file.startedMs));
+  const isAgain = FIRST_FILE.test(event.path) && event.unixMs - lastFileMs > NEW_BOOT_PAUSE_MS;
+  const isOver = before.stage === "silent" || ((before.stage === "root" || before.stage === "up") && isAgain);
+  const started = isOver ? begin(before, event.unixMs) : before;
+  const reached = reach({ ...started, address: event.client }, "firmware", event.unixMs);
+  return reached.boot ? { ...reached, boot: change(reached.boot) } : reached;
+}
+
+const KERNEL_FILE = /(^|\/)(kernel[^/]*\.img|vmlinuz[^/]*|Image[^/]*|zImage[^/]*)$/;
+
+function afterTransfer(before: NodeStatus, event: EventOf<"tftp-progress" | "tftp-complete">): NodeStatus {
+  const now = event.unixMs;
+  const complete = event.kind === "tftp-complete";
+  const sentBytes = complete ? event.sizeBytes : event.sentBytes;
+  const status = afterTftp(before, event, (boot) => {
+    const others = boot.transfers.filter((file) => file.path !== event.path || file.completeMs !== undefined);
+    const running = boot.transfers.find((file) => file.path === event.path && file.completeMs === undefined);
+    const startedMs = running?.startedMs ?? (complete ? now - event.durationMs : now);
+    const transfer = {
+      path: event.path,
+      startedMs,
+      sentBytes,
+      sizeBytes: event.sizeBytes,
+      ...(complete && { completeMs: now }),
+    };
+    return {
+      ...boot,
+      transfers: [...others, transfer].slice(-STATUS_FILES_MAX),
+      sentBytes: boot.sentBytes + (complete ? sentBytes : 0),
+      retransmits: boot.retransmits + (complete ? event.retransmits : 0),
+    };
+  });
+  return complete && KERNEL_FILE.test(event.path) ? reach(status, "kernel", now) : status;
+}
+
+function afterUp(status: NodeStatus, event: EventOf<"up">): NodeStatus {
+  if (status.stage === "up" && status.boot?.bootId === event.bootId) return status;
+  // The manager started late, or nothing was seen of the way here.
+  const started = status.boot && status.stage !== "up" ? status : begin(status, event.unixMs);
+  const reached = reach(started, "up", event.unixMs);
+  return { ...reached, bootsCompleted: status.bootsCompleted + 1, boot: { ...reached.boot!, bootId: event.bootId } };
+}
+
+function begin(status: NodeStatus, unixMs: number): NodeStatus {
+  const { boot } = status;
+  const boots = boot?.reachedMs.up === undefined ? {} : { previousBoot: boot };
+  return {
+    ...status,
+    ...boots,
+    stage: "silent",
+    stageSinceMs: unixMs,
+    boot: { startedMs: unixMs, reachedMs: {}, transfers: [], sentBytes: 0, retransmits: 0, dhcpAttempts: 0 },
+  };
+}
+
+/** A boot only goes forward: files fetched after the kernel do not take it back. */
+function reach(status: NodeStatus, stage: Stage, unixMs: number): NodeStatus {
+  const started = status.boot ? status : begin(status, unixMs);
+  if (STAGES.indexOf(stage) <= STAGES.indexOf(started.stage)) return started;
+  const boot = { ...started.boot!, reachedMs: { ...started.boot!.reachedMs, [stage]: unixMs } };
+  return { ...started, stage, stageSinceMs: unixMs, boot };
+}
+
+function withIdentity(status: NodeStatus, event: EventOf<"dhcp-request">): NodeStatus {
+  return {
+    ...status,
+    mac: event.mac,
+    ...(event.serial && { serial: event.serial }),
+    ...(event.model && { model: event.model }),
+  };
+}
+
+function withUnknownPi(known: ReadonlyMap<Mac, UnknownPi>, event: EventOf<"unknown-pi">): ReadonlyMap<Mac, UnknownPi> {
+  const { mac, serial, model, unixMs } = event;
+  const before = known.get(mac);
+  // The oldest gives way: a hostile network can make up as many addresses as it likes.
+  const room = before || known.size < UNKNOWN_PIS_MAX ? known : without(known, known.keys().next().value!);
+  return new Map(room).set(mac, {
+    ...before,
+    mac,
+    firstSeenMs: before?.firstSeenMs ?? unixMs,
+    lastSeenMs: unixMs,
+    ...(serial && { serial }),
+    ...(model && { model }),
+  });
+}
+
+function without<Key, Value>(map: ReadonlyMap<Key, Value>, key: Key): ReadonlyMap<Key, Value> {
+  const rest = new Map(map);
+  rest.delete(key);
+  return rest;
+}
