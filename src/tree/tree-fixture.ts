@@ -25,7 +25,7 @@ export function imageOfADistribution(): MemoryImage {
 }
 
 /** A clock that stands still, so that tests see what the tree itself does about time. */
-const clock: Clock = {
+export const clock: Clock = {
   unixMs: () => 1_800_000_000_000,
   monotonicMs: () => 0,
   unixNs: () => 1_800_000_000_000_000_000n,
