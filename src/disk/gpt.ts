@@ -18,6 +18,8 @@ const HEADER_CRC_OFFSET = 16;
 const NAME_BYTES = 72;
 const TYPE_UNUSED = "00000000-0000-0000-0000-000000000000";
 const ATTRIBUTE_LEGACY_BOOTABLE = 1n << 2n;
+/** Byte offsets up to here are exact numbers. */
+const SECTORS_MAX = 2n ** 53n / BigInt(SECTOR_BYTES);
 
 /** Reads the first table, or the copy at the end when the first is damaged. */
 export function readGpt(source: ByteSource): PartitionTable {
@@ -100,10 +102,9 @@ function readEntry(bytes: Uint8Array, number: number): Partition | undefined {
   };
 }
 
-/** A sector number whose byte offset is still an exact number. */
 function sectorNumber(reader: Reader, field: string): number {
   const value = reader.u64LE(field);
-  if (value > BigInt(Number.MAX_SAFE_INTEGER / SECTOR_BYTES)) throw reader.error(field, `${value} is beyond any disk`);
+  if (value >= SECTORS_MAX) throw reader.error(field, `${value} is beyond any disk`);
   return Number(value);
 }
 
