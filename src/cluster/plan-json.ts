@@ -3,13 +3,21 @@ import { fileNameToText } from "../bytes/file-name.ts";
 import type { GeneratedFile } from "./generated-file.ts";
 import type { BootPlan } from "./plan.ts";
 
-export type PlannedFileJson = Omit<GeneratedFile, "content" | "target" | "mode"> & {
+export interface PlannedFileJson {
+  tree: GeneratedFile["tree"];
+  kind: GeneratedFile["kind"];
+  path: string;
+  reason: string;
+  /** Four octal digits. */
   mode?: string;
+  uid?: number;
+  gid?: number;
   target?: string;
-  /** Absent for secrets. */
+  secret?: boolean;
+  /** The content, as text where it is UTF-8; absent for secrets. */
   text?: string;
   base64?: string;
-};
+}
 
 export type BootPlanJson = Omit<BootPlan, "files"> & { files: PlannedFileJson[] };
 
