@@ -1,6 +1,6 @@
 /** What the tests of this folder share: an image like a small distribution, storage in memory, and trees by path. */
 import { fileNameFromText } from "../bytes/file-name.ts";
-import type { Clock } from "../ports.ts";
+import type { Clock, DataFiles, KeyValueStore, Random } from "../ports.ts";
 import { MemoryImage } from "./memory-image.ts";
 import { MemoryDataFiles, MemoryStore } from "./memory-store.ts";
 import type { PlacedFile } from "./placed-file.ts";
@@ -24,19 +24,32 @@ export function imageOfADistribution(): MemoryImage {
   });
 }
 
-/** A clock that stands still, so that tests see what the tree itself does about time. */
-export const clock: Clock = {
-  unixMs: () => 1_800_000_000_000,
-  monotonicMs: () => 0,
-  unixNs: () => 1_800_000_000_000_000_000n,
-  after: () => ({ cancel: () => {} }),
-};
-
+/** The clock stands still, so that tests see what the tree itself does about time; timers run when told to. */
 export class Storage {
-  readonly keyValueStore = new MemoryStore();
-  readonly dataFiles = new MemoryDataFiles();
-  readonly clock = clock;
-  readonly random = { bytes: (countBytes: number) => new Uint8Array(countBytes).fill(7) };
+  keyValueStore: KeyValueStore = new MemoryStore();
+  dataFiles: DataFiles = new MemoryDataFiles();
+  readonly random: Random = { bytes: (countBytes) => new Uint8Array(countBytes).fill(7) };
+  readonly clock: Clock = {
+    unixMs: () => this.#unixMs,
+    monotonicMs: () => this.#unixMs,
+    unixNs: () => BigInt(this.#unixMs) * 1_000_000n,
+    after: (delayMs, run) => {
+      const timer = { dueMs: this.#unixMs + delayMs, run };
+      this.#timers.add(timer);
+      return { cancel: () => this.#timers.delete(timer) };
+    },
+  };
+  readonly #timers = new Set<{ dueMs: number; run: () => void }>();
+  #unixMs = 1_800_000_000_000;
+
+  advance(ms: number): void {
+    this.#unixMs += ms;
+    for (const timer of this.#timers) {
+      if (timer.dueMs > this.#unixMs) continue;
+      this.#timers.delete(timer);
+      timer.run();
+    }
+  }
 }
 
 interface Setup {
