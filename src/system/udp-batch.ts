@@ -4,7 +4,7 @@
  *     struct mmsghdr, 64 bytes on 64-bit Linux (glibc; musl's is compatible):
  *       0 name*   8 name length   16 iovec*   24 iovec count   32 control*   40 control length   48 flags   56 length
  */
-import { IPV4_ANY, type Ipv4, ipv4FromNumber, ipv4ToBytes } from "../bytes/addresses.ts";
+import { IPV4_ANY, type Ipv4, ipv4FromNumber, ipv4ToNumber } from "../bytes/addresses.ts";
 import type { UdpPeer } from "../ports.ts";
 import { AF_INET, addressOf, IP_PKTINFO, IPPROTO_IP, libc, MSG_TRUNC } from "./udp-libc.ts";
 
@@ -42,30 +42,38 @@ class Batch {
     this.headers.writeUInt32LE(NAME_BYTES, header + FIELD.nameLength);
     this.headers.writeBigUInt64LE(addressOf(this.iovecs) + BigInt(slot * IOVEC_BYTES), header + 16);
     this.headers.writeBigUInt64LE(1n, header + FIELD.iovecCount);
-    this.headers.writeBigUInt64LE(this.controlAddress(slot), header + FIELD.controlPointer);
+    this.headers.writeBigUInt64LE(
+      addressOf(this.control) + BigInt(slot * CONTROL_BYTES),
+      header + FIELD.controlPointer,
+    );
     this.iovecs.writeBigUInt64LE(addressOf(this.data) + BigInt(slot * this.slotBytes), slot * IOVEC_BYTES);
     this.iovecs.writeBigUInt64LE(BigInt(this.slotBytes), slot * IOVEC_BYTES + 8);
   }
-
-  protected controlAddress(slot: number): bigint {
-    return addressOf(this.control) + BigInt(slot * CONTROL_BYTES);
-  }
 }
 
-/** Text of addresses met before: a transfer asks for the same few thousands of times a second. */
-class AddressTexts {
-  readonly #known = new Map<number, Ipv4>();
+/** Addresses met before in their other form: a transfer asks for the same two thousands of times a second. */
+class Remembered<From, To> {
+  readonly #known = new Map<From, To>();
+  readonly #compute: (from: From) => To;
 
-  get(value: number): Ipv4 {
-    let text = this.#known.get(value);
-    if (text === undefined) {
-      if (this.#known.size >= 4096) this.#known.clear();
-      text = ipv4FromNumber(value);
-      this.#known.set(value, text);
+  constructor(compute: (from: From) => To) {
+    this.#compute = compute;
+  }
+
+  get(from: From): To {
+    let to = this.#known.get(from);
+    if (to === undefined) {
+      if (this.#known.size >= REMEMBERED_MAX) this.#known.clear();
+      to = this.#compute(from);
+      this.#known.set(from, to);
     }
-    return text;
+    return to;
   }
 }
+
+const REMEMBERED_MAX = 4096;
+const textOf = new Remembered(ipv4FromNumber);
+const numberOf = new Remembered(ipv4ToNumber);
 
 export interface BatchedDatagram {
   bytes: Uint8Array;
@@ -75,15 +83,18 @@ export interface BatchedDatagram {
 }
 
 export class ReceiveBatch extends Batch {
-  readonly #texts = new AddressTexts();
+  /** Slots whose lengths the kernel has written over. */
+  #usedSlots = this.slots;
 
   /** How many datagrams came, or -1. */
   receive(fd: number): number {
-    for (let slot = 0; slot < this.slots; slot++) {
+    for (let slot = 0; slot < this.#usedSlots; slot++) {
       this.headers.writeUInt32LE(NAME_BYTES, slot * HEADER_BYTES + FIELD.nameLength);
       this.headers.writeUInt32LE(CONTROL_BYTES, slot * HEADER_BYTES + FIELD.controlLength);
     }
-    return libc.recvmmsg(fd, this.headers, this.slots, 0, null);
+    const count: number = libc.recvmmsg(fd, this.headers, this.slots, 0, null);
+    this.#usedSlots = Math.max(0, count);
+    return count;
   }
 
   /** A copy; `undefined` for a datagram that was larger than a slot. */
@@ -94,13 +105,13 @@ export class ReceiveBatch extends Batch {
     const lengthBytes = this.headers.readUInt32LE(header + FIELD.length);
     const name = slot * NAME_BYTES;
     const datagram: BatchedDatagram = {
-      bytes: Uint8Array.prototype.slice.call(this.data, start, start + lengthBytes),
-      from: { address: this.#texts.get(this.names.readUInt32BE(name + 4)), port: this.names.readUInt16BE(name + 2) },
+      bytes: Buffer.from(this.data.subarray(start, start + lengthBytes)),
+      from: { address: textOf.get(this.names.readUInt32BE(name + 4)), port: this.names.readUInt16BE(name + 2) },
     };
     if (this.headers.readUInt32LE(header + FIELD.controlLength) >= PKTINFO.cmsgBytes) {
       const control = slot * CONTROL_BYTES;
       datagram.interfaceIndex = this.control.readInt32LE(control + PKTINFO.interfaceIndex);
-      datagram.localAddress = this.#texts.get(this.control.readUInt32BE(control + PKTINFO.localAddress));
+      datagram.localAddress = textOf.get(this.control.readUInt32BE(control + PKTINFO.localAddress));
     }
     return datagram;
   }
@@ -130,16 +141,14 @@ export class SendBatch extends Batch {
     this.iovecs.writeUInt32LE(bytes.length, slot * IOVEC_BYTES + 8);
     socketAddress(to, this.names, slot * NAME_BYTES);
     const hasSource = localAddress !== undefined || interfaceIndex !== 0;
-    const header = slot * HEADER_BYTES;
-    this.headers.writeBigUInt64LE(hasSource ? this.controlAddress(slot) : 0n, header + FIELD.controlPointer);
-    this.headers.writeUInt32LE(hasSource ? CONTROL_BYTES : 0, header + FIELD.controlLength);
+    this.headers.writeUInt32LE(hasSource ? CONTROL_BYTES : 0, slot * HEADER_BYTES + FIELD.controlLength);
     if (!hasSource) return;
     const control = slot * CONTROL_BYTES;
     this.control.writeUInt32LE(PKTINFO.cmsgBytes, control);
     this.control.writeInt32LE(IPPROTO_IP, control + 8);
     this.control.writeInt32LE(IP_PKTINFO, control + 12);
     this.control.writeInt32LE(interfaceIndex, control + PKTINFO.interfaceIndex);
-    this.control.set(ipv4ToBytes(localAddress ?? IPV4_ANY), control + PKTINFO.localAddress);
+    this.control.writeUInt32BE(numberOf.get(localAddress ?? IPV4_ANY), control + PKTINFO.localAddress);
   }
 
   /** Sends everything, one call for each run of datagrams of one socket. `onError` for each that could not be sent. */
@@ -167,6 +176,6 @@ export class SendBatch extends Batch {
 export function socketAddress(peer: UdpPeer, target: Buffer = Buffer.alloc(NAME_BYTES), at = 0): Buffer {
   target.writeUInt16LE(AF_INET, at);
   target.writeUInt16BE(peer.port, at + 2);
-  target.set(ipv4ToBytes(peer.address), at + 4);
+  target.writeUInt32BE(numberOf.get(peer.address), at + 4);
   return target;
 }

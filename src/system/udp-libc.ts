@@ -56,19 +56,10 @@ export interface PollHandle {
 }
 
 /**
- * Calls `onReadable` whenever the socket has something to read, from the event loop of this thread.
- * koffi calls back outside of any of Node's scopes, where promises would not go on afterwards: the work is done in
- * the immediate that follows in the same turn of the loop.
+ * Calls `onReadable` as soon as the socket has something to read, and for as long as it has, from the event loop of
+ * this thread. koffi calls from outside of Node's scopes, where promises would not go on afterwards: the callback may
+ * only take note, and must leave the work to an immediate.
  */
 export function watchReadable(fd: number, onReadable: () => void): PollHandle {
-  let isScheduled = false;
-  const handle = koffi.node.poll(fd, { readable: true }, () => {
-    if (isScheduled) return;
-    isScheduled = true;
-    setImmediate(() => {
-      isScheduled = false;
-      onReadable();
-    });
-  });
-  return handle;
+  return koffi.node.poll(fd, { readable: true }, onReadable);
 }

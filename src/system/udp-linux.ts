@@ -41,6 +41,7 @@ class Network {
   readonly #outgoing = new SendBatch(BATCH_DATAGRAMS, SLOT_BYTES);
   readonly #interfaceNames = new Map<number, string>();
   readonly #onSendError: (error: Error) => void;
+  readonly #toDrain = new Set<() => void>();
   #large: SendBatch | undefined;
   #isFlushScheduled = false;
   #packetSocket: number | undefined;
@@ -68,6 +69,21 @@ class Network {
       this.#isFlushScheduled = false;
       this.flush();
     });
+  }
+
+  /**
+   * All sockets that became readable in one turn of the event loop are drained in the immediate after it, and their
+   * answers leave together.
+   */
+  drainSoon(drain: () => void): void {
+    if (this.#toDrain.size === 0) {
+      setImmediate(() => {
+        const drains = [...this.#toDrain];
+        this.#toDrain.clear();
+        for (const each of drains) each();
+      });
+    }
+    this.#toDrain.add(drain);
   }
 
   /** Sends what waits. A socket must call it before it closes. */
@@ -123,7 +139,8 @@ class LinuxUdpSocket implements UdpSocket {
 
   onDatagram(handler: (datagram: ReceivedDatagram) => void): void {
     this.#handler = handler;
-    this.#watch ??= linux.watchReadable(this.#fd, () => this.#drain());
+    const drain = () => this.#drain();
+    this.#watch ??= linux.watchReadable(this.#fd, () => this.#network.drainSoon(drain));
   }
 
   send(bytes: Uint8Array, to: UdpPeer, { hardwareAddress, localAddress }: SendOptions = {}): void {

@@ -48,10 +48,11 @@ export interface TftpServer {
 }
 
 /**
- * A client that starts its next request from the port of its last one meets another data port, so that late packets
- * of the last transfer cannot be taken for the next one's.
+ * One data socket carries everything, so that many clients' packets fit into one system call. A client that starts its
+ * next request from the port of its last one gets the other, so that late packets of the last transfer cannot be taken
+ * for the next one's.
  */
-const DATA_SOCKETS = 8;
+const DATA_SOCKETS = 2;
 const TICK_MS = 50;
 const ETHERNET_BLOCK_BYTES = 1468;
 
@@ -79,7 +80,8 @@ class Service implements TftpServer {
   /** Requests whose file is being looked up. */
   readonly #opening = new Set<string>();
   readonly #countByClient = new Map<Ipv4, number>();
-  #nextSocket = 0;
+  /** Which data socket a client's port was last served from. */
+  readonly #lastSocket = new Map<string, number>();
   #timer: Timer | undefined;
 
   constructor(requests: UdpSocket, data: UdpSocket[], options: TftpServerOptions) {
@@ -196,7 +198,7 @@ class Service implements TftpServer {
       return;
     }
     this.#opening.delete(key);
-    const socket = this.#takeSocket();
+    const socket = this.#socketFor(key);
     const startedAtMs = clock.monotonicMs();
     const sendOptions: SendOptions = request.localAddress ? { localAddress: request.localAddress } : {};
     const transfer = new Transfer(answer, agree(asked, answer.sizeBytes, blockBytesMax), {
@@ -263,9 +265,11 @@ class Service implements TftpServer {
     this.#timer = isIdle ? undefined : this.#options.clock.after(TICK_MS, () => this.#tick());
   }
 
-  #takeSocket(): UdpSocket {
-    this.#nextSocket = (this.#nextSocket + 1) % this.#data.length;
-    return this.#data[this.#nextSocket]!;
+  #socketFor(key: string): UdpSocket {
+    const index = ((this.#lastSocket.get(key) ?? -1) + 1) % this.#data.length;
+    if (this.#lastSocket.size >= TFTP_TRANSFERS_MAX) this.#lastSocket.clear();
+    this.#lastSocket.set(key, index);
+    return this.#data[index]!;
   }
 
   #forget(key: string, client: UdpPeer): void {
@@ -287,7 +291,7 @@ class Service implements TftpServer {
 
   #sendError(client: UdpPeer, code: number, message: string, localAddress: Ipv4 | undefined): void {
     const bytes = encodePacket({ kind: "error", code, message });
-    this.#takeSocket().send(bytes, client, localAddress ? { localAddress } : {});
+    this.#data[0]!.send(bytes, client, localAddress ? { localAddress } : {});
   }
 }
 

@@ -1,0 +1,136 @@
+import { describe, expect, it } from "vitest";
+import { MemoryClock, MemorySockets } from "../../test/memory-network.ts";
+import { IPV4_ANY, parseIpv4, parseMac } from "../bytes/addresses.ts";
+import type { DhcpObservation } from "./observation.ts";
+import { type DhcpOption, type MessageType, makeOption, OPTIONS, readOption } from "./options.ts";
+import { decodePacket, encodePacket, makePacket } from "./packet.ts";
+import type { DhcpSettings, Lease } from "./policy.ts";
+import { startDhcpServer } from "./server.ts";
+
+const serverAddress = parseIpv4("10.0.0.1");
+const address = parseIpv4("10.0.0.10");
+const mac = parseMac("dc:a6:32:00:00:01");
+const proxy: DhcpSettings = { mode: "proxy", serverAddress };
+const lease: DhcpSettings = {
+  mode: "server",
+  serverAddress,
+  subnetMask: parseIpv4("255.255.255.0"),
+  routers: [],
+  dnsServers: [],
+  leaseTimeS: 600,
+};
+
+async function start(settings: DhcpSettings, save?: (lease: Lease) => Promise<void>) {
+  const sockets = new MemorySockets();
+  const observed: DhcpObservation[] = [];
+  const server = await startDhcpServer({
+    sockets,
+    clock: new MemoryClock(),
+    settings,
+    interfaceName: "eth7",
+    policy: {
+      classify: (facts) =>
+        facts.mac === mac ? { kind: "pi", node: "node1", reservedAddress: address } : { kind: "other" },
+      isReserved: () => false,
+    },
+    ...(save && { leaseStore: { load: async () => [], save } }),
+    observe: (observation) => observed.push(observation),
+  });
+  const say = (message: MessageType, options: DhcpOption[] = [], who = mac) => {
+    const packet = makePacket({
+      op: "request",
+      transactionId: 1,
+      mac: who,
+      options: [makeOption(OPTIONS.messageType, message), ...options],
+    });
+    sockets.deliver(67, encodePacket(packet), { address: IPV4_ANY, port: 68 });
+  };
+  const kinds = () => observed.splice(0).map(({ kind }) => kind);
+  return { server, sockets, observed, say, kinds };
+}
+
+const pxe = makeOption(OPTIONS.vendorClass, "PXEClient:Arch:00000:UNDI:002001");
+const requested = makeOption(OPTIONS.requestedAddress, address);
+
+describe("the DHCP server", () => {
+  it("listens on all addresses of its interface, for broadcasts", async () => {
+    const { sockets, server } = await start(proxy);
+    expect(sockets.bindings).toEqual([{ address: "0.0.0.0", port: 67, broadcast: true, interfaceName: "eth7" }]);
+    server.close();
+    expect(sockets.openCount).toBe(0);
+  });
+
+  it("broadcasts the proxy's offer from the boot server's address", async () => {
+    const { sockets, say, observed } = await start(proxy);
+    say("DISCOVER", [pxe]);
+    const [sent] = sockets.sent();
+    expect(sent).toMatchObject({
+      to: { address: "255.255.255.255", port: 68 },
+      options: { localAddress: serverAddress },
+      fromPort: 67,
+    });
+    expect(decodePacket(sent!.bytes)).toMatchObject({ op: "reply", yourAddress: "0.0.0.0" });
+    const client = { kind: "pi", node: "node1", reservedAddress: address };
+    expect(observed).toEqual([
+      { kind: "request", facts: { mac, message: "DISCOVER", vendorClass: "PXEClient:Arch:00000:UNDI:002001" }, client },
+      { kind: "reply", mac, message: "OFFER", responder: "proxy", client },
+    ]);
+  });
+
+  it("learns in proxy mode from a REQUEST to the router who uses which address", async () => {
+    const { sockets, say, observed } = await start(proxy);
+    say("REQUEST", [requested]);
+    expect(sockets.sent()).toEqual([]);
+    expect(observed.map(({ kind }) => kind)).toEqual(["request", "address-seen", "ignored"]);
+    expect(observed[1]).toMatchObject({ mac, address });
+  });
+
+  it("sends an offer to a client without an address by its hardware address", async () => {
+    const { sockets, say, kinds } = await start(lease);
+    say("DISCOVER", [pxe]);
+    expect(sockets.sent()[0]).toMatchObject({ to: { address, port: 68 }, options: { hardwareAddress: mac } });
+    expect(kinds()).toEqual(["request", "address-seen", "reply"]);
+  });
+
+  it("answers only after the lease is saved", async () => {
+    let saved = () => {};
+    const { sockets, say } = await start(
+      lease,
+      () =>
+        new Promise((resolve) => {
+          saved = resolve;
+        }),
+    );
+    say("REQUEST", [requested]);
+    await new Promise(setImmediate);
+    expect(sockets.sent()).toEqual([]);
+    saved();
+    await new Promise(setImmediate);
+    expect(readOption(decodePacket(sockets.sent()[0]!.bytes).options, OPTIONS.messageType)).toBe("ACK");
+  });
+
+  it("does not answer when the lease cannot be saved, and says so", async () => {
+    const { sockets, say, observed } = await start(lease, () => Promise.reject(new Error("ENOSPC")));
+    say("REQUEST", [requested]);
+    await new Promise(setImmediate);
+    expect(sockets.sent()).toEqual([]);
+    expect(observed.at(-1)).toEqual({ kind: "failed", mac, reason: "Cannot save lease: ENOSPC" });
+  });
+
+  it("tells of what it does not answer, and why", async () => {
+    const { say, observed } = await start(proxy);
+    say("DISCOVER", [pxe], parseMac("00:11:22:33:44:55"));
+    expect(observed.at(-1)).toMatchObject({ kind: "ignored", message: "DISCOVER", reason: "not a Raspberry Pi" });
+  });
+
+  it.each([
+    ["that are damaged", Uint8Array.of(1, 2, 3), ["malformed"]],
+    ["of BOOTP", encodePacket(makePacket({ op: "request", transactionId: 1, mac })), ["malformed"]],
+    ["of other servers", encodePacket(makePacket({ op: "reply", transactionId: 1, mac })), []],
+  ])("survives packets %s", async (_, bytes, expected) => {
+    const { sockets, kinds } = await start(proxy);
+    sockets.deliver(67, bytes, { address: IPV4_ANY, port: 68 });
+    expect(kinds()).toEqual(expected);
+    expect(sockets.sent()).toEqual([]);
+  });
+});

@@ -1,0 +1,287 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { agree } from "./options.ts";
+import { decodePacket } from "./packet.ts";
+import { Transfer, type TransferOutcome } from "./transfer.ts";
+
+/** A transfer, its clock, and what it said, as short words: `OACK`, `1:512` (block and bytes), `ERROR 0 …`. */
+function conversation(
+  sizeBytes: number,
+  asked: Record<string, string>,
+  read?: (target: Uint8Array, offset: number) => number | Promise<number>,
+) {
+  const content = Uint8Array.from({ length: sizeBytes }, (_, i) => i % 251);
+  const said: string[] = [];
+  const state = { nowMs: 1000, closed: 0, outcome: undefined as TransferOutcome | undefined };
+  const fill = (target: Uint8Array, offset: number) => {
+    target.set(content.subarray(offset, offset + target.length));
+    return Math.min(target.length, sizeBytes - offset);
+  };
+  const agreement = agree(new Map(Object.entries(asked)), sizeBytes, 65464);
+  const transfer = new Transfer({ sizeBytes, read: read ?? fill, close: () => void state.closed++ }, agreement, {
+    clock: { monotonicMs: () => state.nowMs },
+    send(bytes) {
+      const packet = decodePacket(bytes);
+      if (packet.kind === "data") {
+        const at = (packet.block - 1) * agreement.blockBytes;
+        if (!read) expect(Buffer.compare(packet.data, content.subarray(at, at + packet.data.length))).toBe(0);
+        said.push(`${packet.block}:${packet.data.length}`);
+      } else if (packet.kind === "error") said.push(`ERROR ${packet.code} ${packet.message}`);
+      else said.push("OACK");
+    },
+    onEnd: (outcome) => {
+      expect(state.outcome).toBeUndefined();
+      state.outcome = outcome;
+    },
+  });
+  /** What was said since the last look. */
+  const heard = () => said.splice(0);
+  const wait = (untilMs: number) => {
+    while (!state.outcome && transfer.deadlineMs <= untilMs) {
+      state.nowMs = transfer.deadlineMs;
+      transfer.onTimer();
+    }
+    state.nowMs = untilMs;
+  };
+  return { transfer, state, heard, wait };
+}
+
+describe("a transfer", () => {
+  it("without options starts with block 1 and ends with the short block", () => {
+    const { transfer, heard, state } = conversation(700, {});
+    transfer.start();
+    expect(heard()).toEqual(["1:512"]);
+    transfer.onAcknowledge(1);
+    expect(heard()).toEqual(["2:188"]);
+    transfer.onAcknowledge(2);
+    expect(heard()).toEqual([]);
+    expect(state).toMatchObject({ outcome: { kind: "complete" }, closed: 1 });
+  });
+
+  it.each([
+    [0, ["1:0"]],
+    [511, ["1:511"]],
+    [512, ["1:512", "2:0"]],
+    [513, ["1:512", "2:1"]],
+    [1024, ["1:512", "2:512", "3:0"]],
+  ])("of %i bytes sends %j", (sizeBytes, blocks) => {
+    const { transfer, heard, state } = conversation(sizeBytes, {});
+    transfer.start();
+    for (let block = 1; block <= blocks.length; block++) transfer.onAcknowledge(block);
+    expect(heard()).toEqual(blocks);
+    expect(state.outcome).toEqual({ kind: "complete" });
+  });
+
+  it("with options waits for the acknowledgement of block 0", () => {
+    const { transfer, heard } = conversation(3000, { tsize: "0", blksize: "1468" });
+    transfer.start();
+    expect(heard()).toEqual(["OACK"]);
+    transfer.onAcknowledge(7);
+    expect(heard()).toEqual([]);
+    transfer.onAcknowledge(0);
+    expect(heard()).toEqual(["1:1468"]);
+  });
+
+  it.each([
+    ["after the OACK", { tsize: "0" }],
+    ["after the first block", {}],
+  ])("ended by the client %s was a probe", (_, asked) => {
+    const { transfer, state } = conversation(3000, asked);
+    transfer.start();
+    transfer.onError(0, "Early terminate");
+    expect(state).toMatchObject({ outcome: { kind: "probed" }, closed: 1 });
+  });
+
+  it("ended by the client in the middle has failed, with its words", () => {
+    const { transfer, state } = conversation(3000, {});
+    transfer.start();
+    transfer.onAcknowledge(1);
+    transfer.onError(3, "Disk full");
+    expect(state.outcome).toEqual({ kind: "failed", reason: 'the client stopped it: "Disk full" (error 3)' });
+  });
+
+  it("repeats a lost block after 300 ms, then ever later, and gives up after 15 s", () => {
+    const { transfer, heard, wait, state } = conversation(3000, {});
+    transfer.start();
+    heard();
+    wait(1299);
+    expect(heard()).toEqual([]);
+    wait(1300);
+    expect(heard()).toEqual(["1:512"]);
+    wait(1900);
+    expect(heard()).toEqual(["1:512"]);
+    wait(15_999);
+    expect(state.outcome).toBeUndefined();
+    wait(16_000);
+    expect(state.outcome).toEqual({ kind: "failed", reason: "no answer to block 1 for 15 s" });
+    // 300, 600, 1200, then every 2400 ms
+    expect(transfer.retransmits).toBe(8);
+  });
+
+  it("does not repeat an OACK for long: the abort of a probe may have gone astray", () => {
+    const { transfer, heard, wait, state } = conversation(3000, { tsize: "0" });
+    transfer.start();
+    wait(10_000);
+    expect(heard()).toEqual(["OACK", "OACK", "OACK"]);
+    expect(state.outcome).toEqual({ kind: "failed", reason: "no answer to the option acknowledgement for 5 s" });
+  });
+
+  it("keeps to the interval that the client asked for", () => {
+    const { transfer, heard, wait } = conversation(3000, { timeout: "2" });
+    transfer.start();
+    transfer.onAcknowledge(0);
+    heard();
+    wait(1000 + 8000);
+    expect(heard()).toEqual(["1:512", "1:512", "1:512", "1:512"]);
+  });
+
+  it("does not answer a repeated acknowledgement, which would double every packet", () => {
+    const { transfer, heard } = conversation(3000, {});
+    transfer.start();
+    transfer.onAcknowledge(1);
+    heard();
+    transfer.onAcknowledge(1);
+    transfer.onAcknowledge(0);
+    expect(heard()).toEqual([]);
+  });
+
+  it("answers a repeated request with what it said, until the client has data", () => {
+    const { transfer, heard, state } = conversation(3000, { tsize: "0" });
+    transfer.start();
+    expect(transfer.onRepeatedRequest()).toBe(true);
+    expect(heard()).toEqual(["OACK", "OACK"]);
+    transfer.onAcknowledge(0);
+    expect(transfer.onRepeatedRequest()).toBe(true);
+    expect(heard()).toEqual(["1:512", "1:512"]);
+    transfer.onAcknowledge(1);
+    heard();
+    expect(transfer.onRepeatedRequest()).toBe(true);
+    expect(heard()).toEqual([]);
+    // A second of silence, and the same request from the same port: a boot ROM after a power cut.
+    state.nowMs += 1000;
+    expect(transfer.onRepeatedRequest()).toBe(false);
+  });
+
+  it("rolls block numbers over from 65535 to 0", () => {
+    const { transfer, heard, state } = conversation(8 * 65540 + 3, { blksize: "8" }, (target) => target.length);
+    transfer.start();
+    transfer.onAcknowledge(0);
+    for (let block = 1; block <= 65540; block++) {
+      const [said] = heard().slice(-1);
+      if (block >= 65534) expect(said).toBe(`${block & 0xffff}:8`);
+      transfer.onAcknowledge(block & 0xffff);
+    }
+    expect(heard()).toEqual(["5:3"]);
+    transfer.onAcknowledge(5);
+    expect(state.outcome).toEqual({ kind: "complete" });
+    expect(transfer.sentBytes).toBe(8 * 65540 + 3);
+  });
+
+  it("with a window sends it whole, and again from where it broke", () => {
+    const { transfer, heard } = conversation(5000, { windowsize: "4" });
+    transfer.start();
+    transfer.onAcknowledge(0);
+    expect(heard()).toEqual(["OACK", "1:512", "2:512", "3:512", "4:512"]);
+    transfer.onAcknowledge(2);
+    expect(heard()).toEqual(["3:512", "4:512", "5:512", "6:512"]);
+    transfer.onAcknowledge(2);
+    expect(heard()).toEqual(["3:512", "4:512", "5:512", "6:512"]);
+    transfer.onAcknowledge(2);
+    expect(heard()).toEqual([]);
+    transfer.onAcknowledge(6);
+    expect(heard()).toEqual(["7:512", "8:512", "9:512", "10:392"]);
+  });
+
+  it("waits for a slow disk, and sends in order", async () => {
+    const pending: (() => void)[] = [];
+    const slow = (target: Uint8Array) => new Promise<number>((resolve) => pending.push(() => resolve(target.length)));
+    const { transfer, heard, state } = conversation(1000, { windowsize: "2" }, slow);
+    transfer.start();
+    transfer.onAcknowledge(0);
+    expect(heard()).toEqual(["OACK"]);
+    pending.shift()!();
+    await Promise.resolve();
+    expect(heard()).toEqual(["1:512"]);
+    transfer.onError(0, "enough");
+    expect(state.closed).toBe(0);
+    pending.shift()!();
+    await Promise.resolve();
+    expect(heard()).toEqual([]);
+    expect(state.closed).toBe(1);
+  });
+
+  it.each([
+    [
+      "throws",
+      () => {
+        throw new Error("EIO");
+      },
+      "Cannot read the file: EIO",
+    ],
+    [
+      "rejects",
+      async () => {
+        throw new Error("EIO");
+      },
+      "Cannot read the file: EIO",
+    ],
+    ["ends early", () => 3, "Cannot read the file: it ends before its 1000 bytes"],
+  ])("whose file %s tells the client", async (_, read, reason) => {
+    const { transfer, heard, state } = conversation(1000, {}, read);
+    transfer.start();
+    await new Promise(setImmediate);
+    expect(heard()).toEqual([`ERROR 0 ${reason}`]);
+    expect(state).toMatchObject({ outcome: { kind: "failed", reason }, closed: 1 });
+  });
+
+  it("always completes on a lossy, doubling network, whatever is lost", () => {
+    fc.assert(
+      fc.property(
+        fc.nat(6000),
+        fc.integer({ min: 1, max: 5 }),
+        fc.infiniteStream(fc.constantFrom("pass", "pass", "pass", "lose", "double")),
+        (sizeBytes, window, fates) => {
+          const queue: number[] = [];
+          let expected = 1;
+          let received = 0;
+          const content = Buffer.alloc(sizeBytes, 1);
+          const state = { nowMs: 0, outcome: undefined as TransferOutcome | undefined };
+          const transfer = new Transfer(
+            { sizeBytes, read: (target) => target.fill(1).length, close: () => {} },
+            agree(new Map([["windowsize", String(window)]]), content.length, 1468),
+            {
+              clock: { monotonicMs: () => state.nowMs },
+              onEnd: (outcome) => Object.assign(state, { outcome }),
+              send(bytes) {
+                const fate = fates.next().value;
+                const packet = decodePacket(Uint8Array.from(bytes));
+                if (fate === "lose") return;
+                for (let copy = 0; copy < (fate === "double" ? 2 : 1); copy++) {
+                  if (packet.kind === "optionAcknowledge") queue.push(0);
+                  if (packet.kind !== "data") continue;
+                  if (packet.block === expected) {
+                    expected++;
+                    received += packet.data.length;
+                  }
+                  queue.push(expected - 1);
+                }
+              },
+            },
+          );
+          transfer.start();
+          for (let step = 0; step < 20_000 && !state.outcome; step++) {
+            const block = queue.shift();
+            if (block === undefined) {
+              state.nowMs = transfer.deadlineMs;
+              transfer.onTimer();
+            } else if (fates.next().value !== "lose") transfer.onAcknowledge(block);
+          }
+          // Giving up is allowed only when everything was lost for a long time; never a wrong end.
+          if (state.outcome?.kind === "complete") expect(received).toBe(sizeBytes);
+          else expect(state.outcome).toMatchObject({ kind: "failed", reason: expect.stringContaining("no answer") });
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+});
