@@ -50,6 +50,7 @@ export class NodeLayer extends OverlayLayer {
   readonly contents: NodeContents;
   /** Ids with a record here. Read from the store at the first use. */
   #overridden: Set<number> | undefined;
+  #isUsed = false;
   #nextId: number;
   /** Ids below this one are taken in the store. */
   #takenIds: number;
@@ -77,7 +78,9 @@ export class NodeLayer extends OverlayLayer {
     const { from, to } = inodeRange(this.layerId);
     const ids = new Set<number>();
     for (const { key } of this.shared.store.range(from, to)) ids.add(idFromInodeKey(key));
-    this.contents.removeOrphans(ids);
+    // Only what a crash has left: later, a data file may wait for its record.
+    if (!this.#isUsed) this.contents.removeOrphans(ids);
+    this.#isUsed = true;
     return ids;
   }
 
