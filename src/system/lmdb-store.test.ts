@@ -22,37 +22,12 @@ afterAll(() => {
 
 const bytes = (text: string) => Buffer.from(text, "latin1");
 const put = (key: string, value: string): Mutation => ({ put: bytes(key), value: bytes(value) });
-const removal = (key: string): Mutation => ({ remove: bytes(key) });
-const rangeRemoval = (from: string, to: string): Mutation => ({ removeRange: { from: bytes(from), to: bytes(to) } });
-
-function contents(store: KeyValueStore, from = "\0", to = "\xff"): string {
-  return Array.from(store.range(bytes(from), bytes(to)), ({ key, value }) =>
-    [key, value].map((part) => Buffer.from(part).toString("latin1")).join("="),
-  ).join(" ");
+/** What every key-value store does is tested in tree/key-value-store.test.ts; this is what a disk adds. */
+function keyCount(store: KeyValueStore): number {
+  return [...store.range(bytes("\0"), bytes("\xff"))].length;
 }
 
 describe("an LMDB store", () => {
-  it("orders keys bytewise and ranges over half-open intervals", async () => {
-    const store = openLmdbStore(newFolder());
-    await store.write([put("b", "2"), put("a", "1"), put("\xfe", "9"), put("ab", "1.5"), put("c", "3")]);
-    expect(contents(store)).toBe("a=1 ab=1.5 b=2 c=3 \xfe=9");
-    expect(contents(store, "ab", "c")).toBe("ab=1.5 b=2");
-    await store.close();
-  });
-
-  it("shows a write before it is committed, merged into what is", async () => {
-    const store = openLmdbStore(newFolder());
-    await store.write([put("a", "1"), put("c", "3"), put("e", "5")]);
-    const first = store.write([put("b", "2"), put("c", "three"), removal("e"), put("f", "6")]);
-    expect(contents(store)).toBe("a=1 b=2 c=three f=6");
-    const second = store.write([rangeRemoval("b", "d"), put("bb", "new")]);
-    expect(contents(store)).toBe("a=1 bb=new f=6");
-    expect(store.get(bytes("c"))).toBeUndefined();
-    await Promise.all([first, second]);
-    expect(contents(store)).toBe("a=1 bb=new f=6");
-    await store.close();
-  });
-
   it("keeps what is written over a restart, also values of megabytes and 100 MB in all", async () => {
     const folder = newFolder();
     const store = openLmdbStore(folder);
@@ -71,7 +46,7 @@ describe("an LMDB store", () => {
     await store.close();
     await Promise.all(written);
     const again = openLmdbStore(folder);
-    expect(contents(again).split(" ")).toHaveLength(100);
+    expect(keyCount(again)).toBe(100);
     await again.close();
   });
 

@@ -84,7 +84,7 @@ class LmdbStore implements KeyValueStore {
 
   /** A range is the keys it has now: later writes come after this one, so no other can be meant. */
   #expand(mutation: Mutation): QueuedWrite["changes"] {
-    if ("put" in mutation) return [{ key: checkedKey(mutation.put), value: mutation.value.slice() }];
+    if ("put" in mutation) return [{ key: checkedKey(mutation.put), value: new Uint8Array(mutation.value) }];
     if ("remove" in mutation) return [{ key: checkedKey(mutation.remove), value: undefined }];
     const { from, to } = mutation.removeRange;
     return Array.from(this.range(from, to), ({ key }) => ({ key, value: undefined }));
@@ -156,7 +156,7 @@ function checkedKey(key: Uint8Array): Uint8Array {
   if (key.length === 0 || key.length > KEY_BYTES_MAX) {
     throw new RangeError(`Cannot store a key of ${key.length} bytes: expected 1 to ${KEY_BYTES_MAX}`);
   }
-  return key.slice();
+  return new Uint8Array(key);
 }
 
 function textOf(key: Uint8Array): string {

@@ -6,12 +6,13 @@ export class MemoryStore implements KeyValueStore {
   #entries = new Map<string, Uint8Array>();
 
   get(key: Uint8Array): Uint8Array | undefined {
-    return this.#entries.get(textOf(key))?.slice();
+    const value = this.#entries.get(textOf(key));
+    return value && new Uint8Array(value);
   }
 
   *range(from: Uint8Array, to: Uint8Array): Generator<{ key: Uint8Array; value: Uint8Array }> {
     for (const text of this.#keysBetween(from, to)) {
-      yield { key: Buffer.from(text, "latin1"), value: this.#entries.get(text)!.slice() };
+      yield { key: Buffer.from(text, "latin1"), value: new Uint8Array(this.#entries.get(text)!) };
     }
   }
 
@@ -23,7 +24,7 @@ export class MemoryStore implements KeyValueStore {
 
   async write(mutations: readonly Mutation[]): Promise<void> {
     for (const mutation of mutations) {
-      if ("put" in mutation) this.#entries.set(textOf(mutation.put), mutation.value.slice());
+      if ("put" in mutation) this.#entries.set(textOf(mutation.put), new Uint8Array(mutation.value));
       else if ("remove" in mutation) this.#entries.delete(textOf(mutation.remove));
       else {
         const { from, to } = mutation.removeRange;

@@ -217,7 +217,7 @@ export function decodeInode(bytes: Uint8Array): InodeOverride | typeof REMOVED {
     parentId: getId(reader, "parent"),
     nextCookie: getId(reader, "next cookie"),
     target: fileNameFromBytes(reader.bytes(reader.u16("target length"), "target")) as FileName,
-    verifier: flags & FLAG_VERIFIER ? reader.bytes(8, "verifier").slice() : undefined,
+    verifier: flags & FLAG_VERIFIER ? new Uint8Array(reader.bytes(8, "verifier")) : undefined,
     data: flags & FLAG_DATA ? decodeData(reader, (flags & FLAG_INLINE) !== 0) : undefined,
   };
 }
@@ -227,5 +227,5 @@ function decodeData(reader: Reader, isInline: boolean) {
   const count = reader.u32("range count");
   const ranges: number[] = [];
   for (let index = 0; index < count; index += 1) ranges.push(getId(reader, "range"));
-  return { inheritedBytes, ranges, inline: isInline ? reader.rest().slice() : undefined };
+  return { inheritedBytes, ranges, inline: isInline ? new Uint8Array(reader.rest()) : undefined };
 }

@@ -193,7 +193,7 @@ export class Tree implements Volume {
       names.checkName(name, "NFS3ERR_EXIST");
       const existing = this.#layer.lookup(directoryId, name);
       if (existing !== undefined) return this.#createAgain(existing.id, how, attributes);
-      const verifier = how.kind === "exclusive" ? { verifier: how.verifier.slice(0, 8) } : {};
+      const verifier = how.kind === "exclusive" ? { verifier: new Uint8Array(how.verifier) } : {};
       const id = this.#make(directoryId, name, { type: "file", ...verifier }, attributes);
       if (!attributes.sizeBytes) return id;
       return id.then(async (id) => {
