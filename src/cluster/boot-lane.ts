@@ -17,13 +17,23 @@ export interface LaneDecision {
   warnings: string[];
 }
 
-/** `models` are those the node may be; all of them must boot, since one config.txt serves them. */
+/** A line of the owner's that loads an initramfs; what it loads then mounts the root. */
+const LOADS_INITRAMFS = /^\s*(initramfs[\s=]|ramfsfile=|auto_initramfs=1)/;
+
+/**
+ * `models` are those the node may be; all of them must boot, since one config.txt serves them. `files` has the owner's
+ * `extraLines` in its config.txt already.
+ */
 export function decideLane(
   models: readonly PiModel[],
   kernels: readonly KernelFacts[],
   files: BootFiles,
+  extraLines: readonly string[],
   serial?: string,
 ): LaneDecision {
+  if (extraLines.some((line) => LOADS_INITRAMFS.test(line))) {
+    return { lane: "initramfs", initramfs: "keep", problems: [], warnings: [] };
+  }
   const boards = models.map((model) => {
     const selection = evaluateConfigTxt(files, { model, ...(serial && { serial }) });
     const kernel = kernels.find((candidate) => candidate.file === selection.kernel);

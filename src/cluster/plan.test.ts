@@ -172,6 +172,18 @@ describe("the plan of a node", () => {
     expect(planned.problems).toEqual(["Cannot boot Raspberry Pi 4 Model B: the image has no mine.img"]);
   });
 
+  it("decides for the kernel and the initramfs that the manifest's lines choose", () => {
+    const root = { ...BOOKWORM.root, "/boot/config-6.12.47+rpt-rpi-2712": "CONFIG_NFS_FS=m\n" };
+    const nodes = (line: string) => `${BASE}nodes: [{ name: a, serial: 1, model: 5, config: ["${line}"] }]`;
+    expect(plan({ ...BOOKWORM, root }, nodes("kernel=kernel8.img"))).toMatchObject({
+      lane: "kernel",
+      boards: [{ kernel: "kernel8.img", initramfs: [] }],
+    });
+    const own = plan(BOOKWORM, nodes("initramfs initramfs_2712 followkernel"));
+    expect(own).toMatchObject({ lane: "initramfs", boards: [{ initramfs: ["initramfs_2712"] }] });
+    expect(own.commandLine).not.toContain("mountport");
+  });
+
   it("refuses a command line that the kernel would cut off", () => {
     const planned = plan(BOOKWORM, `${BASE}cmdline: [x=${"y".repeat(2000)}]\n${NODES}`);
     expect(planned.problems[0]).toMatch(

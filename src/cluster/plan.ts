@@ -6,7 +6,12 @@ import type { Ipv4, Mac } from "../bytes/addresses.ts";
 import { KERNEL_COMMAND_LINE_BYTES_MAX } from "../limits.ts";
 import { type BootLane, patchCommandLine } from "../pi/cmdline.ts";
 import { type BootFiles, evaluateConfigTxt } from "../pi/config-txt.ts";
-import { dropInitramfsLines, patchConfigTxt } from "../pi/config-txt-patch.ts";
+import {
+  dropInitramfsLines,
+  type InitramfsChange,
+  type PatchedConfigTxt,
+  patchConfigTxt,
+} from "../pi/config-txt-patch.ts";
 import { EEPROM_UPDATE_FILES } from "../pi/eeprom-files.ts";
 import { PI_MODELS, type PiModel } from "../pi/models.ts";
 import { decideLane, type LaneDecision } from "./boot-lane.ts";
@@ -68,7 +73,9 @@ export function planNode(manifest: Manifest, node: ManifestNode, image: PlanImag
   const { facts } = image;
   const models = PI_MODELS.filter((model) => (node.model ? model.id === node.model : facts.models.includes(model.id)));
   const files = bootFiles(image.boot);
-  const decision = decideLane(models, facts.kernels, files, node.serial);
+  const extraLines = [...manifest.config, ...node.config];
+  const withExtraLines = overlay(files, new Map([["config.txt", configTxt(files, "keep", extraLines).text]]));
+  const decision = decideLane(models, facts.kernels, withExtraLines, extraLines, node.serial);
   const boot = bootTreeFiles(manifest, node, models, files, decision, context);
   const boards = models.map((model) => boardPlan(boot.patched, model, node.serial));
   const input: GenerationInput = { manifest, node, facts, root: image.root, ...context };
@@ -123,18 +130,13 @@ function bootTreeFiles(
   decision: LaneDecision,
   context: PlanContext,
 ): BootTree {
-  const selections = models.map((model) => evaluateConfigTxt(files, board(model, node.serial)));
-  const texts = new Map<string, string>();
-  const config = patchConfigTxt(textOf(files, "config.txt"), {
-    initramfs: decision.initramfs,
-    extraLines: [...manifest.config, ...node.config],
-  });
-  texts.set("config.txt", config.text);
+  const config = configTxt(files, decision.initramfs, [...manifest.config, ...node.config]);
+  const texts = new Map([["config.txt", config.text]]);
   if (decision.initramfs === "drop") {
-    const included = new Set(
-      selections.flatMap((selection) => selection.configFiles).filter((path) => path !== "config.txt"),
-    );
-    for (const path of included) texts.set(path, dropInitramfsLines(textOf(files, path)));
+    const read = models.flatMap((model) => evaluateConfigTxt(files, board(model, node.serial)).configFiles);
+    for (const path of new Set(read)) {
+      if (path !== "config.txt") texts.set(path, dropInitramfsLines(textOf(files, path)));
+    }
   }
 
   const root = {
@@ -163,6 +165,10 @@ function bootTreeFiles(
     problems: commandLineProblems(commandLine),
     warnings: config.hiddenLines.map((line) => `config.txt is too long: the firmware will not read "${line}"`),
   };
+}
+
+function configTxt(files: BootFiles, initramfs: InitramfsChange, extraLines: readonly string[]): PatchedConfigTxt {
+  return patchConfigTxt(textOf(files, "config.txt"), { initramfs, extraLines });
 }
 
 function commandLineProblems(line: string): string[] {

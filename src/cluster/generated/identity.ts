@@ -1,4 +1,4 @@
-/** Who the node is: its name, the names of its neighbours, and its machine id. */
+/** Who the node is: its name and its machine id. */
 import type { GeneratedFile } from "../generated-file.ts";
 import { type GenerationInput, imageLines, symlink, textFile } from "./placing.ts";
 
@@ -20,13 +20,13 @@ export function identityFiles(input: GenerationInput): GeneratedFile[] {
   ];
 }
 
-/** hosts(5): the image's own lines, this node at 127.0.1.1, and every node with an address in the manifest. */
+/**
+ * hosts(5): the image's own lines, and this node at 127.0.1.1. Other nodes are left to DNS: their names here would make
+ * every node's plan change with every node added.
+ */
 function hosts({ manifest, node, root }: GenerationInput): string {
-  const names = (name: string) => (manifest.network.domain ? `${name}.${manifest.network.domain} ${name}` : name);
+  const names = manifest.network.domain ? `${node.name}.${manifest.network.domain} ${node.name}` : node.name;
   const lines = imageLines(root, "/etc/hosts");
-  const own = (lines.length > 0 ? lines : DEFAULT_HOSTS).filter((line) => !/^\s*127\.0\.1\.1\s/.test(line));
-  const neighbours = manifest.nodes.flatMap((other) =>
-    other.address && other.name !== node.name ? [`${other.address}\t${names(other.name)}`] : [],
-  );
-  return [...own, `127.0.1.1\t${names(node.name)}`, ...neighbours, ""].join("\n");
+  const kept = (lines.length > 0 ? lines : DEFAULT_HOSTS).filter((line) => !/^\s*127\.0\.1\.1\s/.test(line));
+  return [...kept, `127.0.1.1\t${names}`, ""].join("\n");
 }

@@ -19,7 +19,10 @@ known() {
   done
 }
 lines=$(known 2>/dev/null)
-[ -z "$lines" ] || printf '%s\\n' "$lines" > /etc/resolv.conf
+[ -n "$lines" ] || exit 0
+# It may be a link into /run to a file that nobody writes.
+rm -f /etc/resolv.conf
+printf '%s\\n' "$lines" > /etc/resolv.conf
 `;
 
 const UNIT_TEXT = `[Unit]

@@ -1,0 +1,301 @@
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import type { Ipv4 } from "../../bytes/addresses.ts";
+import { BOOKWORM, BUSYBOX, DEBIAN, planImage, TRIXIE } from "../fixtures/images.ts";
+import type { MemoryFiles } from "../fixtures/memory-files.ts";
+import type { GeneratedFile } from "../generated-file.ts";
+import { parseManifest } from "../manifest.ts";
+import { generateFiles, generationWarnings, parseUpReport } from "./index.ts";
+import { withoutWired } from "./network.ts";
+import type { GenerationInput } from "./placing.ts";
+
+interface Image {
+  boot: MemoryFiles;
+  root: MemoryFiles;
+}
+
+function input(image: Image, lines = "", sources: Record<string, string> = {}): GenerationInput {
+  const text = `cluster: attic\nimage: pi.img\nnodes: [{ name: node1, mac: dc:a6:32:70:da:b0 }]\n${lines}`;
+  const result = parseManifest(text, { fileExists: () => true });
+  if (!result.ok) throw new Error(JSON.stringify(result.problems));
+  return {
+    manifest: result.manifest,
+    node: result.manifest.nodes[0]!,
+    ...planImage("pi", image),
+    serverAddress: "10.77.0.1" as Ipv4,
+    ports: { nfs: 2049, mount: 20048 },
+    secrets: { machineId: "0".repeat(32), sshHostKey: { privateKey: "private", publicKey: "ssh-ed25519 AAAA" } },
+    readSource: (path) => (path in sources ? Buffer.from(sources[path]!) : undefined),
+  };
+}
+
+function generated(image: Image, lines = "", sources: Record<string, string> = {}): Map<string, GeneratedFile> {
+  return new Map(generateFiles(input(image, lines, sources)).map((file) => [file.path, file]));
+}
+
+function textOf(files: Map<string, GeneratedFile>, path: string): string {
+  const file = files.get(path);
+  return file?.kind === "file" ? Buffer.from(file.content).toString() : `(${file?.kind})`;
+}
+
+function withRoot(image: Image, root: MemoryFiles): Image {
+  return { ...image, root: { ...image.root, ...root } };
+}
+
+describe("the user", () => {
+  it("is added with the first free ids, a group of its own, and the groups that there are", () => {
+    const taken = withRoot(DEBIAN, {
+      "/etc/passwd": "root:x:0:0:root:/root:/bin/bash\nsomebody:x:1000:1000::/home/somebody:/bin/sh\n",
+      "/etc/group": "root:x:0:\nsudo:x:27:\nvideo:x:44:somebody\nother:x:1001:\n",
+      "/etc/gshadow": "root:*::\nsudo:*::\nvideo:!::somebody\n",
+    });
+    const files = generated(taken, "access: { user: alice }");
+    expect(textOf(files, "/etc/passwd")).toMatch(/\nalice:x:1002:1002::\/home\/alice:\/bin\/bash\n$/);
+    expect(textOf(files, "/etc/group")).toBe(
+      "root:x:0:\nsudo:x:27:alice\nvideo:x:44:somebody,alice\nother:x:1001:\nalice:x:1002:\n",
+    );
+    expect(textOf(files, "/etc/gshadow")).toBe("root:*::\nsudo:*::alice\nvideo:!::somebody,alice\nalice:!::\n");
+    expect(files.get("/home/alice")).toMatchObject({ kind: "directory", mode: 0o700, uid: 1002, gid: 1002 });
+    expect(files.get("/home/alice/.profile")).toMatchObject({ kind: "file", uid: 1002 });
+  });
+
+  it("keeps the account that the image has, and replaces its password", () => {
+    const files = generated(BOOKWORM, 'access: { passwordHash: "$6$salt$hash" }');
+    expect(textOf(files, "/etc/passwd")).toContain("\npi:x:1000:1000:,,,:/home/pi:/bin/bash\n");
+    expect(textOf(files, "/etc/shadow")).toContain("\npi:$6$salt$hash::0:99999:7:::\n");
+    expect(files.get("/etc/shadow")).toMatchObject({ mode: 0o640, gid: 42, secret: true });
+    expect(files.has("/home/pi")).toBe(false);
+  });
+
+  it("has no password, yet is not locked, when only keys are given", () => {
+    expect(textOf(generated(BOOKWORM), "/etc/shadow")).toContain("\npi:*::0:99999:7:::\n");
+  });
+
+  it("gets a shell where the image forbids to log in", () => {
+    const image = withRoot(DEBIAN, {
+      "/etc/passwd": "root:x:0:0::/root:/bin/bash\npi:x:1000:1000::/home/pi:/usr/sbin/nologin\n",
+    });
+    expect(textOf(generated(image), "/etc/passwd")).toContain("pi:x:1000:1000::/home/pi:/bin/bash");
+  });
+
+  it("can be root, who needs no sudo", () => {
+    const files = generated(DEBIAN, "access: { user: root, authorizedKeys: [k] }", { k: "ssh-ed25519 AAAA" });
+    expect(files.get("/root/.ssh/authorized_keys")).toMatchObject({ uid: 0, mode: 0o600 });
+    expect([...files.keys()].filter((path) => path.startsWith("/etc/sudoers.d"))).toEqual([]);
+    expect(textOf(files, "/etc/group")).not.toContain("sudo:x:27:root");
+  });
+
+  it.each([
+    ["nopasswd", "file", undefined, "sudo:x:27:pi"],
+    ["password", undefined, "removed", "sudo:x:27:pi"],
+    ["none", undefined, "removed", "sudo:x:27:\n"],
+  ])("with sudo %s", (sudo, ours, images, group) => {
+    const files = generated(BOOKWORM, `access: { sudo: ${sudo} }`);
+    expect(files.get("/etc/sudoers.d/010_bramble-nopasswd")?.kind).toBe(ours);
+    expect(files.get("/etc/sudoers.d/010_pi-nopasswd")?.kind).toBe(images);
+    expect(textOf(files, "/etc/group")).toContain(group);
+  });
+
+  it("has its password in passwd where there is no shadow", () => {
+    const files = generated(BUSYBOX, 'access: { passwordHash: "$6$salt$hash" }');
+    expect(textOf(files, "/etc/passwd")).toContain("pi:$6$salt$hash:1000:");
+    expect(files.has("/etc/shadow")).toBe(false);
+  });
+});
+
+describe("fstab", () => {
+  it("keeps the owner's lines that need no partition and drops the others", () => {
+    const own =
+      "# mine\ntmpfs /tmp tmpfs size=1g 0 0\nnas:/share /share nfs defaults 0 0\nLABEL=x / ext4 defaults 0 1\n/swap none swap sw 0 0\nUUID=1 /boot/firmware vfat defaults 0 2\n";
+    const text = textOf(generated(withRoot(DEBIAN, { "/etc/fstab": own })), "/etc/fstab");
+    expect(text).toMatch(
+      /^proc \/proc proc defaults 0 0\n# mine\ntmpfs \/tmp tmpfs size=1g 0 0\nnas:\/share \/share nfs defaults 0 0\n10\.77\.0\.1:\/bramble\/node1\/boot \/boot\/firmware nfs /,
+    );
+    expect(text.trimEnd().split("\n")).toHaveLength(5);
+  });
+
+  it("names the server's address for the kernel only where mount has no helper of its own", () => {
+    expect(textOf(generated(DEBIAN), "/etc/fstab")).not.toContain("addr=");
+    expect(textOf(generated(BOOKWORM), "/etc/fstab")).toContain(",addr=10.77.0.1,");
+  });
+
+  it("mounts the boot tree at /boot in an image from before bookworm", () => {
+    const image = withRoot(BOOKWORM, {
+      "/etc/fstab": "PARTUUID=1-01 /boot vfat defaults 0 2\nPARTUUID=1-02 / ext4 defaults 0 1\n",
+    });
+    expect(textOf(generated(image), "/etc/fstab")).toContain(" /boot nfs ");
+  });
+});
+
+describe("SSH", () => {
+  it("replaces the image's host keys by the node's one", () => {
+    const files = generated(DEBIAN);
+    expect(files.get("/etc/ssh/ssh_host_ed25519_key")).toMatchObject({ kind: "file", mode: 0o600, secret: true });
+    expect(textOf(files, "/etc/ssh/ssh_host_ed25519_key.pub")).toBe("ssh-ed25519 AAAA node1\n");
+    expect(files.get("/etc/ssh/ssh_host_rsa_key")?.kind).toBe("removed");
+    expect(files.get("/etc/ssh/ssh_host_rsa_key.pub")?.kind).toBe("removed");
+  });
+
+  it("stays with the socket where the image starts it by one", () => {
+    const files = generated(withRoot(DEBIAN, { "/etc/systemd/system/sockets.target.wants/ssh.socket": "" }));
+    expect(files.has("/etc/systemd/system/multi-user.target.wants/ssh.service")).toBe(false);
+  });
+});
+
+describe("the network", () => {
+  it.each([
+    [
+      "auto lo\niface lo inet loopback\nallow-hotplug eth0\niface eth0 inet dhcp\n",
+      "auto lo\niface lo inet loopback\n",
+    ],
+    [
+      "auto lo eth0 wlan0\niface eth0 inet static\n    address 10.0.0.1/24\niface wlan0 inet dhcp\n    wpa-ssid x\n",
+      "auto lo wlan0\niface wlan0 inet dhcp\n    wpa-ssid x\n",
+    ],
+    ["iface enp1s0 inet dhcp\nsource /etc/network/interfaces.d/*\n", "source /etc/network/interfaces.d/*\n"],
+    ["auto wlan0\niface wlan0 inet dhcp\n", "auto wlan0\niface wlan0 inet dhcp\n"],
+  ])("of ifupdown loses its wired stanzas (%#)", (text, expected) => {
+    expect(withoutWired(text)).toBe(expected);
+  });
+
+  it("of ifupdown is left alone where it has none", () => {
+    const files = generated(
+      withRoot(DEBIAN, {
+        "/etc/network/interfaces": "auto lo\niface lo inet loopback\n",
+        "/etc/network/interfaces.d/wired": "iface eth0 inet dhcp",
+      }),
+    );
+    expect(files.has("/etc/network/interfaces")).toBe(false);
+    expect(textOf(files, "/etc/network/interfaces.d/wired")).toBe("\n");
+  });
+
+  it("of dhcpcd denies wired interfaces before anything else", () => {
+    const files = generated(withRoot(BOOKWORM, { "/etc/dhcpcd.conf": "hostname\ninterface wlan0\n" }));
+    expect(textOf(files, "/etc/dhcpcd.conf")).toBe("denyinterfaces eth* en*\nhostname\ninterface wlan0\n");
+  });
+});
+
+describe("files of the manifest", () => {
+  const LINES = `access: { user: alice }
+files:
+  - { path: /etc/motd, content: "hello\\n", mode: 0600, owner: alice, group: video }
+  - { path: /etc/hostname, source: name }
+`;
+
+  it("are placed with their owner, and win over what is generated", () => {
+    const files = generated(DEBIAN, LINES, { name: "mine\n" });
+    expect(files.get("/etc/motd")).toMatchObject({ mode: 0o600, uid: 1000, gid: 44, reason: "manifest files" });
+    expect(textOf(files, "/etc/hostname")).toBe("mine\n");
+  });
+
+  it.each([
+    [LINES, "Cannot place /etc/hostname: its source name is not there"],
+    ["files: [{ path: /a, content: b, owner: bob }]", "Cannot place /a: the image has no user bob"],
+    ["files: [{ path: /a, content: b, group: crew }]", "Cannot place /a: the image has no group crew"],
+  ])("are refused with the reason (%#)", (lines, message) => {
+    expect(() => generated(DEBIAN, lines)).toThrow(message);
+  });
+});
+
+describe("locale", () => {
+  it("is set where the manifest says so", () => {
+    const files = generated(BOOKWORM, "locale: C.UTF-8\ntimezone: Europe/Berlin\nkeymap: de\n");
+    expect(textOf(files, "/etc/default/locale")).toBe("LANG=C.UTF-8\n");
+    expect(files.get("/etc/localtime")).toMatchObject({ kind: "symlink", target: "/usr/share/zoneinfo/Europe/Berlin" });
+    expect(textOf(files, "/etc/default/keyboard")).toContain('XKBLAYOUT="de"');
+    expect(textOf(files, "/etc/vconsole.conf")).toBe("KEYMAP=de\n");
+  });
+});
+
+describe("warnings", () => {
+  const KEYS = "access: { authorizedKeys: [ssh-ed25519 AAAA] }\n";
+  it.each([
+    [DEBIAN, KEYS, []],
+    [DEBIAN, "", ["Nobody can log in as pi: the manifest has neither access.authorizedKeys nor access.passwordHash"]],
+    [DEBIAN, `${KEYS}timezone: Mars/Base`, ["The image has no time zone Mars/Base; the node's clock will show UTC"]],
+    [DEBIAN, `${KEYS}locale: de_DE.UTF-8`, ["The image has no locale de_DE.UTF-8; programs will fall back to C"]],
+    [BUSYBOX, KEYS, ["The image has no OpenSSH server; bramble ssh will not reach the node"]],
+    [
+      withRoot(TRIXIE, { "/etc/systemd/system/sysinit.target.wants/systemd-resolved.service": "" }),
+      KEYS,
+      [
+        "The image resolves names with systemd-resolved, which does not hear of DHCP's name servers; set network.dns in the manifest",
+      ],
+    ],
+  ])("say what will not be as wished (%#)", (image, lines, expected) => {
+    expect(generationWarnings(input(image, lines))).toEqual(expected);
+  });
+});
+
+/** Runs a generated script with its absolute paths moved into a folder. */
+function runScript(script: string, folder: string): void {
+  execFileSync("sh", [
+    "-u",
+    "-c",
+    script.replaceAll(/(?<![\w.])\/(etc|run|proc\/net|var|proc\/sys|proc\/uptime)/g, `${folder}/$1`),
+  ]);
+}
+
+describe("the scripts that nodes run", () => {
+  const folder = () => {
+    const path = mkdtempSync(join(tmpdir(), "bramble-script-"));
+    for (const name of ["etc", "run", "proc/net", "proc/sys/kernel/random", "var/lib/bramble"])
+      mkdirSync(join(path, name), { recursive: true });
+    return path;
+  };
+
+  it.each([
+    [
+      "the kernel's note",
+      {
+        "proc/net/pnp":
+          "#PROTO: DHCP\ndomain home.arpa\nnameserver 10.0.0.1\nnameserver 0.0.0.0\nbootserver 10.0.0.2\n",
+      },
+      "search home.arpa\nnameserver 10.0.0.1\n",
+    ],
+    [
+      "the initramfs's note",
+      {
+        "run/net-eth0.conf":
+          "DEVICE='eth0'\nIPV4ADDR='10.0.0.9'\nIPV4DNS0='10.0.0.1'\nIPV4DNS1='0.0.0.0'\nHOSTNAME=''\nDNSDOMAIN='home.arpa'\n",
+      },
+      "nameserver 10.0.0.1\nsearch home.arpa\n",
+    ],
+    ["no note", {}, "old\n"],
+  ])("take over the name servers from %s", (_, notes, expected) => {
+    const path = folder();
+    try {
+      writeFileSync(join(path, "run/old"), "old\n");
+      symlinkSync("../run/old", join(path, "etc/resolv.conf"));
+      for (const [name, text] of Object.entries(notes)) writeFileSync(join(path, name), text);
+      runScript(textOf(generated(DEBIAN), "/usr/lib/bramble/name-servers"), path);
+      expect(readFileSync(join(path, "etc/resolv.conf"), "utf8")).toBe(expected);
+    } finally {
+      rmSync(path, { recursive: true });
+    }
+  });
+
+  it("report that the node is up, in the words that the manager reads", () => {
+    const path = folder();
+    try {
+      const bootId = "0b8a4f0e-3f2d-4b7a-9c61-2f3f7c5d1e11";
+      writeFileSync(join(path, "proc/sys/kernel/random/boot_id"), `${bootId}\n`);
+      writeFileSync(join(path, "proc/uptime"), "32.17 60.02\n");
+      runScript(textOf(generated(DEBIAN), "/usr/lib/bramble/up"), path);
+      expect(existsSync(join(path, "var/lib/bramble/up"))).toBe(true);
+      expect(parseUpReport(readFileSync(join(path, "var/lib/bramble/up")))).toEqual({ bootId, uptimeS: 32.17 });
+    } finally {
+      rmSync(path, { recursive: true });
+    }
+  });
+
+  it.each(["", "0b8a4f0e-3f2d-4b7a-9c61-2f3f7c5d1e11 32.1", "x 1\n"])(
+    "leave %j, which is no report, unread",
+    (text) => {
+      expect(parseUpReport(Buffer.from(text))).toBeUndefined();
+    },
+  );
+});
