@@ -142,6 +142,15 @@ describe("the status of a node", () => {
     });
   });
 
+  it("stays silent while it still writes during its shutdown, and begins anew after it", () => {
+    const down: [number, BootOccurrence][] = [...BOOT, [30, { kind: "shutdown-seen" }], [31, activity]];
+    expect(statusOf(down)).toMatchObject({ stage: "silent", lastSeenMs: START_MS + 31_000 });
+    expect(statusOf([...down, [60, mountRoot]])).toMatchObject({
+      stage: "root",
+      boot: { startedMs: START_MS + 60_000 },
+    });
+  });
+
   it("keeps the last thing that went wrong", () => {
     const refused: BootOccurrence = {
       kind: "mount-refused",

@@ -99,7 +99,8 @@ export function nextNodeStatus(before: NodeStatus, event: BootEvent): NodeStatus
     case "mount":
       return event.tree === "root" ? reach({ ...status, address: event.client }, "root", now) : status;
     case "root-activity":
-      return status.stage === "up" ? status : reach(status, "root", now);
+      // A node that shuts down works on its root for a while.
+      return status.stage === "up" || isShutDown(status) ? status : reach(status, "root", now);
     case "up":
       return afterUp(status, event);
     case "shutdown-seen":
@@ -194,9 +195,14 @@ function begin(status: NodeStatus, unixMs: number): NodeStatus {
   };
 }
 
+/** Silent with a boot behind it, and none begun. */
+function isShutDown({ stage, boot }: NodeStatus): boolean {
+  return stage === "silent" && boot !== undefined && Object.keys(boot.reachedMs).length > 0;
+}
+
 /** A boot only goes forward: files fetched after the kernel do not take it back. */
 function reach(status: NodeStatus, stage: Stage, unixMs: number): NodeStatus {
-  const started = status.boot ? status : begin(status, unixMs);
+  const started = status.boot && !isShutDown(status) ? status : begin(status, unixMs);
   if (STAGES.indexOf(stage) <= STAGES.indexOf(started.stage)) return started;
   const boot = { ...started.boot!, reachedMs: { ...started.boot!.reachedMs, [stage]: unixMs } };
   return { ...started, stage, stageSinceMs: unixMs, boot };
