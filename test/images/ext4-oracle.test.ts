@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, statfsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -72,7 +72,11 @@ describe.skipIf(missing)("ext4 images against the kernel and debugfs", () => {
         expect([...image.usedIds()]).toEqual([...reachable].sort((a, b) => Number(a) - Number(b)));
         expect(debugfsDifferences(path, ours)).toEqual([]);
         if (features.kernel === "refuses") return;
-        expect(differences(ours, withMount(path, { options: "ro,noload,noatime" }, listMount))).toEqual([]);
+        withMount(path, { options: "ro,noload,noatime" }, (mountPoint) => {
+          expect(differences(ours, listMount(mountPoint))).toEqual([]);
+          const { bfree, bsize } = statfsSync(mountPoint);
+          expect(image.freeBytes).toBe(bfree * bsize);
+        });
       } finally {
         image.close();
         rmSync(path);

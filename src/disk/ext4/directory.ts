@@ -41,8 +41,7 @@ export function parseEntries(
     const id = view.getUint32(at, true);
     const recordBytes = entryBytes(view.getUint16(at + 4, true), bytes.length);
     const nameBytes = rules.hasFileTypes ? bytes[at + 6]! : view.getUint16(at + 6, true);
-    const isSound = recordBytes >= ENTRY_HEADER_BYTES + nameBytes && recordBytes % 4 === 0;
-    if (!isSound || at + recordBytes > bytes.length) {
+    if (recordBytes < ENTRY_HEADER_BYTES + nameBytes || at + recordBytes > bytes.length) {
       throw fail(at, `${recordBytes} bytes with a name of ${nameBytes} do not fit`);
     }
     if (id !== 0) {

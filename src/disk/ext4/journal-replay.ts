@@ -80,9 +80,7 @@ function scan(file: JournalFile, journal: JournalSuperblock): { transactions: Tr
   let sum = 0xffffffff;
   let at = journal.startBlock;
   const following = (block: number): number => (block + 1 < endBlock ? block + 1 : firstBlock);
-  const addToSum = (bytes: Uint8Array): void => {
-    if ((compatible & JOURNAL_COMPATIBLE.checksum) !== 0) sum = crc32BigEndian(sum, bytes);
-  };
+  const hasRunningSum = (compatible & JOURNAL_COMPATIBLE.checksum) !== 0;
 
   for (let visited = 0; visited < endBlock - firstBlock; visited++) {
     const bytes = file.read(at);
@@ -92,10 +90,10 @@ function scan(file: JournalFile, journal: JournalSuperblock): { transactions: Tr
     at = following(at);
     if (type === BLOCK_TYPES.descriptor) {
       isSuspect ||= !isBlockTailRight(bytes, journal);
-      addToSum(bytes);
+      if (hasRunningSum) sum = crc32BigEndian(sum, bytes);
       for (const tag of readTags(bytes, journal)) {
         pending.writes.push({ ...tag, journalBlock: at, sequence });
-        if (compatible !== 0) addToSum(file.read(at));
+        if (hasRunningSum) sum = crc32BigEndian(sum, file.read(at));
         at = following(at);
         visited++;
       }
