@@ -114,7 +114,9 @@ export class BootFiles {
             lastPacketMs = nowMs;
             perform(transfer.onTimeout(), transfer.serverPort ?? TFTP_PORT);
           }
-          timer = clock.after(Math.min(lastPacketMs + RETRANSMIT_MS, deadlineMs) - nowMs, onTimer);
+          const nextMs = Math.min(lastPacketMs + RETRANSMIT_MS, deadlineMs);
+          // At least a millisecond: a shorter wait can round to none, and time would stand still.
+          timer = clock.after(Math.max(1, nextMs - nowMs), onTimer);
         };
         stopListening = stack.listen(sourcePort, (datagram) => {
           if (datagram.from.address !== server) return;

@@ -92,15 +92,15 @@ export class NetworkStack {
   }
 
   sendBroadcast(datagram: { sourcePort: number; port: number; bytes: Uint8Array }): void {
-    const from = { address: IPV4_ANY, port: datagram.sourcePort };
+    const from = { address: this.#settings?.address ?? IPV4_ANY, port: datagram.sourcePort };
     const to = { address: IPV4_BROADCAST, port: datagram.port };
     this.#transmit(encodeUdp({ sourceMac: this.mac, from, to, bytes: datagram.bytes }, MAC_BROADCAST));
   }
 
-  /** To a peer that `resolve` has found; silently nothing otherwise, as on a real wire. */
-  send(datagram: OutgoingDatagram): void {
+  /** To `hardwareAddress`, or to a peer known by ARP; silently nothing otherwise, as on a real wire. */
+  send(datagram: OutgoingDatagram, hardwareAddress?: Mac): void {
     const own = this.#settings;
-    const destination = own && this.#neighbours.get(nextHop(own, datagram.to.address));
+    const destination = hardwareAddress ?? (own && this.#neighbours.get(nextHop(own, datagram.to.address)));
     if (own === undefined || destination === undefined) return;
     const from = { address: own.address, port: datagram.sourcePort };
     this.#transmit(encodeUdp({ sourceMac: this.mac, from, to: datagram.to, bytes: datagram.bytes }, destination));

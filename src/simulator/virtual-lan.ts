@@ -1,0 +1,98 @@
+/**
+ * An Ethernet in memory: a switch, ports, and the faults of bad cables. For fleets that need no kernel, and for tests.
+ */
+import { type Mac, macFromBytes } from "../bytes/addresses.ts";
+import type { Clock, EthernetPort } from "../ports.ts";
+import { MAC_BROADCAST } from "./frames.ts";
+
+/** How a link treats frames: probabilities from 0 to 1, drawn from `chance`. */
+export interface LinkFaults {
+  loss: number;
+  duplicate: number;
+  /** Delivered this much later than those behind it. */
+  late: number;
+  lateMs: number;
+  /** Uniform in [0, 1), from a seed, so that a failure can be had again. */
+  chance(): number;
+}
+
+const LATENCY_MS = 0.1;
+
+export class VirtualLan {
+  readonly #clock: Clock;
+  readonly #faults: LinkFaults | undefined;
+  readonly #ports = new Set<LanPort>();
+  readonly #learned = new Map<Mac, LanPort>();
+
+  constructor(clock: Clock, faults?: LinkFaults) {
+    this.#clock = clock;
+    this.#faults = faults;
+  }
+
+  plug(): EthernetPort {
+    const port = new LanPort(this);
+    this.#ports.add(port);
+    return port;
+  }
+
+  unplug(port: LanPort): void {
+    this.#ports.delete(port);
+  }
+
+  /** A switch: to the port where the address was seen, or to all others. */
+  forward(from: LanPort, frame: Uint8Array): void {
+    const destination = macFromBytes(frame.subarray(0, 6));
+    this.#learned.set(macFromBytes(frame.subarray(6, 12)), from);
+    const known = destination === MAC_BROADCAST ? undefined : this.#learned.get(destination);
+    for (const port of known === undefined ? this.#ports : [known]) {
+      if (port !== from) this.#deliver(port, frame.slice());
+    }
+  }
+
+  #deliver(port: LanPort, frame: Uint8Array): void {
+    const happens = (probability: number) => this.#faults !== undefined && this.#faults.chance() < probability;
+    if (happens(this.#faults?.loss ?? 0)) return;
+    const copies = happens(this.#faults?.duplicate ?? 0) ? 2 : 1;
+    for (let copy = 0; copy < copies; copy++) {
+      const delayMs = LATENCY_MS + (happens(this.#faults?.late ?? 0) ? (this.#faults?.lateMs ?? 0) : 0);
+      this.#clock.after(delayMs, () => port.deliver(frame));
+    }
+  }
+}
+
+class LanPort implements EthernetPort {
+  readonly #lan: VirtualLan;
+  #handler: (frame: Uint8Array) => void = () => {};
+
+  constructor(lan: VirtualLan) {
+    this.#lan = lan;
+  }
+
+  send(frame: Uint8Array): void {
+    this.#lan.forward(this, frame);
+  }
+
+  onFrame(handler: (frame: Uint8Array) => void): void {
+    this.#handler = handler;
+  }
+
+  deliver(frame: Uint8Array): void {
+    this.#handler(frame);
+  }
+
+  close(): void {
+    this.#handler = () => {};
+    this.#lan.unplug(this);
+  }
+}
+
+/** mulberry32: a small generator of numbers in [0, 1), good enough for faults. */
+export function seededChance(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
