@@ -1,0 +1,78 @@
+/**
+ * A small Ethernet for tests with real clients: a bridge on this machine as the switch, with our address on it, and
+ * hosts in network namespaces of their own. Needs root. Nothing leaves the machine: the bridge has no other ports.
+ */
+import { execFile, execFileSync, spawnSync } from "node:child_process";
+import { promisify } from "node:util";
+import { type Ipv4, type Mac, parseIpv4, parseMac } from "../../src/bytes/addresses.ts";
+
+const run = promisify(execFile);
+
+export interface LanHost {
+  namespace: string;
+  mac: Mac;
+  /** Runs a program to its end inside the host; its standard output. Rejects with its exit code and output. */
+  run(program: string, args: readonly string[], timeoutMs?: number): Promise<string>;
+  /** Program and arguments that run it inside the host, for `spawn`. */
+  command(program: string, args: readonly string[]): [string, string[]];
+}
+
+export class Lan {
+  readonly bridge: string;
+  /** `10.213.X`; ours is `.1`. */
+  readonly prefix: string;
+  readonly address: Ipv4;
+  readonly #namespaces: string[] = [];
+
+  /** `label` tells the networks of one process apart: two characters at most. */
+  constructor(label: string) {
+    this.bridge = `bl${label}${process.pid}`;
+    this.prefix = `10.213.${(process.pid + label.charCodeAt(0)) % 250}`;
+    this.address = parseIpv4(`${this.prefix}.1`);
+    ip("link", "add", this.bridge, "type", "bridge");
+    ip("addr", "add", `${this.address}/24`, "dev", this.bridge);
+    ip("link", "set", this.bridge, "up");
+  }
+
+  /** A host with an interface `eth0`, and an address if one is given. */
+  addHost(name: string, mac: string, address?: string): LanHost {
+    const namespace = `${this.bridge}-${name}`;
+    const port = `v${this.#namespaces.length}${this.bridge}`.slice(0, 15);
+    ip("netns", "add", namespace);
+    this.#namespaces.push(namespace);
+    ip("link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", namespace);
+    ip("link", "set", port, "master", this.bridge, "up");
+    ip("-n", namespace, "link", "set", "eth0", "address", mac, "up");
+    ip("-n", namespace, "link", "set", "lo", "up");
+    if (address) ip("-n", namespace, "addr", "add", `${address}/24`, "dev", "eth0");
+    const command = (program: string, args: readonly string[]): [string, string[]] => [
+      "ip",
+      ["netns", "exec", namespace, program, ...args],
+    ];
+    return {
+      namespace,
+      mac: parseMac(mac),
+      command,
+      run: async (program, args, timeoutMs = 60_000) =>
+        (await run(...command(program, args), { timeout: timeoutMs, maxBuffer: 16 * 1024 * 1024 })).stdout,
+    };
+  }
+
+  remove(): void {
+    for (const namespace of this.#namespaces) spawnSync("ip", ["netns", "delete", namespace]);
+    spawnSync("ip", ["link", "delete", this.bridge]);
+  }
+}
+
+/** Why a LAN cannot be made here, or `undefined`. In CI that is an error, not a reason to skip. */
+export function lanUnavailable(): string | undefined {
+  const reason =
+    process.getuid?.() === 0 ? undefined : "Cannot run this test: it makes network namespaces, which needs root";
+  if (reason && process.env.CI) throw new Error(reason);
+  if (reason) console.warn(`${reason}; skipped`);
+  return reason;
+}
+
+function ip(...args: string[]): void {
+  execFileSync("ip", args);
+}
