@@ -33,7 +33,7 @@ function validCalls({ root }: Bench): Uint8Array[] {
     WRITE: all(handle, words(0, 0, 9, 2), data),
     CREATE: all(operand("f"), words(0), newAttributes(0o644)),
     MKDIR: all(operand("d"), newAttributes(0o755)),
-    SYMLINK: all(operand("s"), newAttributes(), operand("target")),
+    SYMLINK: all(operand("s"), newAttributes(), data),
     MKNOD: all(operand("n"), words(4), newAttributes(0o600), words(1, 3)),
     REMOVE: operand("f"),
     RMDIR: operand("d"),

@@ -6,9 +6,17 @@ import { spawnSync } from "node:child_process";
  */
 export function requireTools(programs: readonly string[]): boolean {
   const missing = programs.filter((program) => spawnSync("sh", ["-c", `command -v ${program}`]).status !== 0);
-  if (missing.length === 0) return false;
-  const reason = `Cannot run this test: ${missing.join(", ")} not installed`;
-  if (process.env.CI) throw new Error(reason);
-  console.warn(`${reason}; skipped`);
+  return missing.length > 0 && skip(`${missing.join(", ")} not installed`);
+}
+
+/** The same for tests that need root. */
+export function requireRoot(): boolean {
+  return process.getuid?.() !== 0 && skip("it needs root");
+}
+
+function skip(reason: string): true {
+  const message = `Cannot run this test: ${reason}`;
+  if (process.env.CI) throw new Error(message);
+  console.warn(`${message}; skipped`);
   return true;
 }

@@ -30,7 +30,7 @@ export const create: Procedure<DirectoryOperand & { how: How; requested: Attribu
       case CREATE_MODE.EXCLUSIVE:
         return {
           ...operand,
-          how: { kind: "exclusive", verifier: args.bytes(VERIFIER_BYTES, "verf").slice() },
+          how: { kind: "exclusive", verifier: Uint8Array.from(args.bytes(VERIFIER_BYTES, "verf")) },
           requested: {},
         };
       default:
