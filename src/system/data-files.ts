@@ -11,12 +11,12 @@ import {
   readdirSync,
   readSync,
   rmSync,
-  statfsSync,
   writeSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import type { DataFile, DataFiles } from "../ports.ts";
+import { checkRoom, diskSpace, METADATA_RESERVE_BYTES } from "./disk-room.ts";
 
 const NAME = /^[0-9a-f]+(\/[0-9a-f]+)*$/;
 const fdatasyncOf = promisify(fdatasync);
@@ -43,12 +43,12 @@ class FolderDataFiles implements DataFiles {
   open(name: string): DataFile {
     const path = this.#path(name);
     try {
-      return new FolderDataFile(openSync(path, constants.O_RDWR));
+      return new FolderDataFile(this.#folder, openSync(path, constants.O_RDWR));
     } catch (error) {
       if (!isMissing(error)) throw error;
     }
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    return new FolderDataFile(openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600), path);
+    return new FolderDataFile(this.#folder, openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600), path);
   }
 
   remove(name: string): void {
@@ -69,17 +69,19 @@ class FolderDataFiles implements DataFiles {
   }
 
   space(): { totalBytes: number; freeBytes: number } {
-    const { bsize, blocks, bavail } = statfsSync(this.#folder);
-    return { totalBytes: blocks * bsize, freeBytes: bavail * bsize };
+    const { totalBytes, freeBytes } = diskSpace(this.#folder);
+    return { totalBytes, freeBytes: Math.max(0, freeBytes - METADATA_RESERVE_BYTES) };
   }
 }
 
 class FolderDataFile implements DataFile {
+  readonly #folder: string;
   readonly #descriptor: number;
   /** Set until the name of a new file is on disk too. */
   #newPath: string | undefined;
 
-  constructor(descriptor: number, newPath?: string) {
+  constructor(folder: string, descriptor: number, newPath?: string) {
+    this.#folder = folder;
     this.#descriptor = descriptor;
     this.#newPath = newPath;
   }
@@ -110,6 +112,7 @@ class FolderDataFile implements DataFile {
   }
 
   writeSync(bytes: Uint8Array, offset: number): void {
+    checkRoom(this.#folder, bytes.length, METADATA_RESERVE_BYTES);
     let writtenBytes = 0;
     while (writtenBytes < bytes.length) {
       const left = bytes.length - writtenBytes;

@@ -2,10 +2,14 @@
  * The key-value port on LMDB (npm `lmdb`). One writer: this process. Writes in flight are shown at once from
  * memory and committed together, so that many operations share one fsync.
  */
-import { mkdirSync } from "node:fs";
+import { mkdirSync, statSync } from "node:fs";
+import { join } from "node:path";
 import { open, type RootDatabase } from "lmdb";
 import { KEY_BYTES_MAX } from "../limits.ts";
 import type { KeyValueStore, Mutation } from "../ports.ts";
+import { COMMIT_MARGIN_BYTES, checkRoom } from "./disk-room.ts";
+
+const PAGE_BYTES = 4096;
 
 type Entry = { key: Uint8Array; value: Uint8Array };
 
@@ -31,19 +35,23 @@ export function openLmdbStore(folder: string): KeyValueStore {
     // A commit then includes its fsync: its promise means durable, and not just visible.
     overlappingSync: false,
     cache: false,
+    // The queue below does that; lmdb's own leaves a promise of it behind that nobody can catch when the disk is full.
+    eventTurnBatching: false,
     maxDbs: 1,
   });
-  return new LmdbStore(database);
+  return new LmdbStore(database, folder);
 }
 
 class LmdbStore implements KeyValueStore {
   readonly #database: RootDatabase<Uint8Array, Uint8Array>;
+  readonly #folder: string;
   readonly #pending = new Map<string, PendingKey>();
   #queue: QueuedWrite[] = [];
   #committing: Promise<void> | undefined;
 
-  constructor(database: RootDatabase<Uint8Array, Uint8Array>) {
+  constructor(database: RootDatabase<Uint8Array, Uint8Array>, folder: string) {
     this.#database = database;
+    this.#folder = folder;
   }
 
   get(key: Uint8Array): Uint8Array | undefined {
@@ -121,13 +129,23 @@ class LmdbStore implements KeyValueStore {
   }
 
   async #commit(batch: readonly QueuedWrite[]): Promise<void> {
-    if (batch.every((write) => write.changes.length === 0)) return;
+    const changes = batch.flatMap((write) => write.changes);
+    if (changes.length === 0) return;
+    this.#checkRoom(changes);
     await this.#database.batch(() => {
-      for (const { key, value } of batch.flatMap((write) => write.changes)) {
+      for (const { key, value } of changes) {
         // Inside a batch these answer with the batch's own promise.
         void (value === undefined ? this.#database.remove(key) : this.#database.put(key, value));
       }
     });
+  }
+
+  /** LMDB copies every page it changes: at worst two for a key, and never more than it has. */
+  #checkRoom(changes: QueuedWrite["changes"]): void {
+    const valueBytes = changes.reduce((sum, { value }) => sum + (value?.length ?? 0), 0);
+    const databaseBytes = statSync(join(this.#folder, "data.mdb")).size;
+    const pageBytes = Math.min(changes.length * 2 * PAGE_BYTES, databaseBytes);
+    checkRoom(this.#folder, 2 * valueBytes + pageBytes, COMMIT_MARGIN_BYTES);
   }
 
   #undo(writes: readonly QueuedWrite[], error: Error): void {
