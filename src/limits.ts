@@ -155,3 +155,7 @@ export const STATUS_FILES_MAX = 100;
 
 /** Strangers remembered for adoption. */
 export const UNKNOWN_PIS_MAX = 256;
+
+/** Answers kept about an image while plans are made: paths asked for, and the size of a file worth keeping. */
+export const REMEMBERED_PATHS_MAX = 4096;
+export const REMEMBERED_FILE_BYTES_MAX = 64 * 1024;

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
+import type { MemoryFiles } from "../../test/memory-files.ts";
+import { BOOKWORM, BUSYBOX, DEBIAN, planImage, TRIXIE } from "../../test/plan-images.ts";
 import type { Ipv4 } from "../bytes/addresses.ts";
 import { evaluateConfigTxt } from "../pi/config-txt.ts";
 import { isEepromUpdateFile } from "../pi/eeprom-files.ts";
 import { findPiModel } from "../pi/models.ts";
-import { BOOKWORM, BUSYBOX, DEBIAN, planImage, TRIXIE } from "./fixtures/images.ts";
-import type { MemoryFiles } from "./fixtures/memory-files.ts";
 import { type Manifest, parseManifest } from "./manifest.ts";
 import { type BootPlan, planNode } from "./plan.ts";
 import { planToJson } from "./plan-json.ts";

@@ -3,9 +3,9 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import type { MemoryFiles } from "../../../test/memory-files.ts";
+import { BOOKWORM, BUSYBOX, DEBIAN, planImage, TRIXIE } from "../../../test/plan-images.ts";
 import type { Ipv4 } from "../../bytes/addresses.ts";
-import { BOOKWORM, BUSYBOX, DEBIAN, planImage, TRIXIE } from "../fixtures/images.ts";
-import type { MemoryFiles } from "../fixtures/memory-files.ts";
 import type { GeneratedFile } from "../generated-file.ts";
 import { parseManifest } from "../manifest.ts";
 import { generateFiles, generationWarnings, parseUpReport } from "./index.ts";
