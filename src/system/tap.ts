@@ -83,12 +83,12 @@ class TapPort implements EthernetPort {
   }
 
   /** Reads what is there. */
-  drain(scratch: Buffer): void {
+  drain(scratch: Uint8Array): void {
     for (;;) {
       if (!this.#open) return;
       const lengthBytes = Number(read(this.fd, scratch, scratch.length));
       if (lengthBytes <= 0) return;
-      this.#handler(Uint8Array.prototype.slice.call(scratch, 0, lengthBytes));
+      this.#handler(scratch.slice(0, lengthBytes));
     }
   }
 
@@ -103,7 +103,7 @@ class TapPort implements EthernetPort {
 class TapPoller {
   readonly #ports = new Set<TapPort>();
   readonly #closing: { fd: number; closed: () => void }[] = [];
-  readonly #scratch = Buffer.alloc(FRAME_BYTES_MAX);
+  readonly #scratch = new Uint8Array(FRAME_BYTES_MAX);
   #wakeFd = -1;
   #waiting = false;
 
