@@ -77,6 +77,13 @@ export class Writer {
     return this;
   }
 
+  /** One byte per character; for names, where going through a `Buffer` would cost more than the copy. */
+  latin1(value: string): this {
+    const at = this.#reserve(value.length);
+    for (let index = 0; index < value.length; index++) this.#bytes[at + index] = value.charCodeAt(index);
+    return this;
+  }
+
   zeros(countBytes: number): this {
     const at = this.#reserve(countBytes);
     this.#bytes.fill(0, at, at + countBytes);

@@ -33,7 +33,7 @@ const splitNs = new DataView(new ArrayBuffer(8));
 
 /**
  * `nfstime3`: unsigned seconds and nanoseconds, so 1970 to 2106; times outside are sent as the nearest one inside.
- * The division by 10^9 is done in steps of 16 bits on plain numbers: three times cheaper than on BigInt.
+ * The division by 10^9 is done in steps of 16 bits on plain numbers, without `%`: far cheaper than on BigInt.
  */
 export function writeTime(writer: XdrWriter, timeNs: bigint): void {
   splitNs.setBigInt64(0, timeNs);
@@ -43,14 +43,14 @@ export function writeTime(writer: XdrWriter, timeNs: bigint): void {
     return;
   }
   const low = splitNs.getUint32(4);
-  const upper = (high % NS_PER_S) * 0x1_0000 + (low >>> 16);
-  const lower = (upper % NS_PER_S) * 0x1_0000 + (low & 0xffff);
-  const seconds =
-    Math.floor(high / NS_PER_S) * 0x1_0000_0000 +
-    Math.floor(upper / NS_PER_S) * 0x1_0000 +
-    Math.floor(lower / NS_PER_S);
+  const highSeconds = Math.floor(high / NS_PER_S);
+  const upper = (high - highSeconds * NS_PER_S) * 0x1_0000 + (low >>> 16);
+  const upperSeconds = Math.floor(upper / NS_PER_S);
+  const lower = (upper - upperSeconds * NS_PER_S) * 0x1_0000 + (low & 0xffff);
+  const lowerSeconds = Math.floor(lower / NS_PER_S);
+  const seconds = highSeconds * 0x1_0000_0000 + upperSeconds * 0x1_0000 + lowerSeconds;
   if (seconds > SECONDS_MAX) writer.u32(SECONDS_MAX).u32(NS_PER_S - 1);
-  else writer.u32(seconds).u32(lower % NS_PER_S);
+  else writer.u32(seconds).u32(lower - lowerSeconds * NS_PER_S);
 }
 
 export function readTime(reader: XdrReader, field: string): bigint {

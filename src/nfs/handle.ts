@@ -41,8 +41,9 @@ export function createHandleCodec(key: Uint8Array): HandleCodec {
     write(writer, treeId, fileId, epoch) {
       view.setUint32(0, VERSION_WORD);
       view.setUint32(4, treeId);
-      view.setUint32(8, Math.floor(fileId / TWO_TO_32));
-      view.setUint32(12, fileId % TWO_TO_32);
+      const high = Math.floor(fileId / TWO_TO_32);
+      view.setUint32(8, high);
+      view.setUint32(12, fileId - high * TWO_TO_32);
       view.setUint32(16, epoch);
       const check = hash(view, SEALED_BYTES);
       view.setUint32(20, check.high);

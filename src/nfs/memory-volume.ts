@@ -184,13 +184,20 @@ export class MemoryVolume implements Volume {
 
   readdir(directoryId: number, cookie: bigint, limit: number): { entries: VolumeEntry[]; complete: boolean } {
     const directory = this.#directory(directoryId);
-    const all: VolumeEntry[] = [
-      { name: "." as FileName, id: directoryId, cookie: DOT_COOKIE },
-      { name: ".." as FileName, id: directory.parentId, cookie: DOT_DOT_COOKIE },
-    ];
-    for (const [name, entry] of directory.entries) all.push({ name, ...entry });
-    const rest = all.filter((entry) => entry.cookie > cookie);
-    return { entries: rest.slice(0, limit), complete: rest.length <= limit };
+    const entries: VolumeEntry[] = [];
+    const add = (name: FileName, id: number, at: bigint): boolean => {
+      if (at <= cookie) return true;
+      if (entries.length === limit) return false;
+      entries.push({ name, id, cookie: at });
+      return true;
+    };
+    add("." as FileName, directoryId, DOT_COOKIE);
+    let complete = add(".." as FileName, directory.parentId, DOT_DOT_COOKIE);
+    for (const [name, entry] of directory.entries) {
+      complete &&= add(name, entry.id, entry.cookie);
+      if (!complete) break;
+    }
+    return { entries, complete };
   }
 
   statfs(): VolumeSpace {

@@ -44,17 +44,20 @@ export class XdrWriter extends Writer {
   }
 
   hyper(value: number): this {
-    return this.u32(Math.floor(value / TWO_TO_32)).u32(value % TWO_TO_32);
+    const high = Math.floor(value / TWO_TO_32);
+    return this.u32(high).u32(value - high * TWO_TO_32);
   }
 
   opaque(value: Uint8Array): this {
-    return this.u32(value.length)
-      .bytes(value)
-      .zeros(-value.length & 3);
+    return this.u32(value.length).bytes(value).#pad(value.length);
   }
 
   name(value: FileName): this {
-    return this.opaque(Buffer.from(value, "latin1"));
+    return this.u32(value.length).latin1(value).#pad(value.length);
+  }
+
+  #pad(lengthBytes: number): this {
+    return (lengthBytes & 3) === 0 ? this : this.zeros(-lengthBytes & 3);
   }
 }
 
