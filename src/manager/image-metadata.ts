@@ -17,9 +17,9 @@ const origin = z.discriminatedUnion("kind", [
 export const imageMetadata = z.object({
   /** For people; the newest image of a name is the one meant. */
   name: z.string().min(1),
-  /** Of the disk image itself: the identity of the image. */
+  /** Of the data in the disk image (system/file-hash.ts): the identity of the image, whatever it came in. */
   contentSha256: z.string().regex(/^[0-9a-f]{64}$/),
-  /** Of the file it came in, as the publisher lists it. */
+  /** Of the file it came in, as the publisher lists it and `sha256sum` prints it. */
   containerSha256: z.string().regex(/^[0-9a-f]{64}$/),
   containerBytes: z.number().int().nonnegative(),
   sizeBytes: z.number().int().positive(),

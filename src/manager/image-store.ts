@@ -131,7 +131,7 @@ export class ImageStore {
   async #import(source: string, options: ImportOptions): Promise<StoredImage> {
     await this.#folders.removeLeftovers();
     const image = isUrl(source) ? await this.#importUrl(source, options) : await this.#importPath(source, options);
-    checkHash(source, image, options.expectedSha256);
+    await checkHash(source, image, options);
     return image;
   }
 
@@ -200,7 +200,7 @@ export class ImageStore {
         useSystemTools: this.#useSystemTools,
         onProgress: (doneBytes) => options.onProgress?.({ phase: "unpack", doneBytes, totalBytes: containerBytes }),
       });
-      checkHash(source, unpacked, options.expectedSha256);
+      await checkHash(source, { ...unpacked, path: disk }, options);
       checkImage(disk);
       const { contentSha256, containerSha256, sizeBytes } = unpacked;
       return await this.#folders.commit(work, {
@@ -245,17 +245,18 @@ function checkImage(path: string): void {
   }
 }
 
-function checkHash(
+/** The publisher's checksum is that of the file, or else of the disk image in it; only then is that one worth its time. */
+async function checkHash(
   source: string,
-  actual: { contentSha256: string; containerSha256: string },
-  expectedSha256: string | undefined,
-): void {
-  if (expectedSha256 === undefined) return;
-  const { containerSha256, contentSha256 } = actual;
-  const expected = expectedSha256.toLowerCase();
-  if (expected === containerSha256 || expected === contentSha256) return;
+  image: { containerSha256: string; path: string },
+  { expectedSha256, signal = new AbortController().signal }: ImportOptions,
+): Promise<void> {
+  const expected = expectedSha256?.toLowerCase();
+  if (expected === undefined || expected === image.containerSha256) return;
+  const unpackedSha256 = await hashFile(image.path, signal);
+  if (expected === unpackedSha256) return;
   throw new ImageError(
-    `Cannot import ${source}: its SHA-256 is ${containerSha256} (unpacked: ${contentSha256}) instead of ${expected}; ` +
-      "download it again, and compare with the publisher's page",
+    `Cannot import ${source}: its SHA-256 is ${image.containerSha256} (unpacked: ${unpackedSha256}) instead of ` +
+      `${expected}; download it again, and compare with the publisher's page`,
   );
 }

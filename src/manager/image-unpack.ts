@@ -4,10 +4,12 @@ import { constants } from "node:fs";
 import { copyFile, type FileHandle, open } from "node:fs/promises";
 import { CONTAINER_MAGIC_BYTES, type Container, containerOf } from "../system/container.ts";
 import { decompress } from "../system/decompress.ts";
-import { hashGrowingFile } from "../system/file-hash.ts";
+import { hashFile, hashGrowingImage } from "../system/file-hash.ts";
 
 export interface Unpacked {
+  /** Of the data in the image (system/file-hash.ts). */
   contentSha256: string;
+  /** Of the file it came in. */
   containerSha256: string;
   container: Container;
   sizeBytes: number;
@@ -26,7 +28,7 @@ export async function unpackImage(sourcePath: string, targetPath: string, option
   const isCloned = container === "raw" && (await tryClone(sourcePath, targetPath));
   const output = await open(targetPath, isCloned ? "r+" : "wx+");
   try {
-    return await fillAndHash(sourcePath, output, container, isCloned, options);
+    return await fillAndHash(sourcePath, targetPath, output, container, isCloned, options);
   } finally {
     await output.close();
   }
@@ -34,6 +36,7 @@ export async function unpackImage(sourcePath: string, targetPath: string, option
 
 async function fillAndHash(
   sourcePath: string,
+  targetPath: string,
   output: FileHandle,
   container: Container,
   isCloned: boolean,
@@ -43,7 +46,7 @@ async function fillAndHash(
   let doneBytes = 0;
   const onInput = (bytes: Uint8Array): void => {
     doneBytes += bytes.length;
-    if (container !== "raw") containerHash.update(bytes);
+    containerHash.update(bytes);
     onProgress(doneBytes);
   };
   const stop = new AbortController();
@@ -54,10 +57,10 @@ async function fillAndHash(
     : decompress({ container, path: sourcePath, output, onInput, signal: either, useSystemTools }).then(() => {
         isComplete = true;
       });
-  const hashing = hashGrowingFile(output, { isComplete: () => isComplete, signal: either });
+  const hashing = hashGrowingImage(targetPath, { isComplete: () => isComplete, signal: either });
   try {
     const [, contentSha256] = await Promise.all([filling, hashing]);
-    const containerSha256 = container === "raw" ? contentSha256 : containerHash.digest("hex");
+    const containerSha256 = isCloned ? await hashFile(targetPath, signal) : containerHash.digest("hex");
     return { contentSha256, containerSha256, container, sizeBytes: (await output.stat()).size };
   } finally {
     // Whichever failed first, the other must have let go of the file before it is closed.
