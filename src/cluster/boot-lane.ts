@@ -43,7 +43,7 @@ export function decideLane(
     return { lane: "kernel", initramfs: "drop", problems: [], warnings: [] };
   }
   const without = boards.filter(({ selection }) => selection.initramfs.length === 0);
-  const initramfs = without.length === 0 ? "keep" : findInitramfs(without, files);
+  const initramfs = without.length === 0 ? "keep" : findInitramfs(without, boards.length, files);
   if (initramfs !== undefined) {
     const unread = boards.filter(({ missing }) => missing === undefined).map(({ selection }) => selection.kernel);
     const warnings = [...new Set(unread)].map(
@@ -75,13 +75,18 @@ function whatIsMissing(model: PiModel, kernel: KernelFacts | undefined): string[
   return [...kernel.missingForNfsRoot, ...(hasNetwork ? [] : [model.networkDrivers.join(" or ")])];
 }
 
-/** The one `auto_initramfs=1` finds for every board, else one that is named after the kernel's release. */
+/**
+ * The one `auto_initramfs=1` finds for every board that has none; else, if no board has one, a file that is named after
+ * the kernel's release.
+ */
 function findInitramfs(
   boards: readonly { selection: { kernel: string }; kernel: KernelFacts | undefined }[],
+  boardsInAll: number,
   files: BootFiles,
 ): InitramfsChange | undefined {
   const automatic = boards.map(({ selection }) => automaticInitramfs(selection.kernel));
   if (automatic.every((file) => file !== undefined && files.exists(file))) return "automatic";
+  if (boards.length < boardsInAll) return undefined;
   const releases = boards.flatMap(({ kernel }) => kernel?.release ?? []);
   const names = [...new Set(releases)].flatMap((release) => [
     `initrd.img-${release}`,

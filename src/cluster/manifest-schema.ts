@@ -111,10 +111,18 @@ const network = z.strictObject({
     .min(1)
     .max(15, { error: "Expected an interface name of at most 15 characters" })
     .exactOptional(),
-  dhcp: z.enum(["proxy", "server", "external"]).default("proxy"),
-  address: ipv4.exactOptional(),
+  dhcp: z
+    .enum(["proxy", "server", "external"])
+    .default("proxy")
+    .describe(
+      "proxy: the router keeps giving addresses; server: Bramble does; external: something else does all of it",
+    ),
+  address: ipv4.exactOptional().describe("The manager's own address; by default the interface's"),
   subnet: z.string().regex(SUBNET, { error: "Expected a network with its length, as 192.168.1.0/24" }).exactOptional(),
-  range: z.strictObject({ from: ipv4, to: ipv4 }).exactOptional(),
+  range: z
+    .strictObject({ from: ipv4, to: ipv4 })
+    .exactOptional()
+    .describe("Addresses for clients that have none of their own (dhcp: server)"),
   router: ipv4.exactOptional(),
   dns: z.array(ipv4).default([]),
   domain: z.string().regex(DOMAIN, { error: "Expected a domain name in lower case, as home.arpa" }).exactOptional(),
@@ -127,15 +135,15 @@ const access = z.strictObject({
     .string()
     .regex(PASSWORD_HASH, { error: "Expected a password hash, never the password; make one with: openssl passwd -6" })
     .exactOptional(),
-  authorizedKeys: z.array(z.string().min(1)).default([]),
+  authorizedKeys: z.array(z.string().min(1)).default([]).describe("Public keys, or files that hold them"),
   sudo: z.enum(["nopasswd", "password", "none"]).default("nopasswd"),
 });
 
 const perNode = {
-  image: image.exactOptional(),
-  files: z.array(file).default([]),
-  config: lines.default([]),
-  cmdline: lines.default([]),
+  image: image.exactOptional().describe("A path, a URL, or a name from: bramble image list"),
+  files: z.array(file).default([]).describe("Files to place in the node's root file system"),
+  config: lines.default([]).describe("Lines to add to config.txt"),
+  cmdline: lines.default([]).describe("Words to add to the kernel command line"),
 };
 
 const node = z
@@ -170,8 +178,8 @@ export const manifestSchema = z
       .string()
       .regex(/^[\w-]+$/, { error: "Expected a keyboard layout, as de" })
       .exactOptional(),
-    root: rootMode.default("persistent"),
-    stateDir: z.string().min(1).exactOptional(),
+    root: rootMode.default("persistent").describe("What becomes of a node's changes when it boots again"),
+    stateDir: z.string().min(1).exactOptional().describe("Where the manager keeps images, node layers and keys"),
     orchestrator: z.looseObject({ kind: z.string().min(1) }).exactOptional(),
     nodes: z.array(node).default([]),
     ...perNode,

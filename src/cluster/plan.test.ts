@@ -172,6 +172,11 @@ describe("the plan of a node", () => {
     expect(planned.problems).toEqual(["Cannot boot Raspberry Pi 4 Model B: the image has no mine.img"]);
   });
 
+  it("does not let a section of the lines for all nodes swallow those of the node", () => {
+    const planned = plan(BOOKWORM, `${BASE}config: ["[pi5]", a=1]\nnodes: [{ name: a, serial: 1, config: [b=2] }]`);
+    expect(textAt(planned, "/config.txt", "boot")).toMatch(/\n\[pi5\]\na=1\n\[all\]\nb=2\n$/);
+  });
+
   it("decides for the kernel and the initramfs that the manifest's lines choose", () => {
     const root = { ...BOOKWORM.root, "/boot/config-6.12.47+rpt-rpi-2712": "CONFIG_NFS_FS=m\n" };
     const nodes = (line: string) => `${BASE}nodes: [{ name: a, serial: 1, model: 5, config: ["${line}"] }]`;

@@ -73,7 +73,7 @@ export function planNode(manifest: Manifest, node: ManifestNode, image: PlanImag
   const { facts } = image;
   const models = PI_MODELS.filter((model) => (node.model ? model.id === node.model : facts.models.includes(model.id)));
   const files = bootFiles(image.boot);
-  const extraLines = [...manifest.config, ...node.config];
+  const extraLines = extraConfigLines(manifest, node);
   const withExtraLines = overlay(files, new Map([["config.txt", configTxt(files, "keep", extraLines).text]]));
   const decision = decideLane(models, facts.kernels, withExtraLines, extraLines, node.serial);
   const boot = bootTreeFiles(manifest, node, models, files, decision, context);
@@ -130,7 +130,7 @@ function bootTreeFiles(
   decision: LaneDecision,
   context: PlanContext,
 ): BootTree {
-  const config = configTxt(files, decision.initramfs, [...manifest.config, ...node.config]);
+  const config = configTxt(files, decision.initramfs, extraConfigLines(manifest, node));
   const texts = new Map([["config.txt", config.text]]);
   if (decision.initramfs === "drop") {
     const read = models.flatMap((model) => evaluateConfigTxt(files, board(model, node.serial)).configFiles);
@@ -165,6 +165,12 @@ function bootTreeFiles(
     problems: commandLineProblems(commandLine),
     warnings: config.hiddenLines.map((line) => `config.txt is too long: the firmware will not read "${line}"`),
   };
+}
+
+/** A section that the lines for all nodes end in does not hold for those of the node. */
+function extraConfigLines(manifest: Manifest, node: ManifestNode): string[] {
+  const endsInSection = manifest.config.some((line) => line.trimStart().startsWith("["));
+  return [...manifest.config, ...(endsInSection && node.config.length > 0 ? ["[all]"] : []), ...node.config];
 }
 
 function configTxt(files: BootFiles, initramfs: InitramfsChange, extraLines: readonly string[]): PatchedConfigTxt {

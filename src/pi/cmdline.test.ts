@@ -46,7 +46,7 @@ describe("the kernel command line", () => {
   });
 
   it("puts the manifest's words last, instead of words with the same key, but keeps every console", () => {
-    const line = patchCommandLine("console=tty1 loglevel=3", ROOT, ["loglevel=7", "console=ttyAMA0", "panic=0"]);
+    const line = patchCommandLine("console=tty1 loglevel=3", ROOT, ["loglevel=7 console=ttyAMA0", "panic=0"]);
     expect(line).toBe(`console=tty1 ${KERNEL_ROOT.replace(" panic=10", "")} loglevel=7 console=ttyAMA0 panic=0`);
   });
 

@@ -55,15 +55,16 @@ export function commandLineKey(word: string): string {
 }
 
 /**
- * The image's own command line with its root replaced by one over NFS. `extraWords` come last and replace words of the
- * same key, except `console`, which may stand several times.
+ * The image's own command line with its root replaced by one over NFS. `extraWords` (several in one text are
+ * fine) come last and replace words of the same key, except `console`, which may stand several times.
  */
 export function patchCommandLine(imageText: string, root: NfsRoot, extraWords: readonly string[] = []): string {
   const own = splitCommandLine(imageText).filter((word) => !isDropped(word));
   const base = [...own, ...rootWords(root)];
   if (!own.some((word) => commandLineKey(word) === "panic")) base.push(`panic=${PANIC_REBOOT_S}`);
-  const replaced = new Set(extraWords.map(commandLineKey).filter((key) => key !== "console"));
-  return [...base.filter((word) => !replaced.has(commandLineKey(word))), ...extraWords].join(" ");
+  const extra = extraWords.flatMap(splitCommandLine);
+  const replaced = new Set(extra.map(commandLineKey).filter((key) => key !== "console"));
+  return [...base.filter((word) => !replaced.has(commandLineKey(word))), ...extra].join(" ");
 }
 
 function isDropped(word: string): boolean {

@@ -20,7 +20,8 @@ export interface PatchedConfigTxt {
   hiddenLines: string[];
 }
 
-const INITRAMFS_KEYS = new Set(["initramfs", "ramfsfile", "ramfsaddr", "auto_initramfs"]);
+const AUTOMATIC_KEY = "auto_initramfs";
+const INITRAMFS_KEYS: readonly string[] = ["initramfs", "ramfsfile", "ramfsaddr", AUTOMATIC_KEY];
 const HEADING = "# Added for booting over the network";
 
 export function patchConfigTxt(imageText: string, patch: ConfigTxtPatch): PatchedConfigTxt {
@@ -46,7 +47,9 @@ export function dropInitramfsLines(text: string): string {
 function ownLines(text: string, initramfs: InitramfsChange): ConfigLine[] {
   const lines = parseConfigTxt(asciiOnly(text).trimEnd());
   if (initramfs === "keep") return lines;
-  return lines.filter((line) => line.kind !== "setting" || !INITRAMFS_KEYS.has(line.key));
+  // The automatic one is for boards whose sections name none of their own.
+  const dropped = initramfs === "automatic" ? [AUTOMATIC_KEY] : INITRAMFS_KEYS;
+  return lines.filter((line) => line.kind !== "setting" || !dropped.includes(line.key));
 }
 
 function addedLines({ initramfs, extraLines = [] }: ConfigTxtPatch): string[] {

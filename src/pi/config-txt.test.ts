@@ -225,6 +225,13 @@ describe("a patched config.txt", () => {
     expect(evaluateConfigTxt(bootFiles(text, RASPBERRY_PI_OS), board("4")).initramfs).toEqual(expected);
   });
 
+  it("lets boards keep the initramfs that their section names when it adds the automatic one", () => {
+    const { text } = patchConfigTxt("auto_initramfs=0\n[pi5]\ninitramfs own\n", { initramfs: "automatic" });
+    const files = bootFiles(text, RASPBERRY_PI_OS);
+    expect(evaluateConfigTxt(files, board("4")).initramfs).toEqual(["initramfs8"]);
+    expect(evaluateConfigTxt(files, board("5")).initramfs).toEqual(["own"]);
+  });
+
   it("replaces bytes that would end the firmware's reading", () => {
     const { text } = patchConfigTxt("# café\nkernel=a\n", { initramfs: "keep", extraLines: ["#é"] });
     expect(text).toMatch(/^[\x20-\x7e\n]*$/);

@@ -1,4 +1,5 @@
 import { gzipSync } from "node:zlib";
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { DecodeError } from "../bytes/decode-error.ts";
 import { kernelOption, missingForNfsRoot, readKernelImage } from "./kernel-config.ts";
@@ -58,6 +59,26 @@ describe("a kernel image", () => {
     expect(readKernelImage(zImage)).toEqual({ bits: 32 });
     expect(readKernelImage(Buffer.from("u-boot"))).toEqual({ bits: undefined });
     expect(readKernelImage(new Uint8Array())).toEqual({ bits: undefined });
+  });
+
+  it("is read or refused, whatever its bytes", () => {
+    const packed = gzipSync(arm64Image(`${banner}IKCFG_ST`));
+    const start = fc.constantFrom(
+      packed,
+      Buffer.from("IKCFG_ST\x1f\x8b"),
+      Buffer.from("Linux version "),
+      arm64Image(""),
+    );
+    fc.assert(
+      fc.property(start, fc.nat(200), fc.uint8Array({ maxLength: 60 }), (bytes, cut, tail) => {
+        try {
+          expect([32, 64, undefined]).toContain(readKernelImage(Buffer.concat([bytes.subarray(0, cut), tail])).bits);
+        } catch (error) {
+          expect(error).toBeInstanceOf(DecodeError);
+        }
+      }),
+      { numRuns: 2000 },
+    );
   });
 
   it("refuses a damaged one", () => {
