@@ -11,6 +11,7 @@ import {
   readdirSync,
   readSync,
   rmSync,
+  unlinkSync,
   writeSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
@@ -52,7 +53,11 @@ class FolderDataFiles implements DataFiles {
   }
 
   remove(name: string): void {
-    rmSync(this.#path(name), { force: true });
+    try {
+      unlinkSync(this.#path(name));
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+    }
   }
 
   removeFolder(name: string): void {

@@ -2,7 +2,7 @@
 import type { FileName } from "../bytes/file-name.ts";
 import type { InodeAttributes } from "../disk/file-system-image.ts";
 import type { Mutation } from "../ports.ts";
-import { EMPTY_DATA } from "./file-data.ts";
+import { EMPTY_DATA, storedBytes } from "./file-data.ts";
 import { FIRST_COOKIE, type LayerEntry } from "./layer.ts";
 import type { NodeLayer } from "./node-layer.ts";
 import { type InodeOverride, REMOVED, WHITEOUT_ID } from "./overlay-layer.ts";
@@ -20,7 +20,7 @@ export class NodeChange {
   readonly #inodes = new Map<number, InodeOverride | typeof REMOVED | undefined>();
   readonly #names: StagedName[] = [];
   readonly #mutations: Mutation[] = [];
-  readonly #gone: number[] = [];
+  readonly #gone: { id: number; hasDataFile: boolean }[] = [];
 
   constructor(layer: NodeLayer) {
     this.#layer = layer;
@@ -85,16 +85,21 @@ export class NodeChange {
 
   /** No name leads to the file any more. */
   removeInode(id: number): void {
+    const { attributes, data } = this.inode(id);
+    if (attributes.type === "directory") {
+      const { from, to } = entryRange(this.#layer.layerId, id);
+      this.#mutations.push({ removeRange: { from, to } });
+    }
     const isBelow = this.#layer.below.attributes(id) !== undefined;
-    const { from, to } = entryRange(this.#layer.layerId, id);
-    this.#mutations.push({ removeRange: { from, to } });
+    const hasDataFile = data?.inline === undefined && data !== undefined && storedBytes(data, attributes.sizeBytes) > 0;
     this.#inodes.set(id, isBelow ? REMOVED : undefined);
-    this.#gone.push(id);
+    this.#gone.push({ id, hasDataFile });
   }
 
   /** Shows the change and stores it. Rejects, with all of it undone, when the store cannot. */
   async commit(): Promise<void> {
     const layer = this.#layer;
+    const dataFiles: number[] = [];
     for (const [id, inode] of this.#inodes) {
       const key = inodeKey(layer.layerId, id);
       this.#mutations.push(inode === undefined ? { remove: key } : { put: key, value: encodeInode(inode) });
@@ -105,13 +110,16 @@ export class NodeChange {
       this.#mutations.push(entry === undefined ? { remove: key } : { put: key, value: encodeEntry(entry) });
       layer.showName(directoryId, name, entry);
     }
-    for (const id of this.#gone) layer.contents.drop(id);
+    for (const { id, hasDataFile } of this.#gone) {
+      if (hasDataFile || layer.contents.isUnstable(id)) dataFiles.push(id);
+      layer.contents.drop(id);
+    }
     try {
       await layer.shared.store.write(this.#mutations);
     } catch (error) {
       layer.forget();
       throw error;
     }
-    for (const id of this.#gone) layer.contents.removeFile(id);
+    for (const id of dataFiles) layer.contents.removeFile(id);
   }
 }
