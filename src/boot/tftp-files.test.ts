@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import type { Ipv4, Mac } from "../bytes/addresses.ts";
-import type { TftpAnswer } from "../tftp/server.ts";
 import { NodeDirectory } from "./node-directory.ts";
 import { tftpFiles } from "./tftp-files.ts";
 
 const address1 = "10.0.0.11" as Ipv4;
+const neighbour = "10.0.0.78" as Ipv4;
 const newcomer = "10.0.0.77" as Ipv4;
 
 function filesOfTwoNodes() {
@@ -12,12 +12,16 @@ function filesOfTwoNodes() {
     { name: "node1", mac: "dc:a6:32:00:00:01" as Mac, address: address1 },
     { name: "node2", serial: "91cdf03d" },
   ]);
-  const handler = tftpFiles(directory, {
-    open: (node, path) =>
-      path === "config.txt" ? { sizeBytes: node === "node1" ? 1 : 2, read: () => 0, close() {} } : undefined,
-    blocked: (_, path) => (path.startsWith("pieeprom.") ? "the board would flash it" : undefined),
-  });
-  const ask = (path: string, address: Ipv4) => handler.open({ path, client: { address, port: 40084 } }) as TftpAnswer;
+  const handler = tftpFiles(
+    directory,
+    {
+      open: (node, path) =>
+        path === "config.txt" ? { sizeBytes: node === "node1" ? 1 : 2, read: () => 0, close() {} } : undefined,
+      blocked: (_, path) => (path.startsWith("pieeprom.") ? "the board would flash it" : undefined),
+    },
+    async () => directory.learnNeighbour(neighbour, "dc:a6:32:00:00:01" as Mac),
+  );
+  const ask = (path: string, address: Ipv4) => handler.open({ path, client: { address, port: 40084 } });
   return { directory, ask };
 }
 
@@ -27,24 +31,25 @@ describe("tftpFiles", () => {
     ["an upper-case serial", "91CDF03D/config.txt", newcomer, 2],
     ["the MAC that begins the path", "dc-a6-32-00-00-01/config.txt", newcomer, 1],
     ["the client's address, when the path names nobody", "config.txt", address1, 1],
+    ["the neighbour table, when the address is new", "config.txt", neighbour, 1],
     ["the client's address, when the serial is not in the manifest", "deadbeef/config.txt", address1, 1],
-  ])("finds the node by %s", (_, path, address, sizeBytes) => {
-    expect(filesOfTwoNodes().ask(path, address)).toMatchObject({ kind: "file", sizeBytes });
+  ])("finds the node by %s", async (_, path, address, sizeBytes) => {
+    expect(await filesOfTwoNodes().ask(path, address)).toMatchObject({ kind: "file", sizeBytes });
   });
 
-  it("knows the address of a node once its serial was asked for", () => {
+  it("knows the address of a node once its serial was asked for", async () => {
     const { directory, ask } = filesOfTwoNodes();
-    ask("91cdf03d/start4.elf", newcomer);
+    await ask("91cdf03d/start4.elf", newcomer);
     expect(directory.byAddress(newcomer)?.name).toBe("node2");
-    expect(ask("config.txt", newcomer)).toMatchObject({ kind: "file", sizeBytes: 2 });
+    expect(await ask("config.txt", newcomer)).toMatchObject({ kind: "file", sizeBytes: 2 });
   });
 
   it.each([
     ["a stranger", "config.txt", newcomer, "no node of the manifest"],
     ["a file that is not there", "91cdf03d/absent.dtb", newcomer, "has no /absent.dtb"],
     ["an EEPROM update that nobody planned", "91cdf03d/pieeprom.sig", newcomer, "would flash"],
-  ])("says that the file is missing to %s", (_, path, address, reason) => {
-    expect(filesOfTwoNodes().ask(path, address)).toMatchObject({
+  ])("says that the file is missing to %s", async (_, path, address, reason) => {
+    expect(await filesOfTwoNodes().ask(path, address)).toMatchObject({
       kind: "missing",
       reason: expect.stringContaining(reason),
     });

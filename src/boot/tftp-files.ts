@@ -4,8 +4,8 @@
  */
 import { type Ipv4, parseMac } from "../bytes/addresses.ts";
 import type { Awaitable } from "../ports.ts";
+import type { TftpAnswer, TftpHandler, TftpRequest } from "../tftp/handler.ts";
 import type { TftpObservation } from "../tftp/observation.ts";
-import type { TftpAnswer, TftpHandler } from "../tftp/server.ts";
 import type { NodeDirectory, NodeIdentity } from "./node-directory.ts";
 import type { Report } from "./report.ts";
 
@@ -27,19 +27,28 @@ export interface BootTrees {
 const SERIAL_PREFIX = /^([0-9a-f]{8})\/(.+)$/i;
 const MAC_PREFIX = /^([0-9a-f]{2}(?:-[0-9a-f]{2}){5})\/(.+)$/i;
 
-export function tftpFiles(directory: NodeDirectory, trees: BootTrees): TftpHandler {
+/** `learnNeighbours` is asked once when an address is not known: the kernel's table may say whose it is. */
+export function tftpFiles(
+  directory: NodeDirectory,
+  trees: BootTrees,
+  learnNeighbours: () => Promise<void>,
+): TftpHandler {
+  const open = ({ path, client }: TftpRequest): TftpAnswer | undefined => {
+    const found = resolveNode(directory, path, client.address);
+    if (!found) return undefined;
+    const { node } = found;
+    const blocked = trees.blocked(node.name, found.path);
+    if (blocked !== undefined) return { kind: "missing", reason: blocked };
+    const file = trees.open(node.name, found.path);
+    if (!file) return { kind: "missing", reason: `the boot tree of ${node.name} has no /${found.path}` };
+    return { kind: "file", ...file };
+  };
+  const unknown = ({ client }: TftpRequest): TftpAnswer => ({
+    kind: "missing",
+    reason: `${client.address} is no node of the manifest, and the path names none`,
+  });
   return {
-    open({ path, client }): TftpAnswer {
-      const found = resolveNode(directory, path, client.address);
-      if (!found)
-        return { kind: "missing", reason: `${client.address} is no node of the manifest, and the path names none` };
-      const { node } = found;
-      const blocked = trees.blocked(node.name, found.path);
-      if (blocked !== undefined) return { kind: "missing", reason: blocked };
-      const file = trees.open(node.name, found.path);
-      if (!file) return { kind: "missing", reason: `the boot tree of ${node.name} has no /${found.path}` };
-      return { kind: "file", ...file };
-    },
+    open: (request) => open(request) ?? learnNeighbours().then(() => open(request) ?? unknown(request)),
   };
 }
 

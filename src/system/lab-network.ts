@@ -30,6 +30,9 @@ export interface LabNetwork {
   taps: string[];
 }
 
+/** Name of the record in the state folder. */
+export const LAB_RECORD = "lab.json";
+
 /** What others need to get into the lab with `labEnterCommand`. */
 export interface LabRecord {
   pid: number;

@@ -1,6 +1,7 @@
 import { createServer, type Socket } from "node:net";
 import type { Ipv4 } from "../bytes/addresses.ts";
 import type { TcpConnection, TcpListeners } from "../ports.ts";
+import { bindError } from "./bind-error.ts";
 
 /** How long `close` waits for peers to go before it drops them. */
 const CLOSE_WAIT_MS = 200;
@@ -17,9 +18,11 @@ export const nodeTcpListeners: TcpListeners = {
       onConnection(connectionOf(socket));
     });
     await new Promise<void>((resolve, reject) => {
-      server.once("error", reject);
+      server.once("error", (error: NodeJS.ErrnoException) =>
+        reject(error.code === undefined ? error : bindError("tcp", binding, error.code)),
+      );
       server.listen(binding.port, binding.address, () => {
-        server.off("error", reject);
+        server.removeAllListeners("error");
         resolve();
       });
     });

@@ -1,0 +1,123 @@
+import type { Command } from "commander";
+import { type ImageFacts, readImageFacts } from "../../cluster/image-facts.ts";
+import { imageFiles } from "../../disk/image-files.ts";
+import type { StoredImage } from "../../manager/image-metadata.ts";
+import { ImageStore, type ImportProgress } from "../../manager/image-store.ts";
+import { stateFolderOf } from "../../manager/manifest-file.ts";
+import { globalOptions, loadManifestOf, printJson } from "../context.ts";
+import { formatBytes, formatTable, progressBar } from "../table.ts";
+import { UserError } from "../user-error.ts";
+
+export function addImageCommands(bramble: Command): void {
+  const image = bramble.command("image").description("import, list, inspect and remove OS images");
+  image
+    .command("import <source>")
+    .description("take in an image: a path or a URL of .img, .img.xz, .img.gz, .img.zst or .zip")
+    .option("--sha256 <digits>", "refuse it unless this is its checksum")
+    .option("--name <name>", "call it this instead of its file name")
+    .action(async (source: string, options: { sha256?: string; name?: string }, command: Command) => {
+      const imported = await (await storeOf(command)).import(source, {
+        ...(options.sha256 && { expectedSha256: options.sha256 }),
+        ...(options.name && { name: options.name }),
+        ...(process.stderr.isTTY && { onProgress: showProgress }),
+      });
+      if (process.stderr.isTTY) process.stderr.write("\r\u001b[K");
+      if (globalOptions(command).json) printJson(imported);
+      else console.log(`${imported.name}: ${formatBytes(imported.sizeBytes)}, sha256 ${imported.contentSha256}`);
+    });
+  image
+    .command("list", { isDefault: true })
+    .description("the images that are here")
+    .action(async (_, command: Command) => {
+      const images = await (await storeOf(command)).list();
+      if (globalOptions(command).json) printJson(images);
+      else console.log(imageTable(images));
+    });
+  image
+    .command("inspect <image>")
+    .description("what an image holds: system, kernels, device trees, models it boots")
+    .action(async (reference: string, _, command: Command) => {
+      const store = await storeOf(command);
+      const stored = await store.obtain(reference);
+      const opened = store.open(stored);
+      try {
+        const facts = readImageFacts(imageFiles(opened.boot), imageFiles(opened.root));
+        if (globalOptions(command).json) printJson({ ...stored, facts });
+        else console.log(describeFacts(stored, facts));
+      } finally {
+        opened.close();
+      }
+    });
+  image
+    .command("remove <image>")
+    .description("delete an image that no node of the manifest uses")
+    .action(async (reference: string, _, command: Command) => {
+      const store = await storeOf(command);
+      const found = await store.find(reference);
+      const user = found && (await userOf(found, command));
+      if (user) throw new UserError(`Cannot remove image ${reference}: ${user} uses it`);
+      const removed = await store.remove(reference);
+      console.log(`Removed ${removed.name}`);
+    });
+}
+
+/** The images lie in the state folder; a command that needs only them also works where there is no manifest. */
+async function storeOf(command: Command): Promise<ImageStore> {
+  const { state } = globalOptions(command);
+  const stateDir = state ?? (await loadManifestOf(command).then((loaded) => loaded.stateFolder, defaultStateFolder));
+  return new ImageStore({ stateDir });
+}
+
+function defaultStateFolder(): string {
+  return stateFolderOf(undefined, (path) => path);
+}
+
+async function userOf(image: StoredImage, command: Command): Promise<string | undefined> {
+  const loaded = await loadManifestOf(command).catch(() => undefined);
+  if (!loaded) return undefined;
+  const { manifest, resolvePath } = loaded;
+  const names = new Set([image.name, image.source, image.contentSha256, image.containerSha256]);
+  const uses = (reference: string | undefined) =>
+    reference !== undefined && (names.has(reference) || names.has(resolvePath(reference)));
+  if (uses(manifest.image?.source)) return "the manifest";
+  return manifest.nodes.find((node) => uses(node.image?.source))?.name;
+}
+
+function showProgress({ phase, doneBytes, totalBytes }: ImportProgress): void {
+  const bar = totalBytes ? `${progressBar(doneBytes / totalBytes, 24)} of ${formatBytes(totalBytes)}` : "";
+  process.stderr.write(`\r\u001b[K${phase} ${formatBytes(doneBytes)} ${bar}`);
+}
+
+function imageTable(images: readonly StoredImage[]): string {
+  if (images.length === 0) return 'No images yet: take one in with "bramble image import <path or URL>"';
+  const rows = images.map((image) => [
+    image.name,
+    formatBytes(image.sizeBytes),
+    image.contentSha256.slice(0, 12),
+    image.importedAt.slice(0, 16).replace("T", " "),
+    image.source,
+  ]);
+  return formatTable(["NAME", "SIZE", "HASH", "IMPORTED", "FROM"], rows);
+}
+
+function describeFacts(image: StoredImage, facts: ImageFacts): string {
+  const kernels = facts.kernels.map((kernel) => [
+    kernel.file,
+    kernel.release ?? "?",
+    kernel.missingForNfsRoot === undefined
+      ? "unknown: its configuration is not in the image"
+      : kernel.missingForNfsRoot.length === 0
+        ? "by itself"
+        : `with an initramfs (lacks ${kernel.missingForNfsRoot.join(", ")})`,
+  ]);
+  return [
+    `${image.name}  ${formatBytes(image.sizeBytes)}  sha256 ${image.contentSha256}`,
+    `system        ${facts.os.name} (${facts.flavour}), ${facts.architecture}, init ${facts.init}`,
+    `boots on      ${facts.models.join(", ") || "no Raspberry Pi model"}`,
+    `device trees  ${facts.deviceTrees.length}; boot files at ${facts.bootMountPoint}`,
+    `ssh           ${facts.sshServer}; network ${facts.networkManagers.join(", ") || "unmanaged"}`,
+    `cmdline.txt   ${facts.commandLine}`,
+    "",
+    formatTable(["KERNEL", "RELEASE", "ROOT OVER NFS"], kernels),
+  ].join("\n");
+}

@@ -1,0 +1,45 @@
+import type { Command } from "commander";
+import type { BootEvent } from "../../cluster/event.ts";
+import type { ImportProgress } from "../../manager/image-store.ts";
+import { startManager } from "../../manager/manager.ts";
+import { globalOptions, loadManifestOf } from "../context.ts";
+import { eventText } from "../event-text.ts";
+import { formatBytes, progressBar } from "../table.ts";
+
+export function addUp(bramble: Command): void {
+  bramble
+    .command("up")
+    .description("boot the cluster: image, trees, DHCP, TFTP, NFS; stays in the foreground and shows what happens")
+    .action((_, command: Command) => up(command));
+}
+
+async function up(command: Command): Promise<void> {
+  const { json } = globalOptions(command);
+  const loaded = await loadManifestOf(command);
+  const show = (event: BootEvent) => {
+    const line = json ? JSON.stringify(event) : eventText(event);
+    if (line !== undefined) console.log(line);
+  };
+  const manager = await startManager({
+    loaded,
+    onEvent: show,
+    ...(process.stderr.isTTY && { onImageProgress: showImageProgress }),
+  });
+  const { address, interfaceName } = manager.network;
+  console.error(
+    `bramble: serving ${loaded.manifest.nodes.length} nodes on ${interfaceName ?? "address"} ${address}, ` +
+      `DHCP ${loaded.manifest.network.dhcp}. Ctrl-C stops; nodes then pause until it is back.`,
+  );
+  await new Promise<void>((resolve) => {
+    process.once("SIGINT", resolve);
+    process.once("SIGTERM", resolve);
+  });
+  await manager.stop();
+}
+
+function showImageProgress({ phase, doneBytes, totalBytes }: ImportProgress): void {
+  const bar = totalBytes ? `${progressBar(doneBytes / totalBytes, 24)} of ${formatBytes(totalBytes)}` : "";
+  process.stderr.write(
+    `\r\u001b[Kimage: ${phase} ${formatBytes(doneBytes)} ${bar}${doneBytes === totalBytes ? "\n" : ""}`,
+  );
+}

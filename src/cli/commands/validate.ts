@@ -1,0 +1,29 @@
+import type { Command } from "commander";
+import { manifestJsonSchema } from "../../cluster/manifest.ts";
+import { ManifestError } from "../../manager/manifest-file.ts";
+import { globalOptions, loadManifestOf, printJson } from "../context.ts";
+
+export function addValidate(bramble: Command): void {
+  bramble
+    .command("validate")
+    .description("check the manifest: every problem at once, with its line and what to do")
+    .action(async (_, command: Command) => {
+      const { json, manifest: path } = globalOptions(command);
+      try {
+        const { manifest } = await loadManifestOf(command);
+        if (json) printJson({ ok: true, problems: [] });
+        else console.log(`${path}: ok, ${manifest.nodes.length} nodes`);
+      } catch (error) {
+        if (!json || !(error instanceof ManifestError)) throw error;
+        printJson({ ok: false, problems: error.problems });
+        process.exitCode = 3;
+      }
+    });
+}
+
+export function addSchema(bramble: Command): void {
+  bramble
+    .command("schema")
+    .description("print the JSON Schema of the manifest, for editors")
+    .action(() => printJson(manifestJsonSchema()));
+}

@@ -1,0 +1,29 @@
+import type { Command } from "commander";
+import { type LoadedManifest, loadManifest, socketPathOf } from "../manager/manifest-file.ts";
+import { ApiClient } from "./api-client.ts";
+
+export interface GlobalOptions {
+  manifest: string;
+  /** Instead of the manifest's `stateDir`. */
+  state?: string;
+  json?: boolean;
+}
+
+export function globalOptions(command: Command): GlobalOptions {
+  return command.optsWithGlobals<GlobalOptions>();
+}
+
+/** Rejects with `ManifestError`. */
+export function loadManifestOf(command: Command): Promise<LoadedManifest> {
+  const { manifest, state } = globalOptions(command);
+  return loadManifest(manifest, state);
+}
+
+/** A client of the manager that runs this manifest. */
+export async function apiOf(command: Command): Promise<ApiClient> {
+  return new ApiClient(socketPathOf((await loadManifestOf(command)).stateFolder));
+}
+
+export function printJson(value: unknown): void {
+  console.log(JSON.stringify(value, null, 2));
+}

@@ -1,0 +1,68 @@
+import type { BootEvent } from "../cluster/event.ts";
+import { coloured, formatBytes, formatDuration } from "./table.ts";
+
+/** One line for one event; `undefined` for those that only move a progress bar. */
+export function eventText(event: BootEvent): string | undefined {
+  const what = describe(event);
+  return what === undefined ? undefined : `${clockTime(event.unixMs)}  ${(event.node ?? "-").padEnd(10)}  ${what}`;
+}
+
+function clockTime(unixMs: number): string {
+  return new Date(unixMs).toISOString().slice(11, 23);
+}
+
+function describe(event: BootEvent): string | undefined {
+  switch (event.kind) {
+    case "dhcp-request": {
+      const who = [event.model && `Pi ${event.model}`, event.serial && `serial ${event.serial}`]
+        .filter(Boolean)
+        .join(", ");
+      return `dhcp  ${event.message} from ${event.mac}${who && ` (${who})`}`;
+    }
+    case "dhcp-reply":
+      return `dhcp  ${event.message} by ${event.responder}${event.address ? `: ${event.address}` : ""}`;
+    case "dhcp-ignored":
+      return `dhcp  no answer to ${event.mac}: ${event.reason}`;
+    case "unknown-pi":
+      return coloured(
+        `dhcp  an unknown Pi asks: ${event.mac}${event.serial ? `, serial ${event.serial}` : ""}`,
+        "yellow",
+      );
+    case "tftp-request":
+    case "tftp-progress":
+    case "root-activity":
+      return undefined;
+    case "tftp-probed":
+      return coloured(`tftp  ${event.path} is there (${formatBytes(event.sizeBytes)})`, "dim");
+    case "tftp-missing":
+      return coloured(`tftp  ${event.path} is not there`, "dim");
+    case "tftp-complete": {
+      const again = event.retransmits > 0 ? `, ${event.retransmits} sent again` : "";
+      return `tftp  ${event.path}  ${formatBytes(event.sizeBytes)} in ${formatDuration(event.durationMs)}${again}`;
+    }
+    case "tftp-failed":
+      return coloured(`tftp  ${event.path} failed: ${event.reason}`, "red");
+    case "mount":
+      return `nfs   mounted its ${event.tree} tree from ${event.client}`;
+    case "mount-refused":
+      return coloured(`nfs   refused ${event.path} to ${event.client}: ${event.reason}`, "red");
+    case "up":
+      return coloured(`up    boot ${event.bootId.slice(0, 8)}`, "green");
+    case "shutdown-seen":
+      return "down";
+    case "reset":
+      return "reset: what the node wrote is dropped";
+    case "manager-started":
+      return `manager ${event.version} started`;
+    case "manager-stopping":
+      return "manager stops";
+    case "manifest-loaded":
+      return `manifest: ${event.nodes} nodes`;
+    case "manifest-rejected":
+      return coloured(`manifest rejected: ${event.problems} problems; the old one goes on`, "red");
+    case "image-ready":
+      return `image ${event.image} is ready`;
+    case "warning":
+      return coloured(`warning: ${event.message}`, "yellow");
+  }
+}

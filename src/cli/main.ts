@@ -1,0 +1,67 @@
+#!/usr/bin/env node
+/** The command line. Each command lives in `commands/`; this file names them and turns failures into exit codes. */
+import { Command, CommanderError } from "commander";
+import { DecodeError } from "../bytes/decode-error.ts";
+import { ManifestError } from "../manager/manifest-file.ts";
+import { VERSION } from "../manager/version.ts";
+import { addImageCommands } from "./commands/image.ts";
+import { addInit } from "./commands/init.ts";
+import { addNodesCommands } from "./commands/nodes.ts";
+import { addPlan } from "./commands/plan.ts";
+import { addSimulate } from "./commands/simulate.ts";
+import { addSsh } from "./commands/ssh.ts";
+import { addStatus } from "./commands/status.ts";
+import { addUp } from "./commands/up.ts";
+import { addSchema, addValidate } from "./commands/validate.ts";
+import { addWatch } from "./commands/watch.ts";
+import { UserError } from "./user-error.ts";
+
+/** 0 done · 1 failed · 2 used wrongly · 3 the manifest is wrong. */
+const EXIT_USAGE = 2;
+const EXIT_MANIFEST = 3;
+
+function program(): Command {
+  const bramble = new Command("bramble")
+    .description("Boots Raspberry Pis without SD cards from one OS image file, and makes a cluster of them")
+    .version(VERSION)
+    .option("-m, --manifest <file>", "the manifest", "bramble.yaml")
+    .option("--state <folder>", "where state is kept, instead of what the manifest says")
+    .option("--json", "print data for programs instead of text for people")
+    .showHelpAfterError()
+    .exitOverride();
+  addInit(bramble);
+  addUp(bramble);
+  addStatus(bramble);
+  addWatch(bramble);
+  addPlan(bramble);
+  addValidate(bramble);
+  addNodesCommands(bramble);
+  addImageCommands(bramble);
+  addSimulate(bramble);
+  addSsh(bramble);
+  addSchema(bramble);
+  return bramble;
+}
+
+function exitCodeOf(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
+  if (error instanceof ManifestError) {
+    console.error(error.message);
+    console.error(`${error.problems.length} ${error.problems.length === 1 ? "problem" : "problems"} in the manifest`);
+    return EXIT_MANIFEST;
+  }
+  if (error instanceof UserError) {
+    console.error(`bramble: ${error.message}`);
+    return error.exitCode;
+  }
+  // What we wrote for people has a sentence; what we did not foresee is more use with its stack.
+  const foreseen = error instanceof DecodeError || (error instanceof Error && error.message.startsWith("Cannot "));
+  console.error(foreseen ? `bramble: ${error.message}` : error);
+  return 1;
+}
+
+try {
+  await program().parseAsync();
+} catch (error) {
+  process.exitCode = exitCodeOf(error);
+}

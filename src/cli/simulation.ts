@@ -1,0 +1,270 @@
+/**
+ * A whole cluster without hardware: a lab network, a manager as its own process, and virtual Pis whose kernels run in
+ * QEMU. Runs inside the lab's network namespace. The manager is started again when it dies, as systemd would.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { createWriteStream, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { type Ipv4, ipv4FromNumber } from "../bytes/addresses.ts";
+import type { BootEvent } from "../cluster/event.ts";
+import { parseSubnet } from "../cluster/manifest.ts";
+import { type LoadedManifest, loadManifest, socketPathOf } from "../manager/manifest-file.ts";
+import type { ManagerStatusView } from "../manager/status-view.ts";
+import { startFleet } from "../simulator/fleet.ts";
+import { findVirtualModel, makeBoard } from "../simulator/models.ts";
+import { systemClock } from "../system/clock.ts";
+import { openConsoleSocket } from "../system/console-socket.ts";
+import {
+  createLabNetwork,
+  LAB_ADDRESS,
+  LAB_BRIDGE,
+  LAB_PREFIX_LENGTH,
+  LAB_RECORD,
+  recordLab,
+} from "../system/lab-network.ts";
+import { qemuMachines } from "../system/qemu.ts";
+import { systemRandom } from "../system/random.ts";
+import { openTap } from "../system/tap.ts";
+import { ApiClient } from "./api-client.ts";
+import type { SimulateOptions } from "./commands/simulate.ts";
+import { SimulationView } from "./simulation-view.ts";
+import { bootTimeline } from "./status-table.ts";
+
+export interface SimulationSettings extends SimulateOptions {
+  manifestPath: string;
+  stateFolder: string;
+  json: boolean;
+}
+
+const NODES_DEFAULT = 2;
+const MANAGER_RESTART_MS = 500;
+const POLL_MS = 500;
+
+/** Resolves with the exit code. */
+export async function simulate(settings: SimulationSettings): Promise<number> {
+  const { stateFolder } = settings;
+  mkdirSync(stateFolder, { recursive: true });
+  const manifestPath = settings.image === undefined ? settings.manifestPath : writeManifest(settings, settings.image);
+  const loaded = await loadManifest(manifestPath, stateFolder);
+  const count = Math.min(settings.nodes ?? loaded.manifest.nodes.length, loaded.manifest.nodes.length);
+  const lab = await createLabNetwork({ taps: count, ...labNetworkOf(loaded) });
+  const forgetLab = recordLab(join(stateFolder, LAB_RECORD));
+  const manager = new SupervisedManager(
+    ["--manifest", manifestPath, "--state", stateFolder, "up", "--json"],
+    stateFolder,
+  );
+  const api = new ApiClient(socketPathOf(stateFolder));
+  const view = new SimulationView(settings.json);
+  const power = new AbortController();
+  const interrupted = new Promise<"interrupted">((done) => {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => done("interrupted"));
+  });
+  let pis: Awaited<ReturnType<typeof virtualPis>> = [];
+  try {
+    const started = await Promise.race([waitForManager(api, power.signal), manager.gaveUp, interrupted]);
+    if (started !== "running") return started === "interrupted" ? 130 : 1;
+    void followEvents(api, view, power.signal);
+    pis = await virtualPis(loaded, lab.taps, settings);
+    const fleet = startFleet({
+      pis,
+      openPort: openTap,
+      ...(!settings.firmwareOnly && { machines: qemuMachines }),
+      memoryMiB: settings.memory,
+      clock: systemClock,
+      random: systemRandom,
+      signal: power.signal,
+      onEvent: (event) => view.onPi(event),
+    });
+    const names = loaded.manifest.nodes.slice(0, count).map((node) => node.name);
+    const end = settings.firmwareOnly
+      ? fleet.finished.then(() => "done" as const)
+      : untilUp(api, names, view, settings, power.signal);
+    const outcome = await Promise.race([end, interrupted, manager.gaveUp]);
+    if (outcome === "up" || outcome === "done") {
+      view.finish(await summary(api, names, manifestPath, stateFolder, settings));
+      if (!settings.once && !settings.firmwareOnly) await Promise.race([interrupted, fleet.finished]);
+    }
+    return outcome === "up" || outcome === "done" ? 0 : outcome === "interrupted" ? 130 : 1;
+  } finally {
+    power.abort();
+    for (const pi of pis) pi.console.close();
+    view.close();
+    await manager.stop();
+    forgetLab();
+  }
+}
+
+/** The lab looks like the network of the manifest: the same interface, the manager at the same address. */
+function labNetworkOf({ manifest: { network } }: LoadedManifest): {
+  bridge: string;
+  address: Ipv4;
+  prefixLength: number;
+} {
+  const subnet = network.subnet === undefined ? undefined : parseSubnet(network.subnet);
+  return {
+    bridge: network.interface ?? LAB_BRIDGE,
+    address: network.address ?? (subnet ? ipv4FromNumber(subnet.first + 1) : LAB_ADDRESS),
+    prefixLength: subnet?.prefixBits ?? LAB_PREFIX_LENGTH,
+  };
+}
+
+function writeManifest({ stateFolder, nodes = NODES_DEFAULT, model }: SimulationSettings, image: string): string {
+  const path = join(stateFolder, "bramble.yaml");
+  const source = existsSync(image) ? resolve(image) : image;
+  const lines = Array.from({ length: nodes }, (_, index) => {
+    const tail = (index + 1).toString(16).padStart(4, "0");
+    const mac = `dc:a6:32:00:${tail.slice(0, 2)}:${tail.slice(2)}`;
+    return `  - { name: node${index + 1}, mac: "${mac}", serial: "1000${tail}", model: "${model[index % model.length]}" }`;
+  });
+  const text = [
+    "cluster: demo",
+    "network:",
+    `  interface: ${LAB_BRIDGE}`,
+    "  dhcp: server",
+    "  subnet: 10.77.0.0/24",
+    "  range: { from: 10.77.0.11, to: 10.77.0.250 }",
+    `image: ${JSON.stringify(source)}`,
+    "access: { user: pi }",
+    "nodes:",
+    ...lines,
+    "",
+  ].join("\n");
+  writeFileSync(path, text);
+  return path;
+}
+
+async function virtualPis({ manifest }: LoadedManifest, taps: readonly string[], settings: SimulationSettings) {
+  const nodes = manifest.nodes.slice(0, taps.length);
+  return Promise.all(
+    nodes.map(async (node, index) => {
+      const model = findVirtualModel(node.model ?? settings.model[index % settings.model.length]!);
+      if (!model) throw new Error(`Cannot simulate ${node.name}: there is no virtual Pi ${node.model} yet`);
+      return {
+        name: node.name,
+        board: makeBoard(model, { mac: node.mac, serial: node.serial }, systemRandom),
+        tapName: taps[index]!,
+        console: await openConsoleSocket(join(settings.stateFolder, "console"), node.name),
+      };
+    }),
+  );
+}
+
+async function waitForManager(api: ApiClient, signal: AbortSignal): Promise<"running" | "stopped"> {
+  while (!signal.aborted) {
+    const status = await api.get<ManagerStatusView>("/v1/status").catch(() => undefined);
+    if (status?.isServing) return "running";
+    await pause(POLL_MS / 5);
+  }
+  return "stopped";
+}
+
+/** Keeps the view fed; a manager that was killed is asked again when it is back. */
+async function followEvents(api: ApiClient, view: SimulationView, signal: AbortSignal): Promise<void> {
+  let last = 0;
+  while (!signal.aborted) {
+    try {
+      for await (const event of api.lines<BootEvent>(`/v1/events?follow=1&after=${last}`)) {
+        last = event.sequence;
+        view.onBoot(event);
+      }
+    } catch {
+      // The manager is away; its supervisor brings it back.
+    }
+    await pause(POLL_MS);
+  }
+}
+
+async function untilUp(
+  api: ApiClient,
+  names: readonly string[],
+  view: SimulationView,
+  { once, timeout }: SimulationSettings,
+  signal: AbortSignal,
+): Promise<"up" | "late" | "stopped"> {
+  const deadlineMs = systemClock.monotonicMs() + timeout * 1000;
+  while (!signal.aborted) {
+    if (once && systemClock.monotonicMs() > deadlineMs) {
+      view.say(`Not all nodes were up after ${timeout} s`);
+      return "late";
+    }
+    const status = await api.get<ManagerStatusView>("/v1/status").catch(() => undefined);
+    if (status) view.showStatus(status);
+    const isUp = (name: string) => status?.nodes.find((node) => node.name === name)?.stage === "up";
+    if (names.every(isUp)) return "up";
+    await pause(POLL_MS);
+  }
+  return "stopped";
+}
+
+async function summary(
+  api: ApiClient,
+  names: readonly string[],
+  manifestPath: string,
+  stateFolder: string,
+  { once, firmwareOnly }: SimulationSettings,
+): Promise<string[]> {
+  const status = await api.get<ManagerStatusView>("/v1/status");
+  const lines = status.nodes.filter((node) => names.includes(node.name)).map(bootTimeline);
+  if (once || firmwareOnly) return lines;
+  const command = `./bramble --manifest ${manifestPath} --state ${stateFolder}`;
+  return [
+    ...lines,
+    "",
+    `log in    ${command} ssh ${names[0]}`,
+    `console   ${join(stateFolder, "console", `${names[0]}.log`)}`,
+    `status    ${command} status`,
+    "end       Ctrl-C",
+  ];
+}
+
+function pause(delayMs: number): Promise<void> {
+  return new Promise((resolve) => void systemClock.after(delayMs, resolve));
+}
+
+/** The manager as a process of its own, so that it can die alone. */
+class SupervisedManager {
+  /** Resolves when it ended with an error of its own: starting it again would end the same way. */
+  readonly gaveUp: Promise<"gave-up">;
+  readonly #words: readonly string[];
+  readonly #logPath: string;
+  #child: ChildProcess | undefined;
+  #stopping = false;
+  #giveUp: (outcome: "gave-up") => void = () => {};
+
+  constructor(words: readonly string[], stateFolder: string) {
+    this.#words = words;
+    this.#logPath = join(stateFolder, "manager.log");
+    this.gaveUp = new Promise((resolve) => {
+      this.#giveUp = resolve;
+    });
+    this.#start();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    const child = this.#child;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const exited = new Promise((resolve) => child.once("exit", resolve));
+    child.kill("SIGTERM");
+    await exited;
+  }
+
+  #start(): void {
+    const program = process.argv[1] ?? "";
+    const words = ["--pdeathsig", "KILL", process.execPath, ...process.execArgv, program, ...this.#words];
+    const child = spawn("setpriv", words, { stdio: ["ignore", "pipe", "pipe"] });
+    this.#child = child;
+    const log = createWriteStream(this.#logPath, { flags: "a" });
+    child.stdout.pipe(log, { end: false });
+    child.stderr.on("data", (bytes: Buffer) => {
+      log.write(bytes);
+      if (!this.#stopping) process.stderr.write(bytes);
+    });
+    child.once("exit", (code, signal) => {
+      log.end();
+      if (this.#stopping) return;
+      if (signal === null && code !== 0) this.#giveUp("gave-up");
+      else systemClock.after(MANAGER_RESTART_MS, () => this.#stopping || this.#start());
+    });
+  }
+}

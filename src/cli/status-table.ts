@@ -1,0 +1,60 @@
+import type { Stage } from "../cluster/event.ts";
+import type { ManagerStatusView, NodeStatusView } from "../manager/status-view.ts";
+import { coloured, formatBytes, formatDuration, formatTable, progressBar } from "./table.ts";
+
+const STAGE_COLOURS: Record<Stage, Parameters<typeof coloured>[1]> = {
+  silent: "dim",
+  dhcp: "yellow",
+  firmware: "cyan",
+  kernel: "cyan",
+  root: "blue",
+  up: "green",
+};
+
+/** All nodes at a moment, with a bar for each boot under way. */
+export function statusTable(status: ManagerStatusView, nowMs: number): string {
+  const rows = status.nodes.map((node) => [
+    node.name,
+    stageCell(node),
+    progressBar(node.bootFraction),
+    node.model ?? "-",
+    node.address ?? "-",
+    formatBytes(node.usedBytes),
+    noteOf(node, nowMs),
+  ]);
+  const strangers = status.unknownPis.map(
+    (pi) =>
+      `an unknown Pi asks to boot: ${pi.mac}${pi.serial ? `, serial ${pi.serial}` : ""}; add it with "bramble nodes add"`,
+  );
+  return [
+    formatTable(["NODE", "STAGE", "BOOT", "MODEL", "ADDRESS", "WRITTEN", ""], rows),
+    ...strangers.map((line) => coloured(line, "yellow")),
+  ].join("\n");
+}
+
+function stageCell(node: NodeStatusView): string {
+  return node.isStalled ? coloured(`${node.stage}, stalled`, "red") : coloured(node.stage, STAGE_COLOURS[node.stage]);
+}
+
+function noteOf(node: NodeStatusView, nowMs: number): string {
+  if (node.transfer) {
+    const { path, sentBytes, sizeBytes } = node.transfer;
+    return `${path} ${formatBytes(sentBytes)} of ${formatBytes(sizeBytes)}`;
+  }
+  if (node.problem !== undefined) return coloured(node.problem, "yellow");
+  if (node.stage === "silent") return "";
+  const since = formatDuration(Math.max(0, nowMs - node.stageSinceMs));
+  if (node.stage !== "up") return `for ${since}`;
+  const boot = node.lastBoot?.stages.at(-1);
+  return boot ? `booted in ${formatDuration(boot.fromMs)}, up for ${since}` : `up for ${since}`;
+}
+
+/** How long a boot stood at each stage: `dhcp 0.1 s · firmware 2.4 s · …`. */
+export function bootTimeline(node: NodeStatusView): string {
+  const { lastBoot } = node;
+  if (!lastBoot) return `${node.name}: no boot seen`;
+  const steps = lastBoot.stages.map(({ stage, durationMs, fromMs }) =>
+    stage === "up" ? `up after ${formatDuration(fromMs)}` : `${stage} ${formatDuration(durationMs)}`,
+  );
+  return `${node.name}: ${steps.join(" · ")} (${formatBytes(lastBoot.sentBytes)} by TFTP)`;
+}

@@ -1,0 +1,64 @@
+/** The images that nodes boot from: imported once, opened once, and shared by everybody. */
+import { existsSync } from "node:fs";
+import { type ImageFacts, imageProblems, readImageFacts } from "../cluster/image-facts.ts";
+import type { ImageReference } from "../cluster/manifest.ts";
+import type { PlanImage } from "../cluster/plan.ts";
+import { imageFiles } from "../disk/image-files.ts";
+import type { OsImage } from "../disk/os-image.ts";
+import { ImageStore, type ImportProgress } from "./image-store.ts";
+
+export interface OpenedImage extends PlanImage {
+  /** Names the contents. */
+  contentSha256: string;
+  disk: OsImage;
+}
+
+export class Images {
+  readonly #store: ImageStore;
+  readonly #opened = new Map<string, OpenedImage>();
+
+  constructor(stateFolder: string) {
+    this.#store = new ImageStore({ stateDir: stateFolder });
+  }
+
+  /**
+   * Rejects with what is wrong when it cannot be found, read, or booted from. A relative path counts from
+   * `resolvePath`'s folder.
+   */
+  async open(
+    reference: ImageReference,
+    resolvePath: (path: string) => string,
+    onProgress: (progress: ImportProgress) => void,
+  ): Promise<OpenedImage> {
+    const path = resolvePath(reference.source);
+    const stored = await this.#store.obtain(existsSync(path) ? path : reference.source, {
+      onProgress,
+      ...(reference.sha256 && { expectedSha256: reference.sha256 }),
+    });
+    const known = this.#opened.get(stored.contentSha256);
+    if (known) return known;
+    const disk = this.#store.open(stored);
+    const boot = imageFiles(disk.boot);
+    const root = imageFiles(disk.root);
+    const facts = readImageFacts(boot, root);
+    try {
+      refuseUnbootable(stored.name, facts);
+    } catch (error) {
+      disk.close();
+      throw error;
+    }
+    const opened = { name: stored.name, contentSha256: stored.contentSha256, disk, facts, boot, root };
+    this.#opened.set(stored.contentSha256, opened);
+    return opened;
+  }
+
+  close(): void {
+    for (const { disk } of this.#opened.values()) disk.close();
+    this.#opened.clear();
+  }
+}
+
+function refuseUnbootable(name: string, facts: ImageFacts): void {
+  const problems = imageProblems(facts);
+  if (problems.length > 0) throw new Error(`Cannot use image ${name}: ${problems.join("; ")}`);
+}

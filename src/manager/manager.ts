@@ -1,0 +1,304 @@
+/**
+ * The composition root: everything that runs on the manager, put together once and taken apart in reverse.
+ *
+ *   manifest → images → plans and trees → NFS, TFTP, DHCP → events → status → API
+ */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import type { FastifyInstance } from "fastify";
+import { dhcpPolicy, observeDhcp } from "../boot/dhcp-policy.ts";
+import { NodeDirectory } from "../boot/node-directory.ts";
+import { nodeExports, observeNfs } from "../boot/node-exports.ts";
+import type { Report } from "../boot/report.ts";
+import { observeTftp, tftpFiles } from "../boot/tftp-files.ts";
+import type { BootEvent } from "../cluster/event.ts";
+import { planToJson } from "../cluster/plan-json.ts";
+import { type ClusterStatus, INITIAL_STATUS, nextStatus } from "../cluster/status.ts";
+import type { TreeCounters } from "../nfs/observation.ts";
+import { createNfsService, type NfsService } from "../nfs/server.ts";
+import type { KeyValueStore } from "../ports.ts";
+import { systemClock } from "../system/clock.ts";
+import { openDataFiles } from "../system/data-files.ts";
+import { openLmdbStore } from "../system/lmdb-store.ts";
+import { neighbours } from "../system/neighbours.ts";
+import { systemRandom } from "../system/random.ts";
+import { nodeTcpListeners } from "../system/tcp.ts";
+import { createUdpSockets } from "../system/udp.ts";
+import { openTreeStore, type TreeStore } from "../tree/tree-store.ts";
+import { type ManagerControl, RequestError, serveApi } from "./api-server.ts";
+import type { ImportProgress } from "./image-store.ts";
+import { Images } from "./images.ts";
+import { Journal } from "./journal.ts";
+import { LeaseFile } from "./lease-file.ts";
+import { type LoadedManifest, loadManifest, ManifestError, socketPathOf } from "./manifest-file.ts";
+import { watchManifest } from "./manifest-watch.ts";
+import { NodeSet } from "./node-set.ts";
+import { Secrets } from "./secrets.ts";
+import { portMappings, type ServiceNetwork, Services, serviceNetwork } from "./services.ts";
+import { type ManagerStatusView, viewNode } from "./status-view.ts";
+import { watchUpReports } from "./up-watch.ts";
+import { VERSION } from "./version.ts";
+
+/** How often the work of each root is put on the feed. */
+const ACTIVITY_INTERVAL_MS = 1000;
+/** Signs of one boot that come closer together than this are the same boot. */
+const BOOT_PAUSE_MS = 20_000;
+
+export interface ManagerOptions {
+  loaded: LoadedManifest;
+  onImageProgress?: (progress: ImportProgress) => void;
+  /** Hears every event from the first on. */
+  onEvent?: (event: BootEvent) => void;
+}
+
+export class Manager implements ManagerControl {
+  readonly journal: Journal;
+  readonly #directory = new NodeDirectory([]);
+  readonly #images: Images;
+  readonly #keyValueStore: KeyValueStore;
+  readonly #network: ServiceNetwork;
+  readonly #startedMs = systemClock.unixMs();
+  readonly #bootSignMs = new Map<string, number>();
+  readonly #activity = new Map<number, TreeCounters>();
+  readonly #stoppers: (() => void | Promise<void>)[] = [];
+  #loaded: LoadedManifest;
+  #isServing = false;
+  #status: ClusterStatus = INITIAL_STATUS;
+  #trees!: TreeStore;
+  #nodes!: NodeSet;
+  #nfs!: NfsService;
+
+  /** Use `startManager`. */
+  constructor({ loaded, onEvent }: ManagerOptions) {
+    const { stateFolder } = loaded;
+    mkdirSync(stateFolder, { recursive: true });
+    this.#loaded = loaded;
+    this.#network = serviceNetwork(loaded.manifest);
+    this.journal = new Journal(join(stateFolder, "events.ndjson"), systemClock);
+    if (onEvent) this.journal.listen(onEvent);
+    this.#images = new Images(stateFolder);
+    this.#keyValueStore = openLmdbStore(join(stateFolder, "trees"));
+  }
+
+  get network(): ServiceNetwork {
+    return this.#network;
+  }
+
+  /** Rejects with the first thing that stands in the way, everything begun undone. */
+  async start(onImageProgress: (progress: ImportProgress) => void): Promise<void> {
+    try {
+      await this.#start(onImageProgress);
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  async #start(onImageProgress: (progress: ImportProgress) => void): Promise<void> {
+    const { stateFolder, manifest, path } = this.#loaded;
+    // First of all: it is also the lock that keeps a second manager out of the state folder.
+    const api: FastifyInstance = await serveApi(socketPathOf(stateFolder), this, this.journal);
+    this.#stoppers.push(() => api.close());
+    await this.journal.load();
+    for (const event of this.journal.events) this.#status = nextStatus(this.#status, event);
+    this.#stoppers.push(
+      () => this.journal.close(),
+      this.journal.listen((event) => this.#onEvent(event)),
+    );
+    this.#report({ kind: "manager-started", version: VERSION });
+    await this.#openImages(onImageProgress);
+
+    const dataFiles = openDataFiles(join(stateFolder, "data"));
+    this.#trees = await openTreeStore({
+      keyValueStore: this.#keyValueStore,
+      dataFiles,
+      clock: systemClock,
+      random: systemRandom,
+    });
+    this.#stoppers.push(() => this.#trees.close());
+    const secrets = new Secrets(stateFolder, systemRandom);
+    const { nfs, mount } = manifest.network.ports;
+    this.#nodes = new NodeSet({
+      trees: this.#trees,
+      images: this.#images,
+      secrets,
+      report: this.#report,
+      serverAddress: this.#network.address,
+      ports: { nfs, mount },
+    });
+    await this.#apply(this.#loaded);
+    await this.#startServices(secrets);
+    this.#stoppers.push(watchManifest(path, () => void this.#reloadQuietly()));
+    const activity = setInterval(() => this.#reportActivity(), ACTIVITY_INTERVAL_MS);
+    this.#stoppers.push(() => clearInterval(activity));
+    this.#isServing = true;
+  }
+
+  readonly #report: Report = (occurrence, node) => void this.journal.record(occurrence, node);
+
+  async #openImages(onProgress: (progress: ImportProgress) => void): Promise<void> {
+    const { manifest, resolvePath } = this.#loaded;
+    const references = [manifest.image, ...manifest.nodes.map((node) => node.image)].filter(
+      (each) => each !== undefined,
+    );
+    const sources = new Map(references.map((reference) => [reference.source, reference]));
+    for (const reference of sources.values()) {
+      const image = await this.#images.open(reference, resolvePath, onProgress);
+      this.#report({ kind: "image-ready", image: image.name });
+    }
+  }
+
+  async #startServices(secrets: Secrets): Promise<void> {
+    const { manifest, stateFolder } = this.#loaded;
+    const directory = this.#directory;
+    const trees = this.#nodes.served;
+    this.#nfs = createNfsService({
+      exports: nodeExports(directory, trees),
+      handleKey: secrets.handleKey(),
+      writeVerifier: systemRandom.bytes(8),
+      observe: observeNfs(directory, trees, this.#report),
+      onFileChanged: watchUpReports(this.#nodes, this.#report),
+      portMappings: () => portMappings(manifest),
+    });
+    const services = new Services({
+      manifest,
+      network: this.#network,
+      sockets: await createUdpSockets(),
+      listeners: nodeTcpListeners,
+      clock: systemClock,
+      nfs: this.#nfs,
+      beforeConnection: () => this.#learnNeighbours(),
+      tftp: {
+        handler: tftpFiles(directory, this.#nodes.bootTrees(), () => this.#learnNeighbours()),
+        observe: observeTftp(directory, this.#report),
+      },
+      dhcp: {
+        policy: dhcpPolicy(directory),
+        leases: new LeaseFile(join(stateFolder, "leases.json")),
+        observe: observeDhcp(directory, this.#report),
+      },
+      onWarning: (message) => this.#report({ kind: "warning", message }),
+    });
+    await services.start();
+    this.#stoppers.push(() => services.stop());
+  }
+
+  async #learnNeighbours(): Promise<void> {
+    for (const { address, mac } of await neighbours()) this.#directory.learnNeighbour(address, mac);
+  }
+
+  #onEvent(event: BootEvent): void {
+    this.#status = nextStatus(this.#status, event);
+    const isFirmware = event.kind === "dhcp-request" && (event.vendorClass?.startsWith("PXEClient") ?? false);
+    if (event.node !== undefined && (isFirmware || event.kind === "tftp-request"))
+      this.#onBootSign(event.node, event.unixMs);
+  }
+
+  /** The firmware of a node is at work, so nothing of the node's own runs. */
+  #onBootSign(node: string, unixMs: number): void {
+    const lastMs = this.#bootSignMs.get(node) ?? 0;
+    this.#bootSignMs.set(node, unixMs);
+    if (unixMs - lastMs < BOOT_PAUSE_MS) return;
+    this.#nodes
+      .beginBoot(node)
+      .catch((error: Error) => this.#report({ kind: "warning", message: error.message }, node));
+  }
+
+  async #apply(loaded: LoadedManifest): Promise<void> {
+    await this.#nodes.apply(loaded);
+    this.#loaded = loaded;
+    this.#directory.setNodes(loaded.manifest.nodes);
+    this.#report({ kind: "manifest-loaded", nodes: loaded.manifest.nodes.length });
+  }
+
+  async #reloadQuietly(): Promise<void> {
+    try {
+      await this.reload();
+    } catch (error) {
+      const problems = error instanceof ManifestError ? error.problems.length : 1;
+      this.#report({ kind: "manifest-rejected", problems });
+      this.#report({ kind: "warning", message: (error as Error).message });
+    }
+  }
+
+  #reportActivity(): void {
+    for (const { node, kind, treeId } of this.#nodes.served.values()) {
+      if (kind !== "root") continue;
+      const total = this.#nfs.counters(treeId);
+      const before = this.#activity.get(treeId) ?? { operations: 0, readBytes: 0, writtenBytes: 0 };
+      if (total.operations === before.operations) continue;
+      this.#activity.set(treeId, { ...total });
+      this.#report(
+        {
+          kind: "root-activity",
+          operations: total.operations - before.operations,
+          readBytes: total.readBytes - before.readBytes,
+          writtenBytes: total.writtenBytes - before.writtenBytes,
+        },
+        node,
+      );
+    }
+  }
+
+  /** Stops what was started, last first. Nodes pause until a manager is back. */
+  async stop(): Promise<void> {
+    this.#report({ kind: "manager-stopping" });
+    for (const stop of this.#stoppers.reverse()) await stop();
+    this.#stoppers.length = 0;
+    this.#images.close();
+    await this.#keyValueStore.close();
+  }
+
+  status(): ManagerStatusView {
+    const { manifest } = this.#loaded;
+    const nowMs = systemClock.unixMs();
+    return {
+      version: VERSION,
+      cluster: manifest.cluster,
+      address: this.#network.address,
+      dhcp: manifest.network.dhcp,
+      startedMs: this.#startedMs,
+      isServing: this.#isServing,
+      nodes: manifest.nodes.map((node) => {
+        const { name } = node;
+        const { nodes } = this.#status;
+        return viewNode(node, nodes.get(name), this.#nodes?.plan(name), this.#nodes?.usedBytes(name) ?? 0, nowMs);
+      }),
+      unknownPis: [...this.#status.unknownPis.values()],
+    };
+  }
+
+  plan(name: string): unknown {
+    const plan = this.#nodes?.plan(name);
+    if (!plan) throw new RequestError(404, `Cannot show the plan of ${name}: the manifest has no node of that name`);
+    return { ...planToJson(plan), changedByNode: this.#nodes.overriddenPaths(name) };
+  }
+
+  async reset(name: string): Promise<{ droppedBytes: number }> {
+    if (!this.#nodes?.plan(name)) {
+      throw new RequestError(404, `Cannot reset ${name}: the manifest has no node of that name`);
+    }
+    return this.#nodes.reset(name);
+  }
+
+  /** Reads the manifest again. What is wrong with it is the caller's to know; the running cluster goes on. */
+  async reload(): Promise<{ nodes: number }> {
+    const { path, stateFolder } = this.#loaded;
+    const loaded = await loadManifest(path, stateFolder);
+    if (JSON.stringify(loaded.manifest.network) !== JSON.stringify(this.#loaded.manifest.network)) {
+      this.#report({
+        kind: "warning",
+        message: "The network section has changed: restart the manager for it to take effect",
+      });
+    }
+    await this.#apply(loaded);
+    return { nodes: loaded.manifest.nodes.length };
+  }
+}
+
+/** Rejects with what stands in the way, in words for people. */
+export async function startManager(options: ManagerOptions): Promise<Manager> {
+  const manager = new Manager(options);
+  await manager.start(options.onImageProgress ?? (() => {}));
+  return manager;
+}

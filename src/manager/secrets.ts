@@ -1,0 +1,79 @@
+/**
+ * What must stay secret and must survive restarts: the key that seals file handles, the manager's own SSH key, and
+ * for each node its machine id and SSH host key. Made once, kept in files that only the manager's user can read.
+ *
+ *   <stateFolder>/secrets/handle-key            16 bytes, hex
+ *   <stateFolder>/secrets/id_ed25519[.pub]      what `bramble ssh` logs in with
+ *   <stateFolder>/secrets/nodes/<name>.json     NodeSecrets
+ *   <stateFolder>/known_hosts                   the host keys of all nodes, by node name
+ */
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { createNodeSecrets, encodeSshKey, type NodeSecrets } from "../cluster/ssh-keys.ts";
+import { HANDLE_KEY_BYTES } from "../nfs/handle.ts";
+import type { Random } from "../ports.ts";
+import { writeFileAtomically } from "../system/atomic-file.ts";
+
+const SECRET_FILE_MODE = 0o600;
+
+export function sshPaths(stateFolder: string): { managerKey: string; knownHosts: string } {
+  return { managerKey: join(stateFolder, "secrets/id_ed25519"), knownHosts: join(stateFolder, "known_hosts") };
+}
+
+export class Secrets {
+  readonly #folder: string;
+  readonly #stateFolder: string;
+  readonly #random: Random;
+  readonly #nodes = new Map<string, NodeSecrets>();
+
+  constructor(stateFolder: string, random: Random) {
+    this.#stateFolder = stateFolder;
+    this.#folder = join(stateFolder, "secrets");
+    this.#random = random;
+    mkdirSync(join(this.#folder, "nodes"), { recursive: true, mode: 0o700 });
+  }
+
+  handleKey(): Uint8Array {
+    return Buffer.from(
+      this.#once("handle-key", () => hex(this.#random.bytes(HANDLE_KEY_BYTES))),
+      "hex",
+    );
+  }
+
+  /** The manager's public key, a line for `authorized_keys`. */
+  managerPublicKey(): string {
+    const { managerKey } = sshPaths(this.#stateFolder);
+    if (!existsSync(managerKey) || !existsSync(`${managerKey}.pub`)) {
+      const pair = encodeSshKey(this.#random.bytes(32), this.#random.bytes(4));
+      writeFileAtomically(`${managerKey}.pub`, `${pair.publicKey} bramble-manager\n`);
+      writeFileAtomically(managerKey, pair.privateKey, SECRET_FILE_MODE);
+    }
+    return readFileSync(`${managerKey}.pub`, "utf8").trim();
+  }
+
+  forNode(name: string): NodeSecrets {
+    let secrets = this.#nodes.get(name);
+    if (!secrets) {
+      const text = this.#once(`nodes/${name}.json`, () => JSON.stringify(createNodeSecrets(this.#random), null, 1));
+      secrets = JSON.parse(text) as NodeSecrets;
+      this.#nodes.set(name, secrets);
+    }
+    return secrets;
+  }
+
+  /** Lets `ssh` know every node before it is first met. */
+  writeKnownHosts(names: readonly string[]): void {
+    const lines = names.map((name) => `${name} ${this.forNode(name).sshHostKey.publicKey}\n`);
+    writeFileAtomically(sshPaths(this.#stateFolder).knownHosts, lines.join(""));
+  }
+
+  #once(name: string, make: () => string): string {
+    const path = join(this.#folder, name);
+    if (!existsSync(path)) writeFileAtomically(path, `${make()}\n`, SECRET_FILE_MODE);
+    return readFileSync(path, "utf8").trim();
+  }
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("hex");
+}

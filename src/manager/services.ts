@@ -1,0 +1,199 @@
+/** Starts and stops the three boot services of one network: NFS, TFTP and DHCP, in that order. */
+
+import { type Ipv4, ipv4FromNumber } from "../bytes/addresses.ts";
+import { type Manifest, parseSubnet } from "../cluster/manifest.ts";
+import type { DhcpObservation } from "../dhcp/observation.ts";
+import type { DhcpPolicy, DhcpSettings, LeaseStore } from "../dhcp/policy.ts";
+import { type DhcpServer, startDhcpServer } from "../dhcp/server.ts";
+import { MOUNT_PROGRAM, MOUNT_VERSION } from "../nfs/mount.ts";
+import { NFS_PROGRAM, NFS_VERSION } from "../nfs/nfs-program.ts";
+import { PORTMAP_PROGRAM, PORTMAP_VERSION, type PortMapping } from "../nfs/portmap.ts";
+import type { NfsService } from "../nfs/server.ts";
+import type { Clock, TcpConnection, TcpListener, TcpListeners, UdpSocket, UdpSockets } from "../ports.ts";
+import { addressOfInterface, type InterfaceAddress, interfaceAddresses } from "../system/network-interfaces.ts";
+import type { TftpHandler } from "../tftp/handler.ts";
+import type { TftpObservation } from "../tftp/observation.ts";
+import { startTftpServer, type TftpServer } from "../tftp/server.ts";
+
+const LEASE_TIME_S = 12 * 60 * 60;
+
+/** Where the services are reachable: one interface, one address. */
+export interface ServiceNetwork {
+  /** Absent: bound to the address only, as on loopback. */
+  interfaceName?: string;
+  address: Ipv4;
+  netmask: Ipv4;
+}
+
+/** From the manifest and this machine's interfaces. Throws when neither says where the Pis are. */
+export function serviceNetwork({ network }: Manifest): ServiceNetwork {
+  const own = ownAddress(network.interface, network.address);
+  const subnet = network.subnet === undefined ? undefined : parseSubnet(network.subnet);
+  return {
+    ...(network.interface !== undefined && { interfaceName: network.interface }),
+    address: network.address ?? own.address,
+    netmask: subnet ? netmaskOf(subnet.prefixBits) : own.netmask,
+  };
+}
+
+function ownAddress(interfaceName: string | undefined, address: Ipv4 | undefined): InterfaceAddress {
+  if (interfaceName !== undefined) return addressOfInterface(interfaceName);
+  const all = interfaceAddresses();
+  const candidates = all.filter((each) => (address ? each.address === address : each.interfaceName !== "lo"));
+  const [first, ...others] = candidates;
+  if (first && others.length === 0) return first;
+  const names = all.map((each) => `${each.interfaceName} (${each.address})`).join(", ");
+  throw new Error(
+    address
+      ? `Cannot serve on ${address}: no interface has that address; there are ${names}`
+      : `Cannot tell which network the Pis are on: set network.interface in the manifest to one of ${names}`,
+  );
+}
+
+export interface ServicesOptions {
+  manifest: Manifest;
+  network: ServiceNetwork;
+  sockets: UdpSockets;
+  listeners: TcpListeners;
+  clock: Clock;
+  nfs: NfsService;
+  /** Called with each connection before it is served: the moment to learn who it is. */
+  beforeConnection(connection: TcpConnection): Promise<void>;
+  tftp: { handler: TftpHandler; observe(observation: TftpObservation): void };
+  dhcp: { policy: DhcpPolicy; leases: LeaseStore; observe(observation: DhcpObservation): void };
+  onWarning(message: string): void;
+}
+
+export class Services {
+  readonly #options: ServicesOptions;
+  #listeners: TcpListener[] = [];
+  #portmapSocket: UdpSocket | undefined;
+  #tftp: TftpServer | undefined;
+  #dhcp: DhcpServer | undefined;
+
+  constructor(options: ServicesOptions) {
+    this.#options = options;
+  }
+
+  /** Rejects with the first port that cannot be had; nothing stays open then. */
+  async start(): Promise<void> {
+    try {
+      await this.#startNfs();
+      await this.#startPortmap();
+      await this.#startTftp();
+      // Last: the answer to a DISCOVER is the promise that everything else is there.
+      await this.#startDhcp();
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#dhcp?.close();
+    this.#tftp?.close();
+    this.#portmapSocket?.close();
+    await Promise.all(this.#listeners.map((listener) => listener.close()));
+    this.#listeners = [];
+  }
+
+  async #startNfs(): Promise<void> {
+    const { nfs, mount } = this.#options.manifest.network.ports;
+    await this.#listen(nfs);
+    if (mount !== nfs) await this.#listen(mount);
+  }
+
+  async #listen(port: number): Promise<void> {
+    const { listeners, network, nfs, beforeConnection } = this.#options;
+    const listener = await listeners.listen({ address: network.address, port }, (connection) => {
+      beforeConnection(connection).then(
+        () => nfs.serveConnection(connection),
+        () => connection.close(),
+      );
+    });
+    this.#listeners.push(listener);
+  }
+
+  /**
+   * klibc's `nfsmount`, in Debian's initramfs, asks port 111 and nothing else will do. Where an rpcbind has that port,
+   * only nodes whose kernel mounts by itself can boot; so it is a warning.
+   */
+  async #startPortmap(): Promise<void> {
+    const { manifest, network, sockets, nfs, onWarning } = this.#options;
+    const port = manifest.network.ports.portmap;
+    if (port === 0) return;
+    try {
+      await this.#listen(port);
+      this.#portmapSocket = await sockets.bind({ ...bindingOf(network), port });
+      nfs.serveDatagrams(this.#portmapSocket);
+    } catch (error) {
+      onWarning(`${(error as Error).message}. Nodes that boot with an initramfs need our port mapper there`);
+    }
+  }
+
+  async #startTftp(): Promise<void> {
+    const { manifest, network, sockets, clock, tftp } = this.#options;
+    const binding = { ...bindingOf(network), port: manifest.network.ports.tftp };
+    this.#tftp = await startTftpServer({ sockets, clock, binding, ...tftp });
+  }
+
+  async #startDhcp(): Promise<void> {
+    const { manifest, network, sockets, clock, dhcp } = this.#options;
+    const settings = dhcpSettings(manifest, network);
+    if (!settings) return;
+    const server = manifest.network.ports.dhcp;
+    this.#dhcp = await startDhcpServer({
+      sockets,
+      clock,
+      settings,
+      policy: dhcp.policy,
+      leaseStore: dhcp.leases,
+      observe: dhcp.observe,
+      ports: { server, client: server + 1 },
+      ...(network.interfaceName !== undefined && { interfaceName: network.interfaceName }),
+    });
+  }
+}
+
+/** With an interface, broadcasts must be heard, so any address of it; without one, our address only. */
+function bindingOf(network: ServiceNetwork) {
+  return network.interfaceName === undefined
+    ? { address: network.address }
+    : { address: "0.0.0.0" as Ipv4, interfaceName: network.interfaceName };
+}
+
+/** `undefined` when DHCP is somebody else's. */
+export function dhcpSettings({ network: wanted }: Manifest, network: ServiceNetwork): DhcpSettings | undefined {
+  const serverAddress = network.address;
+  switch (wanted.dhcp) {
+    case "external":
+      return undefined;
+    case "proxy":
+      return { mode: "proxy", serverAddress };
+    case "server":
+      return {
+        mode: "server",
+        serverAddress,
+        subnetMask: network.netmask,
+        routers: wanted.router ? [wanted.router] : [],
+        dnsServers: wanted.dns,
+        leaseTimeS: LEASE_TIME_S,
+        ...(wanted.domain !== undefined && { domainName: wanted.domain }),
+        ...(wanted.range && { range: { first: wanted.range.from, last: wanted.range.to } }),
+      };
+  }
+}
+
+/** What the port mapper tells. */
+export function portMappings({ network: { ports } }: Manifest): PortMapping[] {
+  return [
+    { program: PORTMAP_PROGRAM, version: PORTMAP_VERSION, protocol: "tcp", port: ports.portmap },
+    { program: PORTMAP_PROGRAM, version: PORTMAP_VERSION, protocol: "udp", port: ports.portmap },
+    { program: MOUNT_PROGRAM, version: MOUNT_VERSION, protocol: "tcp", port: ports.mount },
+    { program: NFS_PROGRAM, version: NFS_VERSION, protocol: "tcp", port: ports.nfs },
+  ];
+}
+
+function netmaskOf(prefixBits: number): Ipv4 {
+  return ipv4FromNumber((0xffffffff << (32 - prefixBits)) >>> 0);
+}

@@ -1,0 +1,90 @@
+/** A node as the API shows it: the manifest, the plan, and where its boot stands, in one flat record. */
+import type { Ipv4, Mac } from "../bytes/addresses.ts";
+import {
+  bootFraction,
+  currentTransfer,
+  isStalled,
+  type StageDuration,
+  stageDurations,
+} from "../cluster/boot-progress.ts";
+import type { Stage } from "../cluster/event.ts";
+import type { ManifestNode } from "../cluster/manifest.ts";
+import type { BootPlan } from "../cluster/plan.ts";
+import { type NodeStatus, silentNode, type UnknownPi } from "../cluster/status.ts";
+
+export interface NodeStatusView {
+  name: string;
+  stage: Stage;
+  stageSinceMs: number;
+  isStalled: boolean;
+  model?: string;
+  mac?: Mac;
+  serial?: string;
+  address?: Ipv4;
+  image?: string;
+  rootMode?: string;
+  /** Contents that the node itself has stored. */
+  usedBytes: number;
+  /** Of the boot under way, from 0 to 1. */
+  bootFraction: number;
+  transfer?: { path: string; sentBytes: number; sizeBytes: number };
+  /** Of the last boot: the time at each stage reached, and what TFTP sent. */
+  lastBoot?: { startedMs: number; stages: StageDuration[]; sentBytes: number; retransmits: number };
+  bootsCompleted: number;
+  problem?: string;
+}
+
+export interface ManagerStatusView {
+  version: string;
+  cluster: string;
+  address: Ipv4;
+  dhcp: string;
+  startedMs: number;
+  /** False while images are imported and services start. */
+  isServing: boolean;
+  nodes: NodeStatusView[];
+  unknownPis: UnknownPi[];
+}
+
+export function viewNode(
+  node: ManifestNode,
+  known: NodeStatus | undefined,
+  plan: BootPlan | undefined,
+  usedBytes: number,
+  nowMs: number,
+): NodeStatusView {
+  const status = known ?? silentNode(node.name, nowMs);
+  const { boot, stage } = status;
+  const model = node.model ?? status.model;
+  const mac = node.mac ?? status.mac;
+  const serial = node.serial ?? status.serial;
+  const address = status.address ?? node.address;
+  const transfer = stage === "firmware" && boot ? currentTransfer(boot) : undefined;
+  const problem = plan?.problems[0] ?? (stage === "up" ? undefined : status.lastProblem?.message);
+  return {
+    name: node.name,
+    stage,
+    stageSinceMs: status.stageSinceMs,
+    isStalled: isStalled(status, nowMs),
+    usedBytes,
+    bootFraction: bootFraction(status),
+    bootsCompleted: status.bootsCompleted,
+    ...(model && { model }),
+    ...(mac && { mac }),
+    ...(serial && { serial }),
+    ...(address && { address }),
+    ...(plan && { image: plan.image, rootMode: plan.rootMode }),
+    ...(transfer && {
+      transfer: { path: transfer.path, sentBytes: transfer.sentBytes, sizeBytes: transfer.sizeBytes },
+    }),
+    ...(boot && {
+      lastBoot: {
+        startedMs: boot.startedMs,
+        stages: stageDurations(boot, nowMs),
+        sentBytes: boot.sentBytes,
+        retransmits: boot.retransmits,
+      },
+    }),
+    ...(problem !== undefined && { problem }),
+  };
+}
