@@ -13,14 +13,18 @@ import { type VolumeEntry, VolumeError } from "../volume.ts";
 /** Bytes of a result before and after its entries: directory attributes, verifier, end of list, end of file. */
 const LISTING_FRAME_BYTES = 4 + 84 + 8 + 4 + 4;
 /** "Another entry follows", file id, length of the name, cookie: an entry without its name. */
-export const ENTRY_BYTES = 4 + 8 + 4 + 8;
+const ENTRY_BYTES = 4 + 8 + 4 + 8;
+const ENTRY_BYTES_MIN = ENTRY_BYTES + 4;
 
 export interface Listing {
   entries: VolumeEntry[];
   isComplete: boolean;
 }
 
-/** The entries after `cookie` that fit into `maxBytes` of result, each taking `extraBytes` beside entry and name. */
+/**
+ * The entries after `cookie` that fit into `maxBytes` of result, each taking `extraBytes` beside entry and name.
+ * `namesBytesMax` is a hint that stops a listing early, but never before its first entry.
+ */
 export function* list(
   call: NfsCall,
   directory: Subject,
@@ -32,12 +36,11 @@ export function* list(
   demand(call.who, directory.before, READ);
   let bytesLeft = Math.min(maxBytes, NFS_TRANSFER_BYTES_MAX) - LISTING_FRAME_BYTES;
   let namesBytesLeft = namesBytesMax;
-  const smallest = ENTRY_BYTES + 4 + extraBytes;
-  const limit = Math.floor(Math.min(bytesLeft / smallest, namesBytesLeft / (ENTRY_BYTES + 4)));
-  if (limit < 1) throw new VolumeError("NFS3ERR_TOOSMALL");
-  const { entries, complete } = yield* wait(
-    call.volume.readdir(directory.id, cookie, Math.min(limit, NFS_LISTING_ENTRIES_MAX)),
-  );
+  const fitting = Math.floor(bytesLeft / (ENTRY_BYTES_MIN + extraBytes));
+  if (fitting < 1) throw new VolumeError("NFS3ERR_TOOSMALL");
+  const hinted = Math.max(1, Math.floor(namesBytesLeft / ENTRY_BYTES_MIN));
+  const limit = Math.min(fitting, hinted, NFS_LISTING_ENTRIES_MAX);
+  const { entries, complete } = yield* wait(call.volume.readdir(directory.id, cookie, limit));
   let count = 0;
   for (const { name } of entries) {
     const entryBytes = ENTRY_BYTES + name.length + (-name.length & 3);
