@@ -111,13 +111,17 @@ function unpack(packages, folder) {
   };
 }
 
-/** busybox holds the names of its applets one behind the other; it cannot be run here to list them. */
+/** busybox holds the names of its applets, sorted, one behind the other; it cannot be run here to list them. */
 function appletNames(busybox) {
   const text = busybox.toString("latin1");
-  const start = text.indexOf("\0[\0[[\0") + 1;
-  if (start === 0) throw new Error("Cannot build the demo image: the busybox program has no list of applets");
-  const names = text.slice(start, text.indexOf("\0\0", start)).split("\0");
-  return names.filter((name) => /^[\w[.-]+$/.test(name) && name !== "busybox");
+  const start = text.indexOf("[\0[[\0");
+  if (start < 0) throw new Error("Cannot build the demo image: the busybox program has no list of applets");
+  const names = [];
+  for (let at = start; ; at += names.at(-1).length + 1) {
+    const name = text.slice(at, text.indexOf("\0", at));
+    if (!/^[\w[.-]+$/.test(name) || name <= (names.at(-1) ?? "")) return names.filter((applet) => applet !== "busybox");
+    names.push(name);
+  }
 }
 
 function buildInitramfs(system) {
@@ -137,7 +141,7 @@ function buildInitramfs(system) {
 function buildBoot(system, folder) {
   mkdirSync(folder, { recursive: true });
   const put = (name, content) => writeFileSync(join(folder, name), content);
-  for (const name of readdirSync(system.firmware)) cpSync(join(system.firmware, name), join(folder, name));
+  cpSync(system.firmware, folder, { recursive: true });
   for (const name of readdirSync(system.deviceTrees)) {
     if (/^bcm(27|28)/.test(name)) cpSync(join(system.deviceTrees, name), join(folder, name));
   }

@@ -54,14 +54,19 @@ function sourcesOfThisMachine() {
     .flatMap((path) => parseSources(readFileSync(path, "utf8"), path.endsWith(".sources")));
 }
 
-/** The machine's Debian mirrors for `release`, as a deb822 file, with the component that holds the Pi's firmware. */
+/**
+ * The machine's Debian mirrors as a deb822 file, with the component that holds the Pi's firmware. For another release
+ * than the machine's own, the suites are renamed.
+ */
 function sourcesFile(release) {
-  const suites = new Set([release, `${release}-updates`, `${release}-security`]);
+  const own = releaseOfThisMachine();
+  const suites = new Map(["", "-updates", "-security"].map((suffix) => [own + suffix, release + suffix]));
   const entries = sourcesOfThisMachine()
-    .map((entry) => ({ ...entry, suites: entry.suites.filter((suite) => suites.has(suite)) }))
-    .filter((entry) => entry.suites.length > 0 && entry.components.includes("main"));
+    .filter((entry) => entry.components.includes("main"))
+    .map((entry) => ({ ...entry, suites: entry.suites.map((suite) => suites.get(suite)).filter(Boolean) }))
+    .filter((entry) => entry.suites.length > 0);
   if (!entries.some((entry) => entry.suites.includes(release))) {
-    throw new Error(`Cannot find a Debian mirror: no source in /etc/apt has suite "${release}" and component "main"`);
+    throw new Error(`Cannot find a Debian mirror: no source in /etc/apt has suite "${own}" and component "main"`);
   }
   const paragraph = ({ uris, suites, signedBy }) =>
     [
