@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { parseIpv4, parseMac } from "../bytes/addresses.ts";
-import { type MessageType, makeOption, OPTIONS } from "./options.ts";
-import { type DhcpPacket, encodePacket, makePacket } from "./packet.ts";
+import { type MessageType, makeOption, OPTIONS, readOption } from "./options.ts";
+import { type DhcpPacket, decodePacket, encodePacket, makePacket } from "./packet.ts";
 import { type DhcpClient, readClientFacts } from "./policy.ts";
 import { proxyResponder } from "./proxy.ts";
 import { pxeMenu } from "./pxe.ts";
@@ -34,6 +34,26 @@ describe("option 43", () => {
     const menu = Buffer.from(pxeMenu());
     expect(menu.length).toBe(35);
     expect(menu.toString("hex")).toBe("0601030a0400505845091700001452617370626572727920506920426f6f74202020ff");
+  });
+});
+
+describe("dnsmasq's answer to a Pi 4, as captured", () => {
+  it("is read, and written back byte for byte", () => {
+    const captured = Buffer.concat([
+      encodePacket(
+        makePacket({ op: "reply", transactionId: 1, mac: parseMac("dc:a6:32:2e:f8:ed"), flags: 0x8000 }),
+      ).subarray(0, 236),
+      Buffer.from("6382536335010236040a4d00013c09505845436c69656e746111", "hex"),
+      guid,
+      Buffer.from("2b200601030a0400505845091400001152617370626572727920506920426f6f74ffff", "hex"),
+    ]);
+    // 314 bytes on the wire: dnsmasq ends there, and so do we.
+    expect(captured.length).toBe(314);
+    const packet = decodePacket(captured);
+    expect(packet.options.map(({ code }) => code)).toEqual([53, 54, 60, 97, 43]);
+    expect(readOption(packet.options, OPTIONS.serverIdentifier)).toBe(server);
+    expect(readOption(packet.options, OPTIONS.vendorSpecific)).toEqual(Buffer.from(pxeMenu("Raspberry Pi Boot")));
+    expect(Buffer.from(encodePacket(packet)).toString("hex")).toBe(captured.toString("hex"));
   });
 });
 

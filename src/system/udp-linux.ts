@@ -184,7 +184,9 @@ class LinuxUdpSocket implements UdpSocket {
         const interfaceName = interfaceIndex === undefined ? undefined : this.#network.interfaceName(interfaceIndex);
         this.#handler(interfaceName === undefined ? rest : { ...rest, interfaceName });
       }
-      if (count < received.slots) return;
+      if (count <= 0) return;
+      // With the answers out, the next questions are often there before the event loop would look.
+      this.#network.flush();
     }
   }
 }

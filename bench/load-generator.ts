@@ -1,0 +1,17 @@
+/** The C load generators beside this file: compiled into a folder, run, and their numbers read. */
+import { execFile, execFileSync } from "node:child_process";
+import { join } from "node:path";
+import { promisify } from "node:util";
+
+/** Path of the compiled program. */
+export function compile(name: "tftp-load" | "dhcp-load", folder: string): string {
+  const program = join(folder, name);
+  execFileSync("gcc", ["-O2", "-o", program, join(import.meta.dirname, `${name}.c`)]);
+  return program;
+}
+
+/** The numbers of the one line that the program prints. */
+export async function numbersOf(program: string, args: readonly string[]): Promise<number[]> {
+  const { stdout } = await promisify(execFile)(program, args);
+  return stdout.trim().split(" ").map(Number);
+}
