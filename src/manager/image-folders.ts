@@ -47,16 +47,14 @@ export class ImageFolders {
     this.#ownWork.delete(folder);
   }
 
-  /** Makes a work folder with a finished `disk.img` an image. If another import was faster, that one stays. */
+  /** Makes a work folder with a finished `disk.img` an image. If it is here already, that one stays. */
   async commit(work: string, metadata: ImageMetadata): Promise<StoredImage> {
     await writeDurably(join(work, METADATA_FILE), metadata);
     await syncFolder(work);
     const folder = join(this.root, metadata.contentSha256);
-    try {
+    if ((await this.#read(metadata.contentSha256)) === undefined) {
+      await rm(folder, { recursive: true, force: true });
       await rename(work, folder);
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code !== "ENOTEMPTY" && code !== "EEXIST") throw error;
     }
     await syncFolder(this.root);
     return { ...metadata, path: join(folder, DISK_FILE) };

@@ -2,7 +2,8 @@
  * Fills a file with the disk image that a container holds. `xz` and `zstd` decompress several times faster than
  * anything in JavaScript and use all cores, so the system's are taken where they are, writing straight into the
  * output file; libraries stand in for them elsewhere.
- * Left out: checksums of zstd frames in the library lane (fzstd does not check them).
+ * Left out, where only the libraries are: checksums of zstd frames, and xz files of several streams (the first is
+ * taken, and found to be too short for its partitions).
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -12,7 +13,7 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
 import { Decompress as ZstdDecoder } from "fzstd";
-import { XzReadableStream } from "xz-decompress";
+import xzDecompress from "xz-decompress"; // CommonJS: Node finds no named exports in it
 import type { Container } from "./container.ts";
 import { unzipImage } from "./decompress-zip.ts";
 import { SparseFile } from "./sparse-file.ts";
@@ -64,7 +65,7 @@ const DECODERS: Record<Container, (job: Decompression) => AsyncIterable<Uint8Arr
       .pipe(gunzip);
     return gunzip;
   },
-  xz: (job) => new XzReadableStream(Readable.toWeb(Readable.from(inputOf(job))) as ReadableStream<Uint8Array>),
+  xz: decodeXz,
   zstd: decodeZstd,
   zip: unzipImage,
 };
@@ -73,6 +74,29 @@ async function* inputOf({ path, onInput, signal }: Decompression): AsyncGenerato
   for await (const chunk of createReadStream(path, { highWaterMark: CHUNK_BYTES, signal })) {
     onInput(chunk);
     yield chunk;
+  }
+}
+
+/** Results of xz-embedded (xz.h, `enum xz_ret`), which the library passes on as numbers. */
+const XZ_FAILURES: Record<string, string> = {
+  2: "the xz file has a checksum of a kind that only the xz tool knows; install xz-utils",
+  3: "there is not enough memory to unpack the xz file",
+  4: "the xz file needs more memory to unpack than is allowed; install xz-utils",
+  5: "this is not an xz file",
+  6: "the xz file was made with options that only the xz tool knows; install xz-utils",
+  7: "the xz file is corrupt",
+  8: "the xz file is truncated",
+};
+
+async function* decodeXz(job: Decompression): AsyncGenerator<Uint8Array> {
+  const input = inputOf(job);
+  try {
+    const source = Readable.toWeb(Readable.from(input)) as ReadableStream<Uint8Array>;
+    for await (const chunk of new xzDecompress.XzReadableStream(source)) yield chunk;
+  } catch (error) {
+    const code = /error code (\d+)/.exec(error instanceof Error ? error.message : "")?.[1];
+    const words = code === undefined ? undefined : XZ_FAILURES[code];
+    throw words === undefined ? error : new Error(words, { cause: error });
   }
 }
 
