@@ -217,6 +217,8 @@ function isUpToDate(output, packages) {
 }
 
 try {
+  // What the builder keeps from others must not be kept from the node's users.
+  process.umask(0o022);
   checkPrograms();
   const output = resolve(options.output);
   const cache = resolve(options.cache);
