@@ -99,27 +99,32 @@ export class NodeChange {
   /** Shows the change and stores it. Rejects, with all of it undone, when the store cannot. */
   async commit(): Promise<void> {
     const layer = this.#layer;
-    const dataFiles: number[] = [];
-    for (const [id, inode] of this.#inodes) {
-      const key = inodeKey(layer.layerId, id);
-      this.#mutations.push(inode === undefined ? { remove: key } : { put: key, value: encodeInode(inode) });
-      layer.show(id, inode);
-    }
-    for (const { directoryId, name, entry } of this.#names) {
-      const key = entryKey(layer.layerId, directoryId, layer.key(name));
-      this.#mutations.push(entry === undefined ? { remove: key } : { put: key, value: encodeEntry(entry) });
-      layer.showName(directoryId, name, entry);
-    }
-    for (const { id, hasDataFile } of this.#gone) {
-      if (hasDataFile || layer.contents.isUnstable(id)) dataFiles.push(id);
-      layer.contents.drop(id);
-    }
+    const stored = layer.shared.store.write(this.#allMutations());
+    // Only now: what the layer reads back from the store must not be older than what it shows.
+    for (const [id, inode] of this.#inodes) layer.show(id, inode);
+    for (const { directoryId, name, entry } of this.#names) layer.showName(directoryId, name, entry);
+    const dataFiles = this.#gone.filter(({ id, hasDataFile }) => hasDataFile || layer.contents.isUnstable(id));
+    for (const { id } of this.#gone) layer.contents.drop(id);
     try {
-      await layer.shared.store.write(this.#mutations);
+      await stored;
     } catch (error) {
       layer.forget();
       throw error;
     }
-    for (const id of dataFiles) layer.contents.removeFile(id);
+    for (const { id } of dataFiles) layer.contents.removeFile(id);
+  }
+
+  #allMutations(): Mutation[] {
+    const { layerId } = this.#layer;
+    const mutations = [...this.#mutations];
+    for (const [id, inode] of this.#inodes) {
+      const key = inodeKey(layerId, id);
+      mutations.push(inode === undefined ? { remove: key } : { put: key, value: encodeInode(inode) });
+    }
+    for (const { directoryId, name, entry } of this.#names) {
+      const key = entryKey(layerId, directoryId, this.#layer.key(name));
+      mutations.push(entry === undefined ? { remove: key } : { put: key, value: encodeEntry(entry) });
+    }
+    return mutations;
   }
 }

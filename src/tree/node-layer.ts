@@ -4,8 +4,8 @@
  */
 import type { FileName } from "../bytes/file-name.ts";
 import type { Clock, KeyValueStore, Mutation } from "../ports.ts";
-import { BoundedCache } from "./bounded-cache.ts";
 import type { GeneratedPlace, Layer, LayerEntry } from "./layer.ts";
+import { CacheBudget, LayerCache } from "./layer-cache.ts";
 import { NodeChange } from "./node-change.ts";
 import { NodeContents } from "./node-contents.ts";
 import type { OpenDataFiles } from "./open-data-files.ts";
@@ -29,19 +29,19 @@ const CACHED_NAMES_MAX = 100_000;
 /** New ids are taken from the store in runs of this many: one record for as many new files. */
 const IDS_TAKEN_AT_ONCE = 1024;
 
-/** What the node layers of a store share. Ids are below 2^32, layer ids below 2^21: together they make a number. */
+/** What the node layers of a store share. */
 export interface NodeLayerShared {
   store: KeyValueStore;
   files: OpenDataFiles;
   clock: Clock;
-  records: BoundedCache<number, InodeOverride | typeof REMOVED>;
-  names: BoundedCache<number, Map<string, LayerEntry>>;
+  cachedRecords: CacheBudget;
+  cachedNames: CacheBudget;
 }
 
 export function sharedByNodeLayers(store: KeyValueStore, files: OpenDataFiles, clock: Clock): NodeLayerShared {
-  const records = new BoundedCache<number, InodeOverride | typeof REMOVED>(CACHED_RECORDS_MAX);
-  const names = new BoundedCache<number, Map<string, LayerEntry>>(CACHED_NAMES_MAX);
-  return { store, files, clock, records, names };
+  const cachedRecords = new CacheBudget(CACHED_RECORDS_MAX);
+  const cachedNames = new CacheBudget(CACHED_NAMES_MAX);
+  return { store, files, clock, cachedRecords, cachedNames };
 }
 
 export class NodeLayer extends OverlayLayer {
@@ -50,6 +50,8 @@ export class NodeLayer extends OverlayLayer {
   readonly contents: NodeContents;
   /** Ids with a record here. Read from the store at the first use. */
   #overridden: Set<number> | undefined;
+  readonly #records: LayerCache<InodeOverride | typeof REMOVED>;
+  readonly #names: LayerCache<Map<string, LayerEntry>>;
   #isUsed = false;
   #nextId: number;
   /** Ids below this one are taken in the store. */
@@ -60,13 +62,11 @@ export class NodeLayer extends OverlayLayer {
     this.layerId = layerId;
     this.shared = shared;
     this.contents = new NodeContents(this);
+    this.#records = new LayerCache(shared.cachedRecords);
+    this.#names = new LayerCache(shared.cachedNames);
     const taken = shared.store.get(nextIdKey(layerId));
     this.#nextId = taken === undefined ? firstId : decodeId(taken);
     this.#takenIds = this.#nextId;
-  }
-
-  #cacheKey(id: number): number {
-    return this.layerId * 2 ** 32 + id;
   }
 
   get overridden(): ReadonlySet<number> {
@@ -87,12 +87,12 @@ export class NodeLayer extends OverlayLayer {
   /** What the store says, without unstable writes. */
   record(id: number): InodeOverride | typeof REMOVED | undefined {
     if (!this.overridden.has(id)) return undefined;
-    const known = this.shared.records.get(this.#cacheKey(id));
+    const known = this.#records.get(id);
     if (known !== undefined) return known;
     const bytes = this.shared.store.get(inodeKey(this.layerId, id));
     if (bytes === undefined) return undefined;
     const record = decodeInode(bytes);
-    this.shared.records.set(this.#cacheKey(id), record);
+    this.#records.set(id, record, 1);
     return record;
   }
 
@@ -113,12 +113,12 @@ export class NodeLayer extends OverlayLayer {
   names(directoryId: number): ReadonlyMap<string, LayerEntry> | undefined {
     // Whoever changes a directory's names changes its record too.
     if (!this.overridden.has(directoryId)) return undefined;
-    const known = this.shared.names.get(this.#cacheKey(directoryId));
+    const known = this.#names.get(directoryId);
     if (known !== undefined) return known;
     const { from, to } = entryRange(this.layerId, directoryId);
     const entries = Array.from(this.shared.store.range(from, to), ({ value }) => decodeEntry(value));
     const names = new Map(entries.map((entry) => [this.key(entry.name), entry]));
-    this.shared.names.set(this.#cacheKey(directoryId), names, 1 + names.size);
+    this.#names.set(directoryId, names, 1 + names.size);
     return names;
   }
 
@@ -161,19 +161,18 @@ export class NodeLayer extends OverlayLayer {
     const overridden = this.overridden as Set<number>;
     if (record === undefined) {
       overridden.delete(id);
-      this.shared.records.delete(this.#cacheKey(id));
-      this.shared.names.delete(this.#cacheKey(id));
+      this.#records.delete(id);
+      this.#names.delete(id);
       return;
     }
     overridden.add(id);
-    this.shared.records.set(this.#cacheKey(id), record);
+    this.#records.set(id, record, 1);
   }
 
   showName(directoryId: number, name: FileName, entry: LayerEntry | undefined): void {
     const names = this.names(directoryId) as Map<string, LayerEntry> | undefined;
     if (entry === undefined) names?.delete(this.key(name));
     else names?.set(this.key(name), entry);
-    if (names !== undefined) this.shared.names.set(this.#cacheKey(directoryId), names, 1 + names.size);
     this.forgetListing(directoryId);
   }
 
@@ -181,8 +180,8 @@ export class NodeLayer extends OverlayLayer {
   forget(): void {
     this.#overridden = undefined;
     this.#takenIds = this.#nextId;
-    this.shared.records.clear();
-    this.shared.names.clear();
+    this.#records.clear();
+    this.#names.clear();
     this.forgetListings();
     this.contents.forgetLost();
   }

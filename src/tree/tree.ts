@@ -105,7 +105,8 @@ export class Tree implements Volume {
   read(id: number, offset: number, countBytes: number): Awaitable<{ bytes: Uint8Array; endOfFile: boolean }> {
     return refusing(() => {
       const { sizeBytes } = this.#checkFile(id);
-      const bytes = new Uint8Array(Math.max(0, Math.min(countBytes, sizeBytes - offset)));
+      // Not cleared first: only what was read is shown.
+      const bytes = Buffer.allocUnsafe(Math.max(0, Math.min(countBytes, sizeBytes - offset)));
       const answer = (filledBytes: number) => ({
         bytes: bytes.subarray(0, filledBytes),
         endOfFile: offset + filledBytes >= sizeBytes,
