@@ -80,6 +80,27 @@ export function withRange(data: FileData, start: number, end: number): FileData 
   return detachedIfCovered({ ...data, ranges: [...before, mergedStart, mergedEnd, ...ranges.slice(first)] });
 }
 
+/** Ranges of one file; its record then has 12 KiB. */
+export const RANGES_MAX = 1024;
+
+/**
+ * When a file has become too scattered: the narrower half of the gaps between its ranges, to be copied up, and what
+ * it is then. Every copy halves the number of ranges, so that all of them together copy the file once at most.
+ */
+export function narrowGaps(data: FileData): { gaps: { start: number; end: number }[]; closed: FileData } {
+  const all: { start: number; end: number }[] = [];
+  for (let index = 2; index < data.ranges.length; index += 2) {
+    all.push({ start: data.ranges[index - 1]!, end: data.ranges[index]! });
+  }
+  const byWidth = all.toSorted((one, other) => one.end - one.start - (other.end - other.start));
+  const gaps = byWidth.slice(0, Math.ceil(all.length / 2));
+  const filled = new Set(gaps);
+  const ranges = [data.ranges[0]!];
+  for (const gap of all) if (!filled.has(gap)) ranges.push(gap.start, gap.end);
+  ranges.push(data.ranges.at(-1)!);
+  return { gaps, closed: detachedIfCovered({ ...data, ranges }) };
+}
+
 /** Once nothing shows through, the layer below is not needed. */
 function detachedIfCovered(data: FileData): FileData {
   const [start, end] = data.ranges;

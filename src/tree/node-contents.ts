@@ -4,13 +4,24 @@
  */
 import { INLINE_CONTENT_BYTES_MAX } from "../limits.ts";
 import type { DataFile, Timer } from "../ports.ts";
-import { blocksAround, type FileData, segmentsOf, storedBytes, truncated, withRange } from "./file-data.ts";
+import {
+  blocksAround,
+  type FileData,
+  narrowGaps,
+  RANGES_MAX,
+  segmentsOf,
+  storedBytes,
+  truncated,
+  withRange,
+} from "./file-data.ts";
 import { copyFrom } from "./generated-layer.ts";
 import type { NodeLayer } from "./node-layer.ts";
 import { type InodeOverride, REMOVED } from "./overlay-layer.ts";
 
 /** As Linux does for its own page cache (`dirty_writeback_centisecs`). */
 const FLUSH_DELAY_MS = 5000;
+
+const COPY_BYTES = 1024 * 1024;
 
 /** A file's state after unstable writes. Replaced, never changed, so that a flush can tell whether it is the newest. */
 interface Unstable {
@@ -100,16 +111,22 @@ export class NodeContents {
     this.#copyUp(id, file, data, blocks.start, offset);
     this.#copyUp(id, file, data, end, blocks.end);
     file.writeSync(bytes, offset);
-    return withRange(data, blocks.start, blocks.end);
+    const written = withRange(data, blocks.start, blocks.end);
+    if (written.ranges.length <= 2 * RANGES_MAX) return written;
+    const { gaps, closed } = narrowGaps(written);
+    for (const gap of gaps) this.#copyUp(id, file, written, gap.start, gap.end);
+    return closed;
   }
 
   #copyUp(id: number, file: DataFile, data: FileData, start: number, end: number): void {
     if (start >= end) return;
     for (const segment of segmentsOf(data, start, end)) {
       if (segment.from === "layer") continue;
-      const bytes = new Uint8Array(segment.end - segment.start);
-      this.#layer.below.readSync(id, bytes, segment.start);
-      file.writeSync(bytes, segment.start);
+      for (let at = segment.start; at < segment.end; at += COPY_BYTES) {
+        const bytes = new Uint8Array(Math.min(COPY_BYTES, segment.end - at));
+        this.#layer.below.readSync(id, bytes, at);
+        file.writeSync(bytes, at);
+      }
     }
   }
 

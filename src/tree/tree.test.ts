@@ -92,6 +92,22 @@ describe("writing", () => {
     expect(endOfFile).toBe(true);
   });
 
+  it("stays exact, and its record small, when thousands of single bytes are written", async () => {
+    const content = Uint8Array.from({ length: 12_000_000 }, (_, index) => index % 251);
+    const { tree, image, storage } = await openTree({ image: new MemoryImage({ large: content }) });
+    const id = image.idOf("/large");
+    const expected = content.slice();
+    for (let block = 0; block < 2900; block += 2) {
+      expected[block * 4096 + 5] = 255;
+      await tree.write(id, block * 4096 + 5, Uint8Array.of(255), false);
+    }
+    await tree.commit(id);
+    const { bytes } = await tree.read(id, 0, content.length);
+    expect(Buffer.compare(bytes, expected)).toBe(0);
+    const records = [...storage.keyValueStore.range(Buffer.from("L"), Buffer.from("M"))];
+    expect(Math.max(...records.map(({ value }) => value.length))).toBeLessThan(16 * 1024);
+  });
+
   it("shows an unstable write at once, and keeps it once it is committed", async () => {
     const { tree, image, storage } = await openTree();
     const id = await tree.create(at(tree, "/var"), name("log"), { kind: "guarded" }, ROOT);
