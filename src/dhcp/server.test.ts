@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { MemoryClock, MemorySockets } from "../../test/memory-network.ts";
 import { IPV4_ANY, parseIpv4, parseMac } from "../bytes/addresses.ts";
@@ -133,4 +134,28 @@ describe("the DHCP server", () => {
     expect(kinds()).toEqual(expected);
     expect(sockets.sent()).toEqual([]);
   });
+
+  it.each([
+    ["proxy", proxy],
+    ["server", lease],
+  ])(
+    "in %s mode survives every packet, and never answers with one that is malformed",
+    async (_, settings) => {
+      const { sockets } = await start(settings);
+      const codes = Object.values(OPTIONS).map(({ code }) => code);
+      const option = fc.record({ code: fc.constantFrom(...codes), value: fc.uint8Array({ maxLength: 20 }) });
+      const type = fc.integer({ min: 0, max: 9 }).map((value) => ({ code: 53, value: Uint8Array.of(value) }));
+      fc.assert(
+        fc.property(type, fc.array(option, { maxLength: 5 }), fc.nat(255), fc.nat(239), (first, rest, value, at) => {
+          const bytes = encodePacket(makePacket({ op: "request", transactionId: 1, mac, options: [first, ...rest] }));
+          // Half of them with one byte of the header changed.
+          if (at % 2 === 0) bytes[at] = value;
+          sockets.deliver(67, bytes, { address: IPV4_ANY, port: 68 });
+          for (const sent of sockets.sent()) expect(decodePacket(sent.bytes).op).toBe("reply");
+        }),
+        { numRuns: 20_000 },
+      );
+    },
+    60_000,
+  );
 });

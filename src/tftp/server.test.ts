@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { MemoryClock, MemorySockets } from "../../test/memory-network.ts";
 import { parseIpv4 } from "../bytes/addresses.ts";
@@ -228,4 +229,26 @@ describe("the TFTP server", () => {
     });
     expect([sockets.openCount, state.closed, clock.timerCount]).toEqual([0, 1, 0]);
   });
+
+  it("survives every packet, at every port", async () => {
+    const { sockets, service, clock, opened } = await start();
+    const packet = fc
+      .tuple(fc.nat(7), fc.uint8Array({ maxLength: 40 }))
+      .map(([code, rest]) => Uint8Array.of(0, code, ...rest));
+    const asked = fc.constantFrom("", "tsize\x000\0", "blksize\x008\0windowsize\x0065535\0", "timeout\x001\0", "tsize");
+    const request = fc
+      .tuple(fc.string({ maxLength: 20 }), fc.constantFrom("octet", "netascii"), asked)
+      .map(([path, mode, options]) => Buffer.from(`\0\x01${path}\0${mode}\0${options}`));
+    const port = fc.constantFrom(69, 40000, 40001);
+    fc.assert(
+      fc.property(port, fc.oneof(packet, request), fc.integer({ min: 1, max: 9 }), (to, bytes, from) => {
+        sockets.deliver(to, bytes, { ...pi, port: from });
+        for (const sent of sockets.sent()) decodePacket(sent.bytes);
+      }),
+      { numRuns: 20_000 },
+    );
+    expect(opened.length).toBeGreaterThan(1000);
+    clock.pass(60_000);
+    expect([service.transferCount, clock.timerCount]).toEqual([0, 0]);
+  }, 60_000);
 });
