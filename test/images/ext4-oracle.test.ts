@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openExt4 } from "../../src/disk/ext4/index.ts";
+import type { FileSystemImage } from "../../src/disk/file-system-image.ts";
 import { openFileSource } from "../../src/system/file-source.ts";
 import { debugfsDifferences } from "./debugfs.ts";
 import { FEATURE_SETS, type FeatureSet, makeExt4 } from "./ext4-feature-sets.ts";
@@ -49,7 +50,7 @@ describe.skipIf(missing)("ext4 images against the kernel and debugfs", () => {
 
   it.each(FEATURE_SETS)(
     "reads $name",
-    (features) => {
+    async (features) => {
       const path = join(folder, "image");
       const tree = treeFor(features);
       makeExt4(path, features, { sizeMiB: IMAGE_MIB, tree });
@@ -68,8 +69,10 @@ describe.skipIf(missing)("ext4 images against the kernel and debugfs", () => {
       const image = openExt4(openFileSource(path));
       try {
         const ours = listImage(image);
-        const reachable = new Set([...ours.values()].map(({ id }) => id));
-        expect([...image.usedIds()]).toEqual([...reachable].sort((a, b) => Number(a) - Number(b)));
+        const reachable = new Set([...ours.values()].map(({ id }) => Number(id)));
+        expect([...image.usedIds()]).toEqual([...reachable].sort((a, b) => a - b));
+        expect(image.kind).toBe(features.mke2fs.match(/ext[234]/)?.[0]);
+        await compareReads(image, reachable);
         expect(debugfsDifferences(path, ours)).toEqual([]);
         if (features.kernel === "refuses") return;
         withMount(path, { options: "ro,noload,noatime" }, (mountPoint) => {
@@ -85,3 +88,20 @@ describe.skipIf(missing)("ext4 images against the kernel and debugfs", () => {
     120_000,
   );
 });
+
+/** Both ways to read give the same bytes, from any offset, and none past the end. */
+async function compareReads(image: FileSystemImage, ids: Iterable<number>): Promise<void> {
+  const [one, other] = [new Uint8Array(10_000), new Uint8Array(10_000)];
+  for (const id of ids) {
+    const { type, sizeBytes } = image.attributes(id)!;
+    if (type !== "file" || sizeBytes === 0) continue;
+    for (const offset of [0, 57, Math.floor(sizeBytes / 2), sizeBytes - 1, sizeBytes, sizeBytes + 5000]) {
+      one.fill(1);
+      other.fill(1);
+      const expectedBytes = Math.max(0, Math.min(one.length, sizeBytes - offset));
+      expect(image.readFileSync(id, one, offset)).toBe(expectedBytes);
+      expect(await image.readFile(id, other, offset)).toBe(expectedBytes);
+      expect(Buffer.compare(one, other)).toBe(0);
+    }
+  }
+}

@@ -91,7 +91,7 @@ export const treeArbitrary: fc.Arbitrary<TreeNode[]> = fc.array(
       { selector: ({ name }) => name, maxLength: 4 },
     ),
   }),
-  { minLength: 1, maxLength: 40 },
+  { minLength: 1, maxLength: 40, size: "max" },
 );
 
 /** Writes the tree into the empty directory `root`. Nodes whose name is taken are left out. */

@@ -1,6 +1,6 @@
 import { DecodeError } from "../../bytes/decode-error.ts";
 import type { FileName } from "../../bytes/file-name.ts";
-import { EXT4_ENTRIES_CACHED_MAX } from "../../limits.ts";
+import { EXT4_DIRECTORY_BYTES_MAX, EXT4_DIRECTORY_ENTRIES_MAX, EXT4_ENTRIES_CACHED_MAX } from "../../limits.ts";
 import type { DirectoryEntry } from "../file-system-image.ts";
 import { BoundedCache } from "./bounded-cache.ts";
 import { type DirectoryRules, parseEntries, verifyDirectoryBlock } from "./directory.ts";
@@ -55,7 +55,7 @@ export class DirectoryReader {
   #readBlocks(inode: Inode, rules: DirectoryRules, entries: DirectoryEntry[]): number | undefined {
     const { blockBytes, blocksCount, verifiesChecksums } = this.#superblock;
     const { sizeBytes } = inode.attributes;
-    if (sizeBytes % blockBytes !== 0 || sizeBytes > blocksCount * blockBytes) {
+    if (sizeBytes % blockBytes !== 0 || sizeBytes > Math.min(blocksCount * blockBytes, EXT4_DIRECTORY_BYTES_MAX)) {
       throw new DecodeError(
         rules.format,
         "i_size (byte 4)",
@@ -68,9 +68,14 @@ export class DirectoryReader {
     let parent: number | undefined;
     for (let offset = 0; offset < sizeBytes; offset += blockBytes) {
       const where = `block ${offset / blockBytes}`;
+      const isHole = "runs" in map && map.runs.find(offset / blockBytes).sourceBlock === 0;
+      if (isHole) throw new DecodeError(rules.format, where, "there is a hole instead of it; the image is damaged");
       this.#contents.readMapSync(map, bytes, offset);
       if (verifiesChecksums) verifyDirectoryBlock(bytes, rules.format, where, inode.checksumSeed, isIndexed);
       parent = parseEntries(bytes, where, rules, entries) ?? parent;
+      if (entries.length > EXT4_DIRECTORY_ENTRIES_MAX) {
+        throw new DecodeError(rules.format, where, `it has more than ${EXT4_DIRECTORY_ENTRIES_MAX} entries`);
+      }
     }
     return parent;
   }

@@ -23,7 +23,9 @@ import { ROOT_ID, readSuperblock, type Superblock } from "./superblock.ts";
 
 /**
  * Opens the ext2, ext3 or ext4 file system that fills `source`, and closes `source` when it is closed itself. Throws
- * `DecodeError` for any other file system, for features that cannot be read safely, and for a damaged or cut image.
+ * `DecodeError` for any other file system, for features that cannot be read safely, and for a damaged or cut image;
+ * `source` then stays open. Ids are inode numbers; the file system's own inodes (journal, quotas, attribute values)
+ * and deleted ones count as not in use.
  */
 export function openExt4(source: ByteSource): FileSystemImage {
   const superblock = readSuperblock(source);
@@ -190,7 +192,7 @@ class Ext4Image implements FileSystemImage {
 
   /** Linux tells by the blocks it occupies, less those of its attributes: short targets can lie in a block, too. */
   #isFastSymlink({ attributes, flags, attributeBlock, blockArea }: Inode): boolean {
-    if ((flags & (INODE_FLAGS.inlineData | INODE_FLAGS.extents)) !== 0) return false;
+    if ((flags & INODE_FLAGS.inlineData) !== 0) return false;
     const { blockBytes, clusterBlocks } = this.#superblock;
     const attributeBytes = attributeBlock === 0 ? 0 : blockBytes * clusterBlocks;
     return attributes.sizeBytes < blockArea.length && attributes.usedBytes === attributeBytes;

@@ -78,6 +78,7 @@ export class InodeTable {
   readonly #superblock: Superblock;
   readonly #groups: Groups;
   readonly #blocks: MetadataBlocks;
+  readonly #has64: boolean;
   readonly #hasHugeFiles: boolean;
   readonly #hasLargeDirectories: boolean;
 
@@ -86,6 +87,7 @@ export class InodeTable {
     this.#groups = groups;
     this.#blocks = blocks;
     const { incompatible, readOnlyCompatible } = superblock.features;
+    this.#has64 = (incompatible & INCOMPATIBLE.bits64) !== 0;
     this.#hasHugeFiles = (readOnlyCompatible & READ_ONLY_COMPATIBLE.hugeFile) !== 0;
     this.#hasLargeDirectories = (incompatible & INCOMPATIBLE.largeDirectories) !== 0;
   }
@@ -105,7 +107,7 @@ export class InodeTable {
     }
     const checksumSeed = this.#checksumSeed(id, view.getUint32(start + AT.generation, true));
     if (this.#superblock.verifiesChecksums) verifyInode(format, checksumSeed, bytes, extraBytes);
-    const attributeBlockHigh = view.getUint16(start + AT.attributeBlockHigh, true);
+    const attributeBlockHigh = this.#has64 ? view.getUint16(start + AT.attributeBlockHigh, true) : 0;
     return {
       id,
       attributes: this.#attributes(format, view, start, extraBytes),
