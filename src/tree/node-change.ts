@@ -42,9 +42,18 @@ export class NodeChange {
   /** A file taken up from a generated layer stays where it is when that layer no longer has it. */
   #pin(id: number): void {
     const place = this.#layer.below.generatedPlace(id);
-    if (place === undefined || this.#layer.names(place.directoryId)?.has(this.#layer.key(place.name))) return;
-    this.inode(place.directoryId);
-    this.#names.push({ directoryId: place.directoryId, name: place.name, entry: place });
+    if (place === undefined) return;
+    const { directoryId, name } = place;
+    const isStaged = this.#names.some(
+      (staged) => staged.directoryId === directoryId && this.#isSame(staged.name, name),
+    );
+    if (isStaged || this.#layer.names(directoryId)?.has(this.#layer.key(name))) return;
+    this.inode(directoryId);
+    this.#names.push({ directoryId, name, entry: place });
+  }
+
+  #isSame(one: FileName, other: FileName): boolean {
+    return this.#layer.key(one) === this.#layer.key(other);
   }
 
   linkCount(id: number): number {
