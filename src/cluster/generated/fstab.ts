@@ -9,6 +9,8 @@ import { directory, type GenerationInput, imageLines, textFile } from "./placing
 
 const REASON = "NFS root";
 const PROC = "proc /proc proc defaults 0 0";
+/** protocols(5), as far as mounting needs it. */
+const PROTOCOLS = "tcp\t6\tTCP\nudp\t17\tUDP\n";
 /** A boot that cannot mount its boot tree goes on without it. */
 const MOUNT_TIMEOUT_S = 30;
 
@@ -17,7 +19,13 @@ export function fstabFiles(input: GenerationInput): GeneratedFile[] {
   const own = imageLines(root, "/etc/fstab").filter((line) => isKept(line, facts.bootMountPoint));
   const hasProc = own.some((line) => line.trim().split(/\s+/)[1] === "/proc");
   const lines = [...(hasProc ? [] : [PROC]), ...own, bootTreeLine(input), ""];
-  return [directory(facts.bootMountPoint, REASON), textFile("/etc/fstab", lines.join("\n"), REASON)];
+  // mount.nfs of a small image without netbase: "Failed to find 'tcp' protocol".
+  const lacksProtocols = facts.hasNfsMountHelper && !root.exists("/etc/protocols");
+  return [
+    directory(facts.bootMountPoint, REASON),
+    textFile("/etc/fstab", lines.join("\n"), REASON),
+    ...(lacksProtocols ? [textFile("/etc/protocols", PROTOCOLS, REASON)] : []),
+  ];
 }
 
 function isKept(line: string, bootMountPoint: string): boolean {

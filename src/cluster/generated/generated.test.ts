@@ -122,6 +122,12 @@ describe("fstab", () => {
     expect(textOf(generated(BOOKWORM), "/etc/fstab")).toContain(",addr=10.77.0.1,");
   });
 
+  it("comes with the protocol names that mount.nfs looks up, where netbase is missing", () => {
+    expect(textOf(generated(DEBIAN), "/etc/protocols")).toBe("tcp\t6\tTCP\nudp\t17\tUDP\n");
+    expect(generated(withRoot(DEBIAN, { "/etc/protocols": "" })).has("/etc/protocols")).toBe(false);
+    expect(generated(BOOKWORM).has("/etc/protocols")).toBe(false);
+  });
+
   it("mounts the boot tree at /boot in an image from before bookworm", () => {
     const image = withRoot(BOOKWORM, {
       "/etc/fstab": "PARTUUID=1-01 /boot vfat defaults 0 2\nPARTUUID=1-02 / ext4 defaults 0 1\n",
