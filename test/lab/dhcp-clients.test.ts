@@ -172,8 +172,8 @@ describe.skipIf(isSkipped)("DHCP", () => {
       [[], 0],
       [["-B"], 2],
     ] as const) {
-      const listening = exchange(bystander, [], 4000);
-      await new Promise((done) => setTimeout(done, 1000));
+      const listening = exchange(bystander, [], 6000);
+      await new Promise((done) => setTimeout(done, 1500));
       await udhcpc(pi, [...args]);
       expect((await listening).length).toBe(overheard);
     }
