@@ -54,8 +54,8 @@ export const NFS_CALLS_IN_FLIGHT_MAX = 128;
 /** What those calls and their answers may occupy: eight full READs or WRITEs. */
 export const NFS_BYTES_IN_FLIGHT_MAX = 8 * NFS_TRANSFER_BYTES_MAX;
 
-/** Answers are handed to the socket at the latest when this much has been gathered. */
-export const NFS_REPLY_BATCH_BYTES = 256 * 1024;
+/** Answers are handed to the socket when this much has been gathered. Larger batches only cost copies. */
+export const NFS_REPLY_BATCH_BYTES = 64 * 1024;
 
 /** Entries asked of a volume in one go; a 1 MiB READDIRPLUS holds about 6,000. */
 export const NFS_LISTING_ENTRIES_MAX = 8192;
@@ -119,6 +119,12 @@ export const EXT4_RUNS_CACHED_MAX = 256 * 1024;
 
 /** Directory entries kept over all directories looked into lately, about 100 bytes each. */
 export const EXT4_ENTRIES_CACHED_MAX = 64 * 1024;
+
+/** A directory is held whole: at about 100 bytes an entry, a million are 100 MB. A root file system has thousands. */
+export const EXT4_DIRECTORY_ENTRIES_MAX = 1024 * 1024;
+
+/** A million entries with the longest names. */
+export const EXT4_DIRECTORY_BYTES_MAX = 264 * EXT4_DIRECTORY_ENTRIES_MAX;
 
 /** XATTR_SIZE_MAX of Linux. */
 export const EXTENDED_ATTRIBUTE_BYTES_MAX = 65536;

@@ -215,6 +215,21 @@ describe("who may see what", () => {
   });
 });
 
+describe("clients on unprivileged ports", () => {
+  it.each([
+    [true, 1024, "00000001 00000001 00000001 00000005"],
+    [true, 1023, "00000001 00000000 00000000 00000000"],
+    [false, 1024, "00000001 00000000 00000000 00000000"],
+  ])("with requirePrivilegedPorts %s, port %i is answered %s to MNT", (requirePrivilegedPorts, port, header) => {
+    const { service } = createBench({ requirePrivilegedPorts });
+    const connection = new MemoryConnection(CLIENT, port);
+    service.serveConnection(connection);
+    connection.arrive(encodeRecord(1, (args) => args.name(name("/tree")), { program: 100005 }));
+    const [reply] = connection.takeReplies();
+    expect(Buffer.from(reply ?? []).toString("hex", 4, 20)).toBe(header.replaceAll(" ", ""));
+  });
+});
+
 describe("a volume that fails", () => {
   it("answers IO, and the cause is told", () => {
     const volume = new MemoryVolume();

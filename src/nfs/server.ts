@@ -11,7 +11,7 @@
  */
 import type { Ipv4 } from "../bytes/addresses.ts";
 import { DecodeError } from "../bytes/decode-error.ts";
-import type { ReceivedDatagram, TcpConnection, UdpSocket } from "../ports.ts";
+import type { ReceivedDatagram, TcpConnection, UdpPeer, UdpSocket } from "../ports.ts";
 import type { CallEnvironment } from "./call.ts";
 import { serveRpcConnection } from "./connection.ts";
 import type { Exports } from "./exports.ts";
@@ -20,11 +20,14 @@ import { createMountProgram } from "./mount.ts";
 import { createNfsProgram } from "./nfs-program.ts";
 import type { FileChange, ObserveNfs, TreeCounters } from "./observation.ts";
 import { createPortmapProgram, type PortMapping } from "./portmap.ts";
-import { createDispatcher } from "./program.ts";
+import { createDispatcher, type RpcProgram } from "./program.ts";
+import { authRefusal } from "./rpc.ts";
 import { XdrWriter } from "./xdr.ts";
 
 /** Pairs of client and tree that were told as forbidden; beyond that they are told again. */
 const FORBIDDEN_PAIRS_MAX = 1024;
+
+const PRIVILEGED_PORTS_END = 1024;
 
 export interface NfsServiceOptions {
   exports: Exports;
@@ -32,6 +35,11 @@ export interface NfsServiceOptions {
   handleKey: Uint8Array;
   /** 8 bytes, other ones in every run: clients see by them that unstable writes may be lost. */
   writeVerifier: Uint8Array;
+  /**
+   * Serve NFS and MOUNT only to ports below 1024, which a kernel mounts from: without it, any process of a node can say
+   * it is root. Absent: false, since QEMU's user networking and unprivileged test clients cannot have such ports.
+   */
+  requirePrivilegedPorts?: boolean;
   observe: ObserveNfs;
   /** Called after each CREATE, WRITE, SETATTR and RENAME that succeeded, so it must be quick. */
   onFileChanged?: (change: FileChange) => void;
@@ -76,13 +84,16 @@ export function createNfsService(options: NfsServiceOptions): NfsService {
   const mount = createMountProgram(exports, handles, observe);
   const nfs = createNfsProgram(environment, fault);
   const answerRecord = createDispatcher([nfs, mount, portmap], badCall);
+  const answerUnprivileged = createDispatcher([refusing(nfs), refusing(mount), portmap], badCall);
   const answerDatagram = createDispatcher([portmap, mount], badCall);
+  const isTrusted = ({ port }: UdpPeer) => !options.requirePrivilegedPorts || port < PRIVILEGED_PORTS_END;
 
   return {
     counters: countersOf,
 
     serveConnection(connection) {
-      serveRpcConnection(connection, answerRecord, {
+      const answer = isTrusted(connection.remote) ? answerRecord : answerUnprivileged;
+      serveRpcConnection(connection, answer, {
         onBadStream: ({ remote }, reason) => badCall(remote.address, reason),
         onFault: ({ remote }, error) => fault(remote.address, 0, "RPC", error),
       });
@@ -111,7 +122,7 @@ export function createNfsService(options: NfsServiceOptions): NfsService {
   function replyTo({ bytes, from }: ReceivedDatagram): Uint8Array | undefined {
     if (exports.list(from.address).length === 0) return undefined;
     try {
-      const answer = answerDatagram(bytes, from.address);
+      const answer = (isTrusted(from) ? answerDatagram : answerUnprivileged)(bytes, from.address);
       if (typeof answer !== "function") throw new Error("Cannot answer a datagram later");
       const reply = new XdrWriter();
       answer(reply);
@@ -122,4 +133,15 @@ export function createNfsService(options: NfsServiceOptions): NfsService {
       return undefined;
     }
   }
+}
+
+/** The program for those we do not trust: it is there (procedure 0), and that is all. */
+function refusing(program: RpcProgram): RpcProgram {
+  return {
+    ...program,
+    call(call, client) {
+      if (call.procedure === 0) return program.call(call, client);
+      throw authRefusal(call.xid, "AUTH_TOOWEAK", "it came from a port above 1023, so not from a kernel");
+    },
+  };
 }

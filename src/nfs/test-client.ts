@@ -28,8 +28,8 @@ export class MemoryConnection implements TcpConnection {
   drain: () => void = () => {};
   hangUp: () => void = () => {};
 
-  constructor(address: Ipv4 = CLIENT) {
-    this.remote = { address, port: 800 };
+  constructor(address: Ipv4 = CLIENT, port = 800) {
+    this.remote = { address, port };
   }
 
   write(bytes: Uint8Array): boolean {
@@ -105,7 +105,9 @@ export interface Bench {
 }
 
 /** A service with one tree in memory, and a client of it. `volume` stands in front of the one in memory. */
-export function createBench(options: { volume?: Volume; exports?: Partial<Exports> } = {}): Bench {
+export function createBench(
+  options: { volume?: Volume; exports?: Partial<Exports>; requirePrivilegedPorts?: boolean } = {},
+): Bench {
   const memory = new MemoryVolume();
   const volume = options.volume ?? memory;
   const observations: NfsObservation[] = [];
@@ -119,6 +121,7 @@ export function createBench(options: { volume?: Volume; exports?: Partial<Export
     },
     handleKey: new Uint8Array(16).fill(1),
     writeVerifier: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8),
+    requirePrivilegedPorts: options.requirePrivilegedPorts ?? false,
     observe: (observation) => observations.push(observation),
     onFileChanged: (change) => changes.push(change),
     portMappings: () => [{ program: NFS_PROGRAM, version: 3, protocol: "tcp", port: 2049 }],
