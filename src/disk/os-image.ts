@@ -10,7 +10,7 @@ import { openExt4 } from "./ext4/index.ts";
 import { openFat } from "./fat/index.ts";
 import type { FileSystemImage } from "./file-system-image.ts";
 import { imageFiles } from "./image-files.ts";
-import type { Partition } from "./partition.ts";
+import type { Partition, PartitionTable } from "./partition.ts";
 import { readPartitions } from "./partitions.ts";
 import { subSource } from "./sub-source.ts";
 
@@ -70,17 +70,21 @@ export function openOsImage(source: ByteSource): OsImage {
   };
 }
 
-/** A file system without a partition table around it looks damaged; its name tells more. */
-function readTable(source: ByteSource) {
+/**
+ * A file system without a partition table around it looks like a damaged or an empty table (a FAT boot sector even
+ * ends in the same signature); its name tells more.
+ */
+function readTable(source: ByteSource): PartitionTable {
+  const holds = describeFileSystem(source);
   try {
-    return readPartitions(source);
+    const table = readPartitions(source);
+    if (table.partitions.length > 0 || holds === undefined) return table;
   } catch (error) {
-    const holds = describeFileSystem(source);
     if (!(error instanceof DecodeError) || holds === undefined) throw error;
-    throw new DecodeError(
-      "OS image",
-      "byte 0",
-      `it holds ${holds} without a partition table; use the image of a whole disk`,
-    );
   }
+  throw new DecodeError(
+    "OS image",
+    "byte 0",
+    `it holds ${holds} without a partition table; use the image of a whole disk`,
+  );
 }
