@@ -44,14 +44,17 @@ export function insideLab(): boolean {
 }
 
 /**
- * Runs this program with `programArguments` again, inside the lab's namespace, and passes signals on.
+ * Runs this program again (or `program`) with `programArguments`, inside the lab's namespace, and passes signals on.
  * Resolves with its exit code (128 + signal number when a signal ended it).
  */
-export async function runInsideLab(programArguments: readonly string[]): Promise<number> {
+export async function runInsideLab(
+  programArguments: readonly string[],
+  program: string = process.argv[1] ?? "",
+): Promise<number> {
   const asRoot = process.getuid?.() === 0;
   const namespaces = asRoot ? ["--net"] : ["--net", "--user", "--map-root-user"];
   // setpriv: when this process dies, even by SIGKILL, so does the lab.
-  const inside = ["setpriv", "--pdeathsig", "TERM", process.execPath, ...process.execArgv, process.argv[1] ?? ""];
+  const inside = ["setpriv", "--pdeathsig", "TERM", process.execPath, ...process.execArgv, program];
   const child = spawn("unshare", [...namespaces, ...inside, ...programArguments], {
     stdio: "inherit",
     env: { ...process.env, [LAB_ENVIRONMENT]: asRoot ? "root" : "user" },

@@ -23,13 +23,17 @@ async function start(settings: MachineSettings): Promise<Machine> {
   const initramfs = settings.initramfs && join(folder, "initramfs");
   writeFileSync(kernel, settings.kernel);
   if (initramfs) writeFileSync(initramfs, settings.initramfs!);
-  const forget = () => rmSync(folder, { recursive: true, force: true });
 
   // setpriv: a machine never outlives the program that plugged it in.
   const words = ["--pdeathsig", "KILL", PROGRAM, ...qemuArguments(settings, kernel, initramfs)];
   const child = spawn("setpriv", words, { stdio: ["pipe", "pipe", "pipe", "pipe"] });
-  const machine = new QemuMachine(child, forget);
-  await machine.started;
+  const machine = new QemuMachine(child);
+  try {
+    await machine.started;
+  } finally {
+    // By now kernel and initramfs are in the machine's memory: nothing is left behind, however this program ends.
+    rmSync(folder, { recursive: true, force: true });
+  }
   return machine;
 }
 
@@ -55,7 +59,7 @@ class QemuMachine implements Machine {
   #running = false;
   #end: MachineEnd | undefined;
 
-  constructor(child: ChildProcess, forget: () => void) {
+  constructor(child: ChildProcess) {
     this.#child = child;
     child.stdout!.on("data", (bytes: Uint8Array) => this.#onConsole(bytes));
     child.stderr!.setEncoding("utf8").on("data", (text: string) => {
@@ -67,10 +71,7 @@ class QemuMachine implements Machine {
     const control = child.stdio[QMP_DESCRIPTOR] as Readable & Writable;
     control.on("error", () => {});
     this.started = new Promise((resolve, reject) => {
-      const fail = (why: string) => {
-        forget();
-        reject(new Error(`Cannot start the virtual Pi's machine: ${why}`));
-      };
+      const fail = (why: string) => reject(new Error(`Cannot start the virtual Pi's machine: ${why}`));
       child.once("error", (error) => fail(`${error.message}; install util-linux`));
       child.once("exit", () => !this.#running && fail(this.#failureText()));
       readControlLines(control, (message) => {
@@ -84,10 +85,7 @@ class QemuMachine implements Machine {
       });
     });
     this.ended = new Promise((resolve) => {
-      child.once("close", () => {
-        forget();
-        resolve(this.#end ?? { kind: "failed", reason: this.#failureText() });
-      });
+      child.once("close", () => resolve(this.#end ?? { kind: "failed", reason: this.#failureText() }));
     });
   }
 
