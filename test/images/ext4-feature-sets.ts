@@ -42,6 +42,11 @@ export const FEATURE_SETS: readonly FeatureSet[] = [
   },
   { name: "meta_bg, 64bit", mke2fs: "-t ext4 -g 1024 -O meta_bg,^resize_inode,64bit,metadata_csum", blockBytes: 1024 },
   { name: "meta_bg without 64bit", mke2fs: "-t ext4 -g 1024 -O meta_bg,^resize_inode,^64bit", blockBytes: 1024 },
+  {
+    name: "meta_bg without sparse_super",
+    mke2fs: "-t ext4 -g 1024 -O meta_bg,^sparse_super,^resize_inode",
+    blockBytes: 1024,
+  },
   { name: "sparse_super2", mke2fs: "-t ext4 -O sparse_super2,^resize_inode" },
   {
     name: "sparse_super2, meta_bg",

@@ -92,7 +92,11 @@ function descriptorBlockOf(superblock: Superblock, index: number): number {
   return firstDataBlock + group * blocksPerGroup + superblockBlocks;
 }
 
-function hasSuperblock({ features, backupGroups }: Superblock, group: number): boolean {
+/** Whether a group begins with a copy of the superblock: under `sparse_super`, group 1 and the powers of 3, 5 and 7. */
+export function hasSuperblock(
+  { features, backupGroups }: Pick<Superblock, "features" | "backupGroups">,
+  group: number,
+): boolean {
   if (group === 0) return true;
   if ((features.compatible & COMPATIBLE.sparseSuper2) !== 0) return backupGroups.includes(group);
   if ((features.readOnlyCompatible & READ_ONLY_COMPATIBLE.sparseSuper) === 0 || group === 1) return true;
