@@ -206,6 +206,9 @@ export class GeneratedLayer extends OverlayLayer {
     } else {
       this.#overrides.set(id, REMOVED);
       this.#places.delete(id);
+      // The path may become a directory again, with the same id.
+      this.#names.delete(id);
+      this.forgetListing(id);
     }
   }
 

@@ -235,9 +235,16 @@ export class NodeContents {
     }
   }
 
-  stop(): void {
+  /** The layer goes away: what nobody was promised is not kept. */
+  abandon(): void {
     this.#timer?.cancel();
     this.#timer = undefined;
+    this.#unstable.clear();
+  }
+
+  async close(): Promise<void> {
+    await this.flushAll();
+    this.abandon();
   }
 
   readSync(id: number, inode: InodeOverride, target: Uint8Array, offset: number): number {

@@ -17,13 +17,13 @@ export type Operation =
   | { kind: "link" | "rename"; path: string; to: string }
   | { kind: "restart" };
 
-const path = fc
+export const path = fc
   .integer({ min: 0, max: 5 })
   .map((number) => [1, 1, 1, 2, 2, 3][number]!)
   .chain((depth) => fc.array(fc.constantFrom(...NAMES), { minLength: depth, maxLength: depth }))
   .map((names) => `/${names.join("/")}`);
 const offset = fc.oneof(fc.nat(SIZE_MAX), fc.constantFrom(0, 4095, 4096, 8192));
-const content = fc
+export const content = fc
   .tuple(fc.oneof(fc.integer({ min: 1, max: 9000 }), fc.integer({ min: 1, max: 30 })), fc.integer({ min: 1, max: 255 }))
   .map(([countBytes, byte]) => new Uint8Array(countBytes).fill(byte));
 

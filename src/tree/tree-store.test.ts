@@ -170,6 +170,20 @@ describe("a tree store", () => {
     expect({ epoch: restarted.epoch, treeId: restarted.treeId }).toEqual({ epoch: tree.epoch, treeId: tree.treeId });
   });
 
+  it("keeps what a node has written when it cannot be dropped", async () => {
+    const { tree, trees, store } = await heldTree();
+    store.isHeld = false;
+    await makeFile(tree, "/etc", "mine", "x".repeat(10_000));
+    const { epoch } = tree;
+    store.isHeld = true;
+    const dropped = expect(trees.dropNodeLayer("node1")).rejects.toThrow("ENOSPC");
+    expect(tree.lookupPath("/etc/mine")).toBeUndefined();
+    await store.fail(diskFull());
+    await dropped;
+    expect(textOf(tree, "/etc/mine")).toBe("x".repeat(10_000));
+    expect(tree.epoch).toBe(epoch);
+  });
+
   it("refuses another image under what a node has written, and takes it once that is dropped", async () => {
     const storage = new Storage();
     const { tree, trees } = await openTree({ storage });

@@ -178,30 +178,37 @@ export class TreeStore {
   /** Forgets everything the node has written. Its handles become stale; open trees go on, empty. */
   async dropNodeLayer(node: string): Promise<void> {
     const mutations: Mutation[] = [];
-    const dropped: { kind: TreeKind; before: TreeRecord; after: TreeRecord }[] = [];
+    const drops: { before: TreeRecord; goBack: () => void }[] = [];
     for (const kind of TREE_KINDS) {
       const key = treeKey(node, kind);
       const bytes = this.#store.get(key);
       if (bytes === undefined) continue;
       const before = decodeTree(bytes);
       const after = { ...before, epoch: before.epoch + 1, layerId: this.#record.nextLayerId++ };
-      dropped.push({ kind, before, after });
       mutations.push({ put: key, value: encodeTree(after) }, { removeRange: layerRange(before.layerId) });
+      drops.push({ before, goBack: this.#moveToLayer(nameOf(node, kind), before, after) });
     }
-    if (dropped.length === 0) return;
-    await this.#store.write([this.#storeMutation(), ...mutations]);
-    for (const { kind, before, after } of dropped) {
-      this.#shared.files.removeFolder(before.layerId.toString(16));
-      const tree = this.#trees.get(nameOf(node, kind))?.tree;
-      if (tree === undefined) continue;
-      tree.nodeLayer.contents.stop();
-      const generated = tree.generatedLayer;
-      tree.stack(
-        this.#identity(after),
-        generated,
-        new NodeLayer(after.layerId, generated, after.firstId, this.#shared),
-      );
+    if (drops.length === 0) return;
+    try {
+      await this.#store.write([this.#storeMutation(), ...mutations]);
+    } catch (error) {
+      for (const { goBack } of drops) goBack();
+      throw error;
     }
+    for (const { before } of drops) this.#shared.files.removeFolder(before.layerId.toString(16));
+  }
+
+  /** At once, so that nothing is written any more to a layer that is about to go. Returns the way back. */
+  #moveToLayer(name: string, before: TreeRecord, after: TreeRecord): () => void {
+    const tree = this.#trees.get(name)?.tree;
+    if (tree === undefined) return () => {};
+    const { nodeLayer: oldLayer, generatedLayer: generated } = tree;
+    oldLayer.contents.abandon();
+    tree.stack(this.#identity(after), generated, new NodeLayer(after.layerId, generated, after.firstId, this.#shared));
+    return () => {
+      oldLayer.forget();
+      tree.stack(this.#identity(before), generated, oldLayer);
+    };
   }
 
   /** Folders of layers that no tree has any more: a crash came between a drop and the removal of its data. */
@@ -216,8 +223,7 @@ export class TreeStore {
   /** Makes unstable writes durable and lets go of all files. The key-value store stays open. */
   async close(): Promise<void> {
     for (const { tree } of this.#trees.values()) {
-      tree.nodeLayer.contents.stop();
-      await tree.flush();
+      await tree.nodeLayer.contents.close();
     }
     this.#shared.files.closeAll();
   }

@@ -13,7 +13,18 @@ import type { Volume } from "../nfs/volume.ts";
 import { openDataFiles } from "../system/data-files.ts";
 import { openLmdbStore } from "../system/lmdb-store.ts";
 import { type ImageNode, MemoryImage } from "./memory-image.ts";
-import { apply, idOf, imageRoot, NAMES, namesIn, type Operation, operation } from "./random-operations.ts";
+import type { PlacedFile } from "./placed-file.ts";
+import {
+  apply,
+  content,
+  idOf,
+  imageRoot,
+  NAMES,
+  namesIn,
+  type Operation,
+  operation,
+  path,
+} from "./random-operations.ts";
 import { Storage } from "./tree-fixture.ts";
 import { openTreeStore, type TreeStoreOptions } from "./tree-store.ts";
 
@@ -54,37 +65,58 @@ function runs(bytes: Uint8Array): string {
   return found.join(" ");
 }
 
-async function copyOf(image: MemoryImage): Promise<MemoryVolume> {
+async function copyOf(original: Volume): Promise<MemoryVolume> {
   const volume = new MemoryVolume();
-  const copies = new Map<number, number>([[image.rootId, volume.rootId]]);
+  const copies = new Map<number, number>([[original.rootId, volume.rootId]]);
   const fill = async (directoryId: number): Promise<void> => {
-    for (const { name, id } of image.entries(directoryId)) {
-      const into = copies.get(directoryId)!;
-      const { type, mode, uid, gid, sizeBytes } = image.attributes(id)!;
+    const into = copies.get(directoryId)!;
+    for (const name of await namesIn(original, directoryId)) {
+      const id = (await original.lookup(directoryId, name))!;
+      const { type, mode, uid, gid, sizeBytes } = await original.getattr(id);
       const known = copies.get(id);
       if (known !== undefined) volume.link(known, into, name);
       else if (type === "directory") copies.set(id, volume.mkdir(into, name, { mode, uid, gid }));
       else if (type === "symlink") {
-        copies.set(id, volume.symlink(into, name, image.symlinkTarget(id), { mode, uid, gid }));
+        copies.set(id, volume.symlink(into, name, await original.readlink(id), { mode, uid, gid }));
       } else {
-        const bytes = new Uint8Array(sizeBytes);
-        image.readFileSync(id, bytes, 0);
         copies.set(id, volume.create(into, name, { kind: "guarded" }, { mode, uid, gid }));
-        volume.write(copies.get(id)!, 0, bytes);
+        volume.write(copies.get(id)!, 0, (await original.read(id, 0, sizeBytes)).bytes);
       }
       if (type === "directory") await fill(id);
     }
   };
-  await fill(image.rootId);
+  await fill(original.rootId);
   return volume;
 }
 
-async function compare(storage: TreeStoreOptions, root: Record<string, ImageNode>, operations: Operation[]) {
+interface Scenario {
+  root: Record<string, ImageNode>;
+  generated: PlacedFile[];
+  operations: Operation[];
+}
+
+const placedFile: fc.Arbitrary<PlacedFile> = fc.oneof(
+  fc.record({ kind: fc.constant("file"), path, content, mode: fc.constant(0o600), uid: fc.nat(9), gid: fc.nat(9) }),
+  fc.record({ kind: fc.constant("symlink"), path, target: fc.constant("generated" as FileName) }),
+  fc.record({ kind: fc.constant("directory"), path, mode: fc.constant(0o700), uid: fc.nat(9), gid: fc.nat(9) }),
+  fc.record({ kind: fc.constant("removed"), path }),
+);
+
+function scenario(operationsMax: number): fc.Arbitrary<Scenario> {
+  return fc.record({
+    root: imageRoot,
+    generated: fc.array(placedFile, { maxLength: 3 }),
+    operations: fc.array(operation, { maxLength: operationsMax, size: "max" }),
+  });
+}
+
+async function compare(storage: TreeStoreOptions, { root, generated, operations }: Scenario): Promise<void> {
   const image = new MemoryImage(root);
-  const model = await copyOf(image);
-  const options = { node: "node1", kind: "root", image, imageId: "image", generated: [] } as const;
+  const options = { node: "node1", kind: "root", image, imageId: "image", generated } as const;
   let trees = await openTreeStore(storage);
   let tree = await trees.tree(options);
+  const model = await copyOf(tree);
+  expect(await everything(tree)).toEqual(await everything(model));
   for (const operation of operations) {
     if (operation.kind === "restart") {
       const idsBefore = await Promise.all(NAMES.map((name) => idOf(tree, `/${name}`)));
@@ -103,9 +135,7 @@ async function compare(storage: TreeStoreOptions, root: Record<string, ImageNode
 describe("a tree", () => {
   it("is the same as a plain file system under random operations and restarts", async () => {
     await fc.assert(
-      fc.asyncProperty(imageRoot, fc.array(operation, { maxLength: 60, size: "max" }), (root, operations) =>
-        compare(new Storage(), root, operations),
-      ),
+      fc.asyncProperty(scenario(60), (scenario) => compare(new Storage(), scenario)),
       { numRuns: 300 },
     );
   });
@@ -115,10 +145,10 @@ describe("a tree", () => {
     let count = 0;
     try {
       await fc.assert(
-        fc.asyncProperty(imageRoot, fc.array(operation, { maxLength: 40, size: "max" }), async (root, operations) => {
+        fc.asyncProperty(scenario(40), async (scenario) => {
           const keyValueStore = openLmdbStore(join(folder, `${count}`, "meta"));
           const dataFiles = openDataFiles(join(folder, `${count++}`, "data"));
-          await compare(Object.assign(new Storage(), { keyValueStore, dataFiles }), root, operations);
+          await compare(Object.assign(new Storage(), { keyValueStore, dataFiles }), scenario);
           await keyValueStore.close();
         }),
         { numRuns: 25 },
