@@ -24,10 +24,10 @@ export class DuplicateCalls {
   readonly #clients = new Map<Ipv4, Map<number, Remembered>>();
 
   /** The reply of this very call if it was run before or is running, else the reply of `run`. */
-  answer(call: RpcCall, client: Ipv4, args: Uint8Array, run: () => Awaitable<Uint8Array>): Awaitable<Uint8Array> {
+  answer(call: RpcCall, client: Ipv4, run: () => Awaitable<Uint8Array>): Awaitable<Uint8Array> {
     const calls = this.#callsOf(client);
-    const { procedure, credentials } = call;
-    const checksum = fnv1a(args.subarray(0, COMPARED_BYTES)) ^ args.length;
+    const { procedure, credentials, argumentBytes } = call;
+    const checksum = fnv1a(argumentBytes.subarray(0, COMPARED_BYTES)) ^ argumentBytes.length;
     const known = calls.get(call.xid);
     if (known?.procedure === procedure && known.checksum === checksum && known.uid === credentials.uid) {
       return known.reply;
