@@ -3,7 +3,6 @@ import {
   closeSync,
   constants,
   fdatasync,
-  fsyncSync,
   ftruncateSync,
   mkdirSync,
   openSync,
@@ -14,6 +13,7 @@ import {
   unlinkSync,
   writeSync,
 } from "node:fs";
+import { open } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import type { DataFile, DataFiles } from "../ports.ts";
@@ -132,8 +132,8 @@ class FolderDataFile implements DataFile {
   async sync(): Promise<void> {
     await fdatasyncOf(this.#descriptor);
     if (this.#newPath === undefined) return;
-    syncFolder(dirname(this.#newPath));
-    syncFolder(dirname(dirname(this.#newPath)));
+    await syncFolder(dirname(this.#newPath));
+    await syncFolder(dirname(dirname(this.#newPath)));
     this.#newPath = undefined;
   }
 
@@ -143,12 +143,12 @@ class FolderDataFile implements DataFile {
 }
 
 /** A file whose name is not on disk is lost with all its contents. */
-function syncFolder(folder: string): void {
-  const descriptor = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY);
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
-    fsyncSync(descriptor);
+    await handle.sync();
   } finally {
-    closeSync(descriptor);
+    await handle.close();
   }
 }
 

@@ -110,6 +110,8 @@ class LmdbStore implements KeyValueStore {
 
   /** Commits what is queued, then what was queued meanwhile, until nothing is left. */
   async #commitQueue(): Promise<void> {
+    // Whatever else is called in this turn shares the first commit.
+    await Promise.resolve();
     while (this.#queue.length > 0) {
       const batch = this.#queue;
       this.#queue = [];
