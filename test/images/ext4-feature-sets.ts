@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { closeSync, ftruncateSync, openSync } from "node:fs";
+import { closeSync, ftruncateSync, openSync, writeSync } from "node:fs";
 
 export interface FeatureSet {
   name: string;
@@ -15,6 +15,8 @@ export interface FeatureSet {
   hasExtents?: boolean;
   /** Values too large for a block. */
   largeAttributeBytes?: number;
+  /** Made over old bytes, so that whatever was never initialized is full of them. */
+  overGarbage?: boolean;
   /** Not every kernel can write it, or mount it at all: then e2fsprogs makes it alone, or is the only oracle. */
   kernel?: "reads" | "refuses";
 }
@@ -31,6 +33,17 @@ export const FEATURE_SETS: readonly FeatureSet[] = [
   { name: "metadata_csum without extents", mke2fs: "-t ext4 -O ^extents,^64bit,metadata_csum", hasExtents: false },
   { name: "uninit_bg", mke2fs: "-t ext4 -O ^metadata_csum,uninit_bg,^64bit" },
   { name: "uninit_bg, 64bit", mke2fs: "-t ext4 -O ^metadata_csum,uninit_bg,64bit" },
+  {
+    name: "uninit_bg over old bytes",
+    mke2fs: "-t ext4 -O ^metadata_csum,uninit_bg -E lazy_itable_init=1,lazy_journal_init=1,nodiscard",
+    overGarbage: true,
+  },
+  {
+    name: "metadata_csum over old bytes",
+    mke2fs: "-t ext4 -g 2048 -O metadata_csum -E lazy_itable_init=1,lazy_journal_init=1,nodiscard",
+    blockBytes: 1024,
+    overGarbage: true,
+  },
   {
     name: "no checksums, flex_bg and sparse_super",
     mke2fs: "-t ext4 -O ^metadata_csum,^uninit_bg,^flex_bg,^sparse_super,^resize_inode",
@@ -72,11 +85,15 @@ export const FEATURE_SETS: readonly FeatureSet[] = [
   },
 ];
 
+const MIB = 1024 * 1024;
+const GARBAGE = Buffer.alloc(MIB, 0xff);
+
 /** Makes an image with the files of `tree`, or an empty one. */
 export function makeExt4(path: string, features: FeatureSet, settings: { sizeMiB: number; tree?: string }): void {
   const { mke2fs, tune2fs, blockBytes = 4096 } = features;
   const file = openSync(path, "w");
-  ftruncateSync(file, settings.sizeMiB * 1024 * 1024);
+  if (features.overGarbage) for (let at = 0; at < settings.sizeMiB; at++) writeSync(file, GARBAGE);
+  else ftruncateSync(file, settings.sizeMiB * MIB);
   closeSync(file);
   const tree = settings.tree === undefined ? [] : ["-d", settings.tree];
   const run = (command: string, options: string[]): void => {
