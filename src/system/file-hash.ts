@@ -1,4 +1,4 @@
-import { createHash, type Hash } from "node:crypto";
+import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
@@ -39,54 +39,78 @@ export async function hashGrowingImage(
   // Not the writer's descriptor: looking for data moves the position where a child process writes.
   const file = await open(path, "r");
   try {
-    const hash = createHash("sha256");
+    const hash = new DataHash(file);
     const disk = new BackgroundSync(file);
-    let position = 0;
     for (;;) {
       signal.throwIfAborted();
       const wasComplete = isComplete();
       const sizeBytes = (await file.stat()).size;
       if (sizeBytes > IMAGE_BYTES_MAX) throw new Error(`it unpacks to more than ${IMAGE_BYTES_MAX} bytes`);
-      const stableBytes = wasComplete ? sizeBytes : sizeBytes - (sizeBytes % CHUNK_BYTES);
-      position = await hashData(file, hash, position, stableBytes, signal);
-      disk.advance(position);
+      await hash.advance(wasComplete ? sizeBytes : sizeBytes - (sizeBytes % CHUNK_BYTES), signal);
+      disk.advance(hash.position);
       if (wasComplete) break;
       await delay(POLL_MS, undefined, { signal });
     }
     await disk.finish();
-    return hash.update(u64(BigInt(position))).digest("hex");
+    return hash.digest();
   } finally {
     await file.close();
   }
 }
 
-/** Hashes what is not zero between two positions; `from` lies at the start of a chunk. Returns `to`. */
-async function hashData(file: FileHandle, hash: Hash, from: number, to: number, signal: AbortSignal): Promise<number> {
-  const buffer = Buffer.allocUnsafe(CHUNK_BYTES);
-  for (let position = from; position < to; position += CHUNK_BYTES) {
-    signal.throwIfAborted();
-    const data = nextData(file.fd, position, to);
-    if (data >= to) break;
-    position = data - (data % CHUNK_BYTES);
-    const { bytesRead } = await file.read(buffer, 0, Math.min(CHUNK_BYTES, to - position), position);
-    hashChunk(hash, position, buffer.subarray(0, bytesRead));
-  }
-  return to;
-}
+/** Hashes what is not zero, chunk by chunk. */
+class DataHash {
+  readonly #file: FileHandle;
+  readonly #hash = createHash("sha256");
+  readonly #buffer = Buffer.allocUnsafe(CHUNK_BYTES);
+  #position = 0;
+  /** Looking for data waits for the writer, so it is done only where a hole has begun. */
+  #mayBeHole = true;
 
-function hashChunk(hash: Hash, offset: number, chunk: Buffer): void {
-  let present = 0n;
-  const blocks: Buffer[] = [];
-  for (let block = 0; block * BLOCK_BYTES < chunk.length; block += 1) {
-    const bytes = chunk.subarray(block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES);
-    if (ZERO_BLOCK.compare(bytes, 0, bytes.length, 0, bytes.length) === 0) continue;
-    present |= 1n << BigInt(block);
-    blocks.push(bytes);
+  constructor(file: FileHandle) {
+    this.#file = file;
   }
-  if (present === 0n) return;
-  hash.update(u64(BigInt(offset))).update(u64(present));
-  if (blocks.length === CHUNK_BLOCKS) hash.update(chunk);
-  else for (const bytes of blocks) hash.update(bytes);
+
+  get position(): number {
+    return this.#position;
+  }
+
+  /** Goes on up to `to`, the end of a chunk or of the file. */
+  async advance(to: number, signal: AbortSignal): Promise<void> {
+    while (this.#position < to) {
+      signal.throwIfAborted();
+      const data = this.#mayBeHole ? nextData(this.#file.fd, this.#position, to) : this.#position;
+      if (data >= to) break;
+      const start = data - (data % CHUNK_BYTES);
+      const { bytesRead } = await this.#file.read(this.#buffer, 0, Math.min(CHUNK_BYTES, to - start), start);
+      this.#mayBeHole = this.#update(start, this.#buffer.subarray(0, bytesRead));
+      this.#position = start + bytesRead;
+    }
+    this.#position = to;
+  }
+
+  digest(): string {
+    return this.#hash.update(u64(BigInt(this.#position))).digest("hex");
+  }
+
+  /** Returns whether the chunk ended in zeros. */
+  #update(offset: number, chunk: Buffer): boolean {
+    let present = 0n;
+    /** Where runs of blocks that are not zero begin and end. */
+    const edges: number[] = [];
+    for (let block = 0; block * BLOCK_BYTES < chunk.length; block += 1) {
+      const start = block * BLOCK_BYTES;
+      const end = Math.min(start + BLOCK_BYTES, chunk.length);
+      if (ZERO_BLOCK.compare(chunk, start, end, 0, end - start) === 0) continue;
+      present |= 1n << BigInt(block);
+      if (edges.at(-1) === start) edges.pop();
+      else edges.push(start);
+      edges.push(end);
+    }
+    if (present !== 0n) this.#hash.update(u64(BigInt(offset))).update(u64(present));
+    for (let edge = 0; edge < edges.length; edge += 2) this.#hash.update(chunk.subarray(edges[edge], edges[edge + 1]));
+    return edges.at(-1) !== chunk.length;
+  }
 }
 
 function u64(value: bigint): Buffer {

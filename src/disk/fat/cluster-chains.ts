@@ -91,10 +91,11 @@ function appendCluster(extents: FileExtent[], sourceOffset: number, clusterBytes
 function decodeTable(bytes: Uint8Array, kind: FatKind): Uint32Array | Uint16Array {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (kind === "fat32") {
-    return Uint32Array.from(
-      { length: bytes.length >> 2 },
-      (_, index) => view.getUint32(index * 4, true) & FAT32_ENTRY_MASK,
-    );
+    const entries = new Uint32Array(bytes.length >> 2);
+    for (let index = 0; index < entries.length; index += 1) {
+      entries[index] = view.getUint32(index * 4, true) & FAT32_ENTRY_MASK;
+    }
+    return entries;
   }
   if (kind === "fat16") {
     return Uint16Array.from({ length: bytes.length >> 1 }, (_, index) => view.getUint16(index * 2, true));
