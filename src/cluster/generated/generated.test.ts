@@ -184,6 +184,24 @@ describe("the network", () => {
   });
 });
 
+describe("name servers", () => {
+  const server = "network: { dhcp: server, range: { from: 10.77.0.9, to: 10.77.0.20 }";
+  it.each([
+    ["", true, undefined],
+    [
+      "network: { dns: [10.0.0.1, 1.1.1.1], domain: home.arpa }",
+      false,
+      "search home.arpa\nnameserver 10.0.0.1\nnameserver 1.1.1.1\n",
+    ],
+    [`${server}, dns: [10.0.0.1] }`, false, "nameserver 10.0.0.1\n"],
+    [`${server} }`, false, undefined],
+  ])("with %j are taken over at boot (%s), or written down", (lines, takenOver, text) => {
+    const files = generated(DEBIAN, lines);
+    expect(files.has("/usr/lib/bramble/name-servers")).toBe(takenOver);
+    expect(files.has("/etc/resolv.conf") ? textOf(files, "/etc/resolv.conf") : undefined).toBe(text);
+  });
+});
+
 describe("files of the manifest", () => {
   const LINES = `access: { user: alice }
 files:
@@ -224,6 +242,11 @@ describe("warnings", () => {
     [DEBIAN, `${KEYS}timezone: Mars/Base`, ["The image has no time zone Mars/Base; the node's clock will show UTC"]],
     [DEBIAN, `${KEYS}locale: de_DE.UTF-8`, ["The image has no locale de_DE.UTF-8; programs will fall back to C"]],
     [BUSYBOX, KEYS, ["The image has no OpenSSH server; bramble ssh will not reach the node"]],
+    [
+      DEBIAN,
+      `${KEYS}network: { dhcp: server, range: { from: 10.77.0.9, to: 10.77.0.20 }, router: 10.77.0.1 }`,
+      ["The node will resolve no names: set network.dns in the manifest"],
+    ],
     [
       withRoot(TRIXIE, { "/etc/systemd/system/sysinit.target.wants/systemd-resolved.service": "" }),
       KEYS,

@@ -47,7 +47,8 @@ export function nameServerFiles(input: GenerationInput): GeneratedFile[] {
     const lines = [...(domain ? [`search ${domain}`] : []), ...dns.map((server) => `nameserver ${server}`), ""];
     return [textFile("/etc/resolv.conf", lines.join("\n"), REASON)];
   }
-  if (facts.init !== "systemd") return [];
+  // Our own DHCP server gives those of the manifest: none. The kernel would then take the boot server for one.
+  if (facts.init !== "systemd" || manifest.network.dhcp === "server") return [];
   const unitPath = `/etc/systemd/system/${UNIT}`;
   return [
     textFile(SCRIPT_PATH, SCRIPT, REASON, { mode: 0o755 }),
@@ -58,10 +59,17 @@ export function nameServerFiles(input: GenerationInput): GeneratedFile[] {
 
 /** systemd-resolved gets its servers from the .network file; it learns nothing from the kernel. */
 export function nameServerWarnings(input: Pick<GenerationInput, "manifest" | "root">): string[] {
-  if (!usesResolved(input) || input.manifest.network.dns.length > 0) return [];
-  return [
-    "The image resolves names with systemd-resolved, which does not hear of DHCP's name servers; set network.dns in the manifest",
-  ];
+  const { dns, dhcp, router } = input.manifest.network;
+  if (dns.length > 0) return [];
+  if (dhcp === "server") {
+    const hasWayOut = router !== undefined;
+    return hasWayOut ? ["The node will resolve no names: set network.dns in the manifest"] : [];
+  }
+  return usesResolved(input)
+    ? [
+        "The image resolves names with systemd-resolved, which does not hear of DHCP's name servers; set network.dns in the manifest",
+      ]
+    : [];
 }
 
 function usesResolved({ root }: Pick<GenerationInput, "root">): boolean {
