@@ -14,14 +14,13 @@ import { type Encode, XdrWriter } from "./xdr.ts";
 
 const REPLY_BYTES_USUAL = 4096;
 
-/** `onBadStream` hears why a connection was given up, `onFault` of answers that failed unexpectedly. */
-export interface ConnectionEvents {
-  onBadStream(connection: TcpConnection, reason: string): void;
-  onFault(connection: TcpConnection, error: unknown): void;
-}
-
-export function serveRpcConnection(connection: TcpConnection, answer: AnswerRecord, events: ConnectionEvents): void {
-  const served = new ServedConnection(connection, answer, events);
+/** `onBadStream` hears why a connection was given up: its bytes were no RPC calls. */
+export function serveRpcConnection(
+  connection: TcpConnection,
+  answer: AnswerRecord,
+  onBadStream: (reason: string) => void,
+): void {
+  const served = new ServedConnection(connection, answer, onBadStream);
   connection.onData((bytes) => served.receive(bytes));
   connection.onDrain(() => served.drained());
   connection.onClose(() => served.closed());
@@ -30,7 +29,7 @@ export function serveRpcConnection(connection: TcpConnection, answer: AnswerReco
 class ServedConnection {
   readonly #connection: TcpConnection;
   readonly #answer: AnswerRecord;
-  readonly #events: ConnectionEvents;
+  readonly #onBadStream: (reason: string) => void;
   readonly #records = new RecordAssembler();
   /** Replies that were not yet handed to the socket. */
   #replies: XdrWriter | undefined;
@@ -41,10 +40,10 @@ class ServedConnection {
   #isPaused = false;
   #isClosed = false;
 
-  constructor(connection: TcpConnection, answer: AnswerRecord, events: ConnectionEvents) {
+  constructor(connection: TcpConnection, answer: AnswerRecord, onBadStream: (reason: string) => void) {
     this.#connection = connection;
     this.#answer = answer;
-    this.#events = events;
+    this.#onBadStream = onBadStream;
   }
 
   receive(bytes: Uint8Array): void {
@@ -81,10 +80,10 @@ class ServedConnection {
         else this.#await(answer, record.length);
       }
     } catch (error) {
+      if (!(error instanceof DecodeError)) throw error;
       // The stream cannot be trusted any more; whatever was answered before still goes out.
       this.#flush();
-      if (error instanceof DecodeError) this.#events.onBadStream(this.#connection, error.message);
-      else this.#events.onFault(this.#connection, error);
+      this.#onBadStream(error.message);
       this.#isClosed = true;
       this.#connection.close();
       return;
@@ -104,14 +103,12 @@ class ServedConnection {
     const bytes = recordBytes + pending.replyBytesMax;
     this.#callsInFlight++;
     this.#bytesInFlight += bytes;
-    pending.encode
-      .then((encode) => this.#reply(encode))
-      .catch((error: unknown) => this.#events.onFault(this.#connection, error))
-      .finally(() => {
-        this.#callsInFlight--;
-        this.#bytesInFlight -= bytes;
-        this.#scheduleFlush();
-      });
+    void pending.encode.then((encode) => {
+      this.#callsInFlight--;
+      this.#bytesInFlight -= bytes;
+      this.#reply(encode);
+      this.#scheduleFlush();
+    });
   }
 
   /** Answers that become ready together leave together. */
@@ -130,12 +127,7 @@ class ServedConnection {
     const replies = this.#replies;
     const start = replies.lengthBytes;
     replies.zeros(RECORD_MARK_BYTES);
-    try {
-      encode(replies);
-    } catch (error) {
-      replies.truncate(start);
-      throw error;
-    }
+    encode(replies);
     replies.patchU32(start, LAST_FRAGMENT + replies.lengthBytes - start - RECORD_MARK_BYTES);
     if (replies.lengthBytes >= NFS_REPLY_BATCH_BYTES) this.#flush();
   }

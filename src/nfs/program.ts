@@ -6,7 +6,7 @@ import { DecodeError } from "../bytes/decode-error.ts";
 import { decodeCall, type RpcCall, RpcRefusal, writeAcceptedReply, writeVersionMismatch } from "./rpc.ts";
 import type { Encode } from "./xdr.ts";
 
-/** An answer that has to be waited for, and how large it may get. */
+/** An answer that has to be waited for, and how large it may get. What a dispatcher hands out never rejects. */
 export interface PendingAnswer {
   encode: Promise<Encode>;
   replyBytesMax: number;
@@ -27,14 +27,18 @@ export interface RpcProgram {
 
 export type AnswerRecord = (record: Uint8Array, client: Ipv4) => Answer;
 
+export interface DispatchEvents {
+  /** A call was refused, or its arguments could not be read. */
+  onBadCall(client: Ipv4, reason: string): void;
+  /** A program failed in a way that it should not; the client is told SYSTEM_ERR. */
+  onFault(client: Ipv4, error: unknown): void;
+}
+
 /**
  * Builds the function that answers messages for these programs. It throws `DecodeError` when the bytes are no call,
  * so that there is nobody to answer.
  */
-export function createDispatcher(
-  programs: readonly RpcProgram[],
-  onBadCall: (client: Ipv4, reason: string) => void,
-): AnswerRecord {
+export function createDispatcher(programs: readonly RpcProgram[], events: DispatchEvents): AnswerRecord {
   const byNumber = new Map(programs.map((program) => [program.number, program]));
 
   return (record, client) => {
@@ -42,36 +46,56 @@ export function createDispatcher(
     try {
       call = decodeCall(record);
     } catch (error) {
-      return refusal(error, client);
+      if (error instanceof RpcRefusal) return refuse(error, client);
+      throw error;
     }
-    const { xid } = call;
     const program = byNumber.get(call.program);
-    if (program === undefined) return (reply) => writeAcceptedReply(reply, xid, "PROG_UNAVAIL");
+    if (program === undefined) return (reply) => writeAcceptedReply(reply, call.xid, "PROG_UNAVAIL");
     if (call.version !== program.version) {
-      return (reply) => writeVersionMismatch(reply, xid, program.version, program.version);
+      return (reply) => writeVersionMismatch(reply, call.xid, program.version, program.version);
     }
     try {
-      const answer = program.call(call, client);
-      if (answer === undefined) return (reply) => writeAcceptedReply(reply, xid, "PROC_UNAVAIL");
-      if (typeof answer === "function") return success(xid, answer);
-      return { encode: answer.encode.then((body) => success(xid, body)), replyBytesMax: answer.replyBytesMax };
+      return answerWith(program, call, client);
     } catch (error) {
-      if (!(error instanceof DecodeError)) return refusal(error, client);
-      onBadCall(client, error.message);
-      return (reply) => writeAcceptedReply(reply, xid, "GARBAGE_ARGS");
+      if (error instanceof RpcRefusal) return refuse(error, client);
+      if (!(error instanceof DecodeError)) return fail(error, call.xid, client);
+      events.onBadCall(client, error.message);
+      return (reply) => writeAcceptedReply(reply, call.xid, "GARBAGE_ARGS");
     }
   };
 
-  function refusal(error: unknown, client: Ipv4): Encode {
-    if (!(error instanceof RpcRefusal)) throw error;
-    onBadCall(client, `Cannot accept an RPC call: ${error.message}`);
-    return error.encode;
+  function answerWith(program: RpcProgram, call: RpcCall, client: Ipv4): Answer {
+    const { xid } = call;
+    const answer = program.call(call, client);
+    if (answer === undefined) return (reply) => writeAcceptedReply(reply, xid, "PROC_UNAVAIL");
+    if (typeof answer === "function") return success(answer, xid, client);
+    const encode = answer.encode.then(
+      (body) => success(body, xid, client),
+      (error: unknown) => fail(error, xid, client),
+    );
+    return { encode, replyBytesMax: answer.replyBytesMax };
   }
-}
 
-function success(xid: number, body: Encode): Encode {
-  return (reply) => {
-    writeAcceptedReply(reply, xid, "SUCCESS");
-    body(reply);
-  };
+  function success(body: Encode, xid: number, client: Ipv4): Encode {
+    return (reply) => {
+      const start = reply.lengthBytes;
+      try {
+        writeAcceptedReply(reply, xid, "SUCCESS");
+        body(reply);
+      } catch (error) {
+        reply.truncate(start);
+        fail(error, xid, client)(reply);
+      }
+    };
+  }
+
+  function refuse(refusal: RpcRefusal, client: Ipv4): Encode {
+    events.onBadCall(client, `Cannot accept an RPC call: ${refusal.message}`);
+    return refusal.encode;
+  }
+
+  function fail(error: unknown, xid: number, client: Ipv4): Encode {
+    events.onFault(client, error);
+    return (reply) => writeAcceptedReply(reply, xid, "SYSTEM_ERR");
+  }
 }

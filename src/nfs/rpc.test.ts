@@ -6,6 +6,7 @@ import { decodeCall } from "./rpc.ts";
 import { XdrWriter } from "./xdr.ts";
 
 const hex = (text: string) => Uint8Array.from(Buffer.from(text.replace(/\s+/g, ""), "hex"));
+const IGNORED = { onBadCall: () => {}, onFault: () => {} };
 const CLIENT = parseIpv4("192.0.2.9");
 
 /** xid, CALL, RPC 2, NFS 3 GETATTR, AUTH_SYS ("pi", uid 1000, gid 1001, groups 4 and 27), AUTH_NONE verifier. */
@@ -90,7 +91,7 @@ const REPLIES: [name: string, call: string, reply: string][] = [
 
 describe("createDispatcher", () => {
   it.each(REPLIES)("answers %s as RFC 5531 has it", (_, call, reply) => {
-    const answer = createDispatcher([echo], () => {})(hex(call), CLIENT);
+    const answer = createDispatcher([echo], IGNORED)(hex(call), CLIENT);
     if (typeof answer !== "function") throw new Error("Cannot check an answer that is not there at once");
     const writer = new XdrWriter();
     answer(writer);
@@ -99,7 +100,10 @@ describe("createDispatcher", () => {
 
   it("reports calls it refuses", () => {
     const reasons: string[] = [];
-    const dispatch = createDispatcher([echo], (client, reason) => reasons.push(`${client}: ${reason}`));
+    const dispatch = createDispatcher([echo], {
+      ...IGNORED,
+      onBadCall: (client, reason) => reasons.push(`${client}: ${reason}`),
+    });
     dispatch(hex(`${GETATTR_HEADER} 0000`), CLIENT);
     dispatch(hex("00000abc 00000000 00000003"), CLIENT);
     expect(reasons).toEqual([

@@ -246,6 +246,27 @@ describe("a volume that fails", () => {
   });
 });
 
+describe("a volume that answers nonsense", () => {
+  it.each([
+    ["GETATTR", GETATTR],
+    ["REMOVE, which is remembered,", REMOVE],
+  ])("makes %s fail as SYSTEM_ERR, and the connection goes on", (_, procedure) => {
+    const volume = new MemoryVolume();
+    const { connection, root, observations } = createBench({ volume });
+    volume.create(2, name("f"), { kind: "guarded" }, OWNED);
+    const { getattr } = volume;
+    volume.getattr = (id) => ({ ...getattr.call(volume, id), uid: -1 });
+    const args: Encode = (writer) => {
+      writer.opaque(root);
+      if (procedure === REMOVE) writer.name(name("f"));
+    };
+    connection.arrive(encodeRecord(procedure, args, { xid: 5 }));
+    const replies = connection.takeReplies().map((reply) => Buffer.from(reply).toString("hex"));
+    expect(replies).toEqual(["000000050000000100000000000000000000000000000005"]);
+    expect([observations.at(-1)?.kind, connection.isClosed]).toEqual(["fault", false]);
+  });
+});
+
 describe("MOUNT", () => {
   const mount = (bench: ReturnType<typeof createBench>, procedure: number, path?: string) => {
     const args: Encode = (writer) => path !== undefined && writer.name(name(path));

@@ -20,7 +20,7 @@ import { createMountProgram } from "./mount.ts";
 import { createNfsProgram } from "./nfs-program.ts";
 import type { FileChange, ObserveNfs, TreeCounters } from "./observation.ts";
 import { createPortmapProgram, type PortMapping } from "./portmap.ts";
-import { createDispatcher, type RpcProgram } from "./program.ts";
+import { createDispatcher, type DispatchEvents, type RpcProgram } from "./program.ts";
 import { authRefusal } from "./rpc.ts";
 import { XdrWriter } from "./xdr.ts";
 
@@ -83,9 +83,13 @@ export function createNfsService(options: NfsServiceOptions): NfsService {
   const portmap = createPortmapProgram(options.portMappings);
   const mount = createMountProgram(exports, handles, observe);
   const nfs = createNfsProgram(environment, fault);
-  const answerRecord = createDispatcher([nfs, mount, portmap], badCall);
-  const answerUnprivileged = createDispatcher([refusing(nfs), refusing(mount), portmap], badCall);
-  const answerDatagram = createDispatcher([portmap, mount], badCall);
+  const events: DispatchEvents = {
+    onBadCall: badCall,
+    onFault: (client, error) => fault(client, 0, "RPC", error),
+  };
+  const answerRecord = createDispatcher([nfs, mount, portmap], events);
+  const answerUnprivileged = createDispatcher([refusing(nfs), refusing(mount), portmap], events);
+  const answerDatagram = createDispatcher([portmap, mount], events);
   const isTrusted = ({ port }: UdpPeer) => !options.requirePrivilegedPorts || port < PRIVILEGED_PORTS_END;
 
   return {
@@ -93,10 +97,7 @@ export function createNfsService(options: NfsServiceOptions): NfsService {
 
     serveConnection(connection) {
       const answer = isTrusted(connection.remote) ? answerRecord : answerUnprivileged;
-      serveRpcConnection(connection, answer, {
-        onBadStream: ({ remote }, reason) => badCall(remote.address, reason),
-        onFault: ({ remote }, error) => fault(remote.address, 0, "RPC", error),
-      });
+      serveRpcConnection(connection, answer, (reason) => badCall(connection.remote.address, reason));
     },
 
     serveDatagrams(socket) {

@@ -61,5 +61,5 @@ export class XdrWriter extends Writer {
   }
 }
 
-/** Writes (part of) a reply. It runs when all is known, in one go, and must not fail. */
+/** Writes (part of) a reply. It runs when all is known, in one go. */
 export type Encode = (reply: XdrWriter) => void;
