@@ -62,6 +62,7 @@ describe("an ext4 superblock", () => {
     { what: "no blocks per group", fields: { 32: 0 }, message: "s_blocks_per_group" },
     { what: "no inodes per group", fields: { 40: 0 }, message: "s_inodes_per_group" },
     { what: "inodes that do not add up", fields: { 0: 17 }, message: "s_inodes_count" },
+    { what: "more inodes than would fit", fields: { 0: 8192, 40: 8192 }, message: "s_inodes_count" },
     { what: "inodes of 100 bytes", fields: { 88: 100 }, message: "s_inode_size" },
     { what: "inodes larger than a block", fields: { 88: 2048 }, message: "s_inode_size" },
     { what: "descriptors of 0 bytes", fields: { 96: 0xc2 }, message: "s_desc_size" },

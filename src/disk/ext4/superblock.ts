@@ -182,6 +182,8 @@ function checkGeometry(superblock: Superblock, sourceBytes: number): void {
   );
   check(inodesPerGroup > 0 && inodesPerGroup <= bitsPerBlock, "s_inodes_per_group (byte 40)", `${inodesPerGroup}`);
   check(inodesCount === groupsCount * inodesPerGroup, "s_inodes_count (byte 0)", `${inodesCount}`);
+  // Readers keep tables by inode number, so a small image must not claim billions.
+  check(inodesCount * inodeBytes <= blocksCount * blockBytes, "s_inodes_count (byte 0)", `${inodesCount}`);
   check(inodesCount >= ROOT_ID && firstInode > ROOT_ID, "s_first_ino (byte 84)", `${firstInode}`);
   check(
     descriptorBytes >= 32 && descriptorBytes <= 1024 && isPowerOfTwo(descriptorBytes),
