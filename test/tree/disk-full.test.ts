@@ -18,13 +18,11 @@ import {
   status,
   textOf,
 } from "../../src/tree/tree-fixture.ts";
+import { requireRoot } from "../lab/required-tools.ts";
 
 const contentOf = (index: number): string => `${index % 10}`.repeat(3_000_000);
 
-const isRoot = process.getuid?.() === 0;
-if (!isRoot) console.log("disk-full: skipped, root is needed to mount a tmpfs");
-
-describe.skipIf(!isRoot && !process.env.CI)("a tree on a full disk", () => {
+describe.skipIf(requireRoot())("a tree on a full disk", () => {
   let folder: string;
 
   beforeEach(() => {
