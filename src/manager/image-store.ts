@@ -141,10 +141,7 @@ export class ImageStore {
     if (!found.isFile()) throw new Error("it is not a plain file");
     if (found.size === 0) throw new Error("the file is empty");
     const origin = fileOrigin(path, found);
-    const image = await this.#take({ source, path, sizeBytes: found.size, origin }, options);
-    if (isSameOrigin(origin, fileOrigin(path, await stat(path)))) return image;
-    await this.#folders.remove(image);
-    throw new Error("the file changed while it was read; try again when it is complete");
+    return this.#take({ source, path, sizeBytes: found.size, origin }, options);
   }
 
   /** A URL stands for what it gave the first time, so that a cluster does not change because a server did. */
@@ -200,6 +197,9 @@ export class ImageStore {
         useSystemTools: this.#useSystemTools,
         onProgress: (doneBytes) => options.onProgress?.({ phase: "unpack", doneBytes, totalBytes: containerBytes }),
       });
+      if (origin.kind === "file" && !isSameOrigin(origin, fileOrigin(path, await stat(path)))) {
+        throw new Error("the file changed while it was read; try again when it is complete");
+      }
       await checkHash(source, { ...unpacked, path: disk }, options);
       checkImage(disk);
       const { contentSha256, containerSha256, sizeBytes } = unpacked;

@@ -255,6 +255,14 @@ describe.skipIf(missing)("ImageStore", () => {
     });
   });
 
+  it("refuses a file that changes while it is read", async () => {
+    const path = damaged("small.img", () => {});
+    const onProgress = () => patchFile(path, 20_000_000, Buffer.from("still being copied"));
+    expect(await messageOf(path, { onProgress })).toBe(
+      `Cannot import ${path}: the file changed while it was read; try again when it is complete`,
+    );
+  });
+
   it("refuses what is not there and what is no file", async () => {
     expect(await messageOf("/nowhere.img")).toBe("Cannot import /nowhere.img: there is no such file");
     expect(await messageOf(folder)).toBe(`Cannot import ${folder}: it is not a plain file`);
