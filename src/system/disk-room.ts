@@ -21,6 +21,6 @@ export function diskSpace(folder: string): { totalBytes: number; freeBytes: numb
 /** Throws ENOSPC, as the system would, when not more than `leftBytes` would be left. */
 export function checkRoom(folder: string, neededBytes: number, leftBytes: number): void {
   if (diskSpace(folder).freeBytes - neededBytes > leftBytes) return;
-  const reason = `No space left on device: fewer than ${(neededBytes + leftBytes) / MIB} MiB are free`;
+  const reason = `No space left on device: fewer than ${Math.ceil((neededBytes + leftBytes) / MIB)} MiB are free`;
   throw Object.assign(new Error(`Cannot write to ${folder}: ${reason}`), { code: "ENOSPC" });
 }
