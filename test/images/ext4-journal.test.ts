@@ -77,28 +77,32 @@ describe.skipIf(missing)("an ext4 image copied from a running computer", () => {
   });
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-  it.each(CASES)("shows what the kernel recovers: $name", (features) => {
-    const path = join(folder, "running");
-    const copy = join(folder, "copy");
-    const { rounds, copyFrom = rounds - 1 } = features;
-    makeExt4(path, features, { sizeMiB: 48 });
-    withMount(path, { options: features.mount }, (mountPoint) => {
-      const orphan = openSync(join(mountPoint, "orphan"), "w");
-      writeSync(orphan, patterned(50_000, 1));
-      unlinkSync(join(mountPoint, "orphan"));
-      try {
-        for (let round = 0; round < rounds; round++) {
-          work(mountPoint, round);
-          if (round < copyFrom) continue;
-          commit(join(mountPoint, `last-${round}`));
-          copyFileSync(path, copy);
-          compareRecovered(copy, `/last-${round}`);
+  it.each(CASES)(
+    "shows what the kernel recovers: $name",
+    (features) => {
+      const path = join(folder, "running");
+      const copy = join(folder, "copy");
+      const { rounds, copyFrom = rounds - 1 } = features;
+      makeExt4(path, features, { sizeMiB: 24 });
+      withMount(path, { options: features.mount }, (mountPoint) => {
+        const orphan = openSync(join(mountPoint, "orphan"), "w");
+        writeSync(orphan, patterned(50_000, 1));
+        unlinkSync(join(mountPoint, "orphan"));
+        try {
+          for (let round = 0; round < rounds; round++) {
+            work(mountPoint, round);
+            if (round < copyFrom) continue;
+            commit(join(mountPoint, `last-${round}`));
+            copyFileSync(path, copy);
+            compareRecovered(copy, `/last-${round}`);
+          }
+        } finally {
+          closeSync(orphan);
         }
-      } finally {
-        closeSync(orphan);
-      }
-    });
-  });
+      });
+    },
+    120_000,
+  );
 
   it("does not replay the blocks of a deleted directory that have become data", () => {
     const path = join(folder, "revoked");
