@@ -12,7 +12,7 @@ function board(model: string, mac: string, serial: string, revision: number): Vi
   return { model: { ...findVirtualModel(model)!, revision }, mac: parseMac(mac), serial };
 }
 
-describe("the EEPROM boot loader's packets", () => {
+describe("the boot loaders' packets", () => {
   const sample = board("4", "e4:5f:01:09:02:f7", "91cdf03d", 0xd03114);
 
   it("have the option 97 of a captured Pi 4", () => {
@@ -26,7 +26,7 @@ describe("the EEPROM boot loader's packets", () => {
   });
 
   it("ask with the DISCOVER of the captures, byte for byte", () => {
-    const packet = encodeDiscover(0xd383a6ac, sample.mac, machineIdentifier(sample));
+    const packet = encodeDiscover(0xd383a6ac, sample);
     expect(packet.length).toBe(322);
     expect(packet.subarray(0, 34)).toEqual(
       hex("01 01 06 00 d3 83 a6 ac 00 00 00 00 | 00000000 00000000 00000000 00000000 | e4 5f 01 09 02 f7"),
@@ -35,6 +35,16 @@ describe("the EEPROM boot loader's packets", () => {
     expect(packet.subarray(OPTIONS_START)).toEqual(
       hex(`63 82 53 63 | 35 01 01 | 37 0e 01 03 2b 3c 42 43 80 81 82 83 84 85 86 87 | 5d 02 00 00 | 5e 03 01 02 01 |
         61 11 00 34 69 50 52 14 31 d0 00 01 09 02 f7 3d f0 cd 91 |
+        3c 20 50 58 45 43 6c 69 65 6e 74 3a 41 72 63 68 3a 30 30 30 30 30 3a 55 4e 44 49 3a 30 30 32 30 30 31 | ff`),
+    );
+  });
+
+  it("of a 3B+ carry the serial four times, and ask in another order", () => {
+    const packet = encodeDiscover(0x26f30339, board("3b+", "b8:27:eb:6c:4c:16", "b66c4c16", 0xa020d3));
+    expect(packet.length).toBe(322);
+    expect(packet.subarray(OPTIONS_START)).toEqual(
+      hex(`63 82 53 63 | 35 01 01 | 37 0e 2b 3c 43 80 81 82 83 84 85 86 87 42 01 03 | 5d 02 00 00 | 5e 03 01 02 01 |
+        61 11 00 16 4c 6c b6 16 4c 6c b6 16 4c 6c b6 16 4c 6c b6 |
         3c 20 50 58 45 43 6c 69 65 6e 74 3a 41 72 63 68 3a 30 30 30 30 30 3a 55 4e 44 49 3a 30 30 32 30 30 31 | ff`),
     );
   });

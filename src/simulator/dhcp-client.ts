@@ -1,6 +1,5 @@
 /**
- * The DHCP client of the EEPROM boot loader (Pi 4 and 5 families): its exact DISCOVER and REQUEST, and what it takes
- * from an answer. RFC 2131, RFC 2132; option 43 as PXE 2.1, section 2.2, writes it.
+ * The DHCP client of Raspberry Pi boot loaders: their exact DISCOVER and REQUEST, and what they take from an answer. RFC 2131, RFC 2132; option 43 as PXE 2.1, section 2.2, writes it.
  *
  * Written apart from `dhcp/`, whose server it tests: shared code would hide shared mistakes.
  * Left out: relayed answers' giaddr, option overload, static `CLIENT_IP`, IPv6.
@@ -39,19 +38,22 @@ const OPTION = {
   end: 255,
 } as const;
 
-/** In the order captures show. */
-const REQUESTED_PARAMETERS = [1, 3, 43, 60, 66, 67, 128, 129, 130, 131, 132, 133, 134, 135];
 const PXE_BOOT_MENU = 9;
 const PXE_END = 255;
 
-/** Option 97 of a boot loader newer than 2021: magic, revision, the MAC's last four bytes, serial. */
-export function machineIdentifier(board: VirtualBoard): Uint8Array {
-  return new Writer(17)
-    .u8(0)
-    .u32(board.model.identifierMagic)
-    .u32LE(board.model.revision)
-    .bytes(macToBytes(board.mac).subarray(2))
-    .u32LE(Number.parseInt(board.serial, 16))
+/** Option 97, as boot loaders newer than 2021 send it. */
+export function machineIdentifier({ model, mac, serial }: VirtualBoard): Uint8Array {
+  const serialNumber = Number.parseInt(serial, 16);
+  const writer = new Writer(17).u8(0);
+  const { identifier } = model.dhcp;
+  if (identifier.form === "serial") {
+    return writer.u32LE(serialNumber).u32LE(serialNumber).u32LE(serialNumber).u32LE(serialNumber).finish();
+  }
+  return writer
+    .u32(identifier.magic)
+    .u32LE(model.revision)
+    .bytes(macToBytes(mac).subarray(2))
+    .u32LE(serialNumber)
     .finish();
 }
 
@@ -73,13 +75,13 @@ function option(writer: Writer, code: number, value: Uint8Array | readonly numbe
   return writer.u8(code).u8(value.length).bytes(Uint8Array.from(value));
 }
 
-export function encodeDiscover(transactionId: number, mac: Mac, identifier: Uint8Array): Uint8Array {
-  const writer = bootpHeader(transactionId, mac);
+export function encodeDiscover(transactionId: number, board: VirtualBoard): Uint8Array {
+  const writer = bootpHeader(transactionId, board.mac);
   option(writer, OPTION.messageType, [MESSAGE_TYPE.discover]);
-  option(writer, OPTION.parameterRequestList, REQUESTED_PARAMETERS);
+  option(writer, OPTION.parameterRequestList, board.model.dhcp.requestedParameters);
   option(writer, OPTION.clientSystemArchitecture, [0, 0]);
   option(writer, OPTION.clientNetworkInterface, [1, 2, 1]);
-  option(writer, OPTION.clientMachineIdentifier, identifier);
+  option(writer, OPTION.clientMachineIdentifier, machineIdentifier(board));
   option(writer, OPTION.vendorClass, Buffer.from(VENDOR_CLASS, "ascii"));
   return writer.u8(OPTION.end).finish();
 }

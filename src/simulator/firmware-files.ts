@@ -6,11 +6,9 @@ import type { Ipv4 } from "../bytes/addresses.ts";
 import type { Clock } from "../ports.ts";
 import { type FirmwareEvent, FirmwareFailure } from "./firmware-events.ts";
 import type { NetworkStack } from "./network-stack.ts";
-import { type TftpOutcome, TftpRead, type TftpStep } from "./tftp-client.ts";
+import { type TftpOutcome, TftpRead, type TftpReadSettings, type TftpStep } from "./tftp-client.ts";
 
 const TFTP_PORT = 69;
-/** Seen in captures; where it starts after power-on is not known. */
-const FIRST_LOCAL_PORT = 40084;
 /** Chosen: the boot loader's own interval is not known. */
 const RETRANSMIT_MS = 1000;
 
@@ -19,12 +17,19 @@ export interface FileTimes {
   tftpFileTimeoutMs: number;
 }
 
+/** How a boot loader speaks TFTP. */
+export interface TftpDialect extends Pick<TftpReadSettings, "options" | "blockBytes" | "rollover"> {
+  /** One port for each request, counted up from here. */
+  firstLocalPort: number;
+  /** The loader of a Pi 3 takes a file for missing after a second of silence, or when the options were ignored. */
+  impatient: boolean;
+}
+
 export interface FileContext {
   stack: NetworkStack;
   clock: Clock;
   server: Ipv4;
-  blockBytes: number;
-  rollover: boolean;
+  dialect: TftpDialect;
   times: FileTimes;
   report(event: FirmwareEvent): void;
 }
@@ -40,12 +45,13 @@ export interface LoadedFile {
 export class BootFiles {
   readonly #context: FileContext;
   #prefix = "";
-  #localPort = FIRST_LOCAL_PORT;
+  #localPort: number;
   /** Everything read, by the path it was asked for. */
   readonly loaded = new Map<string, LoadedFile>();
 
   constructor(context: FileContext) {
     this.#context = context;
+    this.#localPort = context.dialect.firstLocalPort;
   }
 
   /** Keeps `prefix` for all later files if one of `names` is there. */
@@ -76,6 +82,10 @@ export class BootFiles {
     }
     if (outcome.kind === "found") throw new Error(`Cannot read ${path}: it was only probed`);
     const { bytes, sizeBytes, negotiated } = outcome;
+    if (this.#context.dialect.impatient && this.#context.dialect.options.length > 0 && !negotiated) {
+      report({ kind: "file-missing", path, message: "the server ignores TFTP options" });
+      return undefined;
+    }
     this.#log(`Read ${path} bytes ${String(sizeBytes).padStart(8)} hnd 0x0`);
     report({ kind: "file-loaded", path, sizeBytes, durationMs: clock.monotonicMs() - startMs, retransmits });
     const file = { path, bytes, sizeBytes, negotiated };
@@ -94,9 +104,9 @@ export class BootFiles {
     path: string,
     how: { probe: boolean; discard: boolean },
   ): Promise<{ outcome: TftpOutcome; retransmits: number }> {
-    const { stack, clock, server, blockBytes, rollover, times } = this.#context;
+    const { stack, clock, server, dialect, times } = this.#context;
     const sourcePort = this.#localPort++;
-    const transfer = new TftpRead({ path, blockBytes, rollover, ...how });
+    const transfer = new TftpRead({ path, ...dialect, ...how });
     const deadlineMs = clock.monotonicMs() + times.tftpFileTimeoutMs;
     let lastPacketMs = clock.monotonicMs();
     let stopListening = () => {};
@@ -111,6 +121,7 @@ export class BootFiles {
           const nowMs = clock.monotonicMs();
           if (nowMs >= deadlineMs) return reject(fileTimeout(path, transfer, times.tftpFileTimeoutMs));
           if (nowMs - lastPacketMs >= RETRANSMIT_MS) {
+            if (dialect.impatient) return resolve({ kind: "refused", code: 0, message: "no data for a second" });
             lastPacketMs = nowMs;
             perform(transfer.onTimeout(), transfer.serverPort ?? TFTP_PORT);
           }

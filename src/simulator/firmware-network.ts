@@ -12,7 +12,6 @@ import {
   decodeDhcpAnswer,
   encodeDiscover,
   encodeRequest,
-  machineIdentifier,
 } from "./dhcp-client.ts";
 import { type FirmwareEvent, FirmwareFailure } from "./firmware-events.ts";
 import type { UdpMessage } from "./frames.ts";
@@ -23,10 +22,13 @@ import type { NetworkStack } from "./network-stack.ts";
 const BOOT_MENU_TEXT = "Raspberry Pi Boot";
 const NETMASK_FALLBACK = "255.255.255.0" as Ipv4;
 
-/** `DHCP_TIMEOUT` and `DHCP_REQ_TIMEOUT` of the boot loader's configuration. */
+/** As the EEPROM boot loader calls them: `DHCP_TIMEOUT` and `DHCP_REQ_TIMEOUT`. */
 export interface DhcpTimes {
   dhcpTimeoutMs: number;
+  /** Until the first DISCOVER is sent again. */
   dhcpRequestTimeoutMs: number;
+  /** What the wait is multiplied with each time. */
+  dhcpBackoff: number;
 }
 
 export interface NetworkContext {
@@ -108,8 +110,10 @@ async function leaseAddress(
 ): Promise<{ address: Answer; tftpServer: Ipv4 }> {
   const deadlineMs = context.clock.monotonicMs() + context.times.dhcpTimeoutMs;
   for (;;) {
-    const transactionId = new Reader(context.random.bytes(4), "random").u32("xid");
+    const { transactionId: fixed, sendsRequest } = context.board.model.dhcp;
+    const transactionId = fixed === "random" ? new Reader(context.random.bytes(4), "random").u32("xid") : fixed;
     const { address, bootServer } = await collectOffers(context, answers, transactionId, deadlineMs);
+    if (!sendsRequest) return { address, tftpServer: bootServer.tftpServer };
     const granted = await requestAddress(context, answers, transactionId, address);
     if (granted !== undefined) return { address: { ...address, ...granted }, tftpServer: bootServer.tftpServer };
     if (context.clock.monotonicMs() >= deadlineMs) {
@@ -127,15 +131,14 @@ async function collectOffers(
   deadlineMs: number,
 ): Promise<Required<Offers>> {
   const { stack, clock, board, report } = context;
-  const identifier = machineIdentifier(board);
   const offers: Offers = {};
   let resendMs = context.times.dhcpRequestTimeoutMs;
   while (clock.monotonicMs() < deadlineMs) {
     report({ kind: "dhcp", message: "DISCOVER" });
-    const bytes = encodeDiscover(transactionId, board.mac, identifier);
+    const bytes = encodeDiscover(transactionId, board);
     stack.sendBroadcast({ sourcePort: DHCP_CLIENT_PORT, port: DHCP_SERVER_PORT, bytes });
     const untilMs = Math.min(deadlineMs, clock.monotonicMs() + resendMs);
-    resendMs *= 2;
+    resendMs *= context.times.dhcpBackoff;
     for (;;) {
       const answer = await answers.take(untilMs);
       if (answer === undefined) break;

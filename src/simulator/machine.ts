@@ -6,7 +6,7 @@
  */
 import { constants, gunzipSync } from "node:zlib";
 import type { MachineSettings } from "../ports.ts";
-import type { BootedFirmware } from "./eeprom-firmware.ts";
+import type { BootedFirmware } from "./firmware.ts";
 import { FirmwareFailure } from "./firmware-events.ts";
 import type { VirtualBoard } from "./models.ts";
 

@@ -1,5 +1,5 @@
 /**
- * One TFTP read as the EEPROM boot loader does it: RFC 1350 with `tsize` and `blksize` (RFC 2347 to 2349).
+ * One TFTP read as the boot loaders do it: RFC 1350, later ones with `tsize` and `blksize` (RFC 2347 to 2349).
  *
  * A state machine without socket and clock: it is told packets and timeouts, and answers what to send and whether it
  * is over. Left out, because the boot loader never asks for them: `windowsize`, `timeout`, netascii, writing.
@@ -27,6 +27,8 @@ export interface TftpStep {
 
 export interface TftpReadSettings {
   path: string;
+  /** What is asked of the server. The boot ROM asks nothing, and gets blocks of 512 bytes. */
+  options: readonly ("tsize" | "blksize")[];
   blockBytes: number;
   /** Only asks whether the file is there: the option acknowledgement is answered with "Early terminate". */
   probe: boolean;
@@ -159,8 +161,9 @@ export class TftpRead {
   }
 }
 
-export function encodeReadRequest(settings: { path: string; blockBytes: number }): Uint8Array {
-  const words = [settings.path, "octet", "tsize", "0", "blksize", String(settings.blockBytes)];
+function encodeReadRequest({ path, options, blockBytes }: TftpReadSettings): Uint8Array {
+  const values = { tsize: "0", blksize: String(blockBytes) };
+  const words = [path, "octet", ...options.flatMap((name) => [name, values[name]])];
   return new Writer(128)
     .u16(OPCODE.readRequest)
     .bytes(Buffer.from(words.map((word) => `${word}\0`).join(""), "latin1"))

@@ -3,7 +3,7 @@
  */
 import type { Clock, EthernetPort, Machine, MachineEnd, Machines, Random } from "../ports.ts";
 import { type ConsoleEvent, ConsoleReader } from "./console-reader.ts";
-import { type BootedFirmware, bootOverNetwork, type FirmwareSettings } from "./eeprom-firmware.ts";
+import { type BootedFirmware, bootOverNetwork, type FirmwareSettings } from "./firmware.ts";
 import { type FirmwareEvent, FirmwareFailure, type FirmwareFailureReason } from "./firmware-events.ts";
 import { machineSettings } from "./machine.ts";
 import type { VirtualBoard } from "./models.ts";

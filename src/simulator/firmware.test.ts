@@ -9,7 +9,7 @@ import type { DhcpSettings } from "../dhcp/policy.ts";
 import { startDhcpServer } from "../dhcp/server.ts";
 import type { Random } from "../ports.ts";
 import { startTftpServer } from "../tftp/server.ts";
-import { type BootedFirmware, bootOverNetwork, type FirmwareSettings } from "./eeprom-firmware.ts";
+import { type BootedFirmware, bootOverNetwork, type FirmwareSettings } from "./firmware.ts";
 import { type FirmwareEvent, FirmwareFailure } from "./firmware-events.ts";
 import { findVirtualModel, type VirtualBoard } from "./models.ts";
 import { NetworkStack } from "./network-stack.ts";
@@ -46,7 +46,7 @@ const PI_5_FILES = {
 };
 
 interface Scene {
-  model?: "4" | "5";
+  model?: "3b+" | "4" | "5";
   files?: Record<string, string | Uint8Array>;
   /** Each runs on a host of its own. */
   dhcp?: { host: Ipv4; settings: DhcpSettings; knowsTheNode: boolean }[];
@@ -225,6 +225,38 @@ describe("a Pi 5", () => {
   });
 });
 
+describe("a Pi 3B+", () => {
+  const files = {
+    "bootcode.bin": new Uint8Array(52_460),
+    "start.elf": "firmware",
+    "fixup.dat": "fixup",
+    "config.txt": "arm_64bit=1\n[pi4]\nkernel=wrong\n",
+    "cmdline.txt": "root=/dev/nfs",
+    "bcm2710-rpi-3-b-plus.dtb": "device tree",
+    "kernel8.img": new Uint8Array(5000),
+  };
+
+  it("boots in two stages, each asking DHCP, and never sends a REQUEST", async () => {
+    const { booted, events } = await boot({ model: "3b+", files });
+    expect(booted?.kernel).toMatchObject({ path: "kernel8.img", sizeBytes: 5000 });
+    expect(dhcpMessages(events)).toEqual(["DISCOVER", "OFFER", "DISCOVER", "OFFER"]);
+    expect(asked(events).slice(0, 3)).toEqual(["bootcode.bin", "bootsig.bin", `${SERIAL}/start.elf?`]);
+  });
+
+  it("finds its second stage only without the prefix of its serial number", async () => {
+    const prefixed = Object.fromEntries(Object.entries(files).map(([path, content]) => [`${SERIAL}/${path}`, content]));
+    expect((await boot({ model: "3b+", files: prefixed })).failure?.message).toMatch(/no bootcode\.bin$/);
+    const { booted } = await boot({ model: "3b+", files: { ...prefixed, "bootcode.bin": "second stage" } });
+    expect(booted?.kernel.path).toBe(`${SERIAL}/kernel8.img`);
+  });
+
+  it("asks five times in 25 seconds", async () => {
+    const { events, durationMs } = await boot({ model: "3b+", dhcp: [] });
+    expect(dhcpMessages(events)).toEqual(new Array(5).fill("DISCOVER"));
+    expect(durationMs).toBe(25_500);
+  });
+});
+
 describe("a Pi that cannot boot says why", () => {
   const without = (name: keyof typeof PI_4_FILES) => {
     const { [name]: _, ...rest } = PI_4_FILES;
@@ -305,18 +337,5 @@ describe("on a bad cable", () => {
       }),
       { numRuns: 30, endOnFailure: true },
     );
-  });
-});
-
-describe("block numbers", () => {
-  const large = { ...PI_4_FILES, vmlinuz: new Uint8Array(8 * 65_600) };
-  it("go on at 0 after 65,535", async () => {
-    const { booted } = await boot({ files: large, settings: { blockBytes: 8 } });
-    expect(booted?.kernel.sizeBytes).toBe(8 * 65_600);
-  });
-
-  it("end there with a boot loader from before September 2025", async () => {
-    const { failure } = await boot({ files: large, settings: { blockBytes: 8, rollover: false } });
-    expect(failure?.message).toBe("Cannot load vmlinuz: only 524280 bytes came within 30 s");
   });
 });
