@@ -37,7 +37,7 @@ describe.skipIf(skipped)("a virtual Pi on a network of the kernel", () => {
   });
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-  async function bootFirmware(model: "4" | "5", words: readonly string[]): Promise<FleetEvent[]> {
+  async function bootFirmware(model: "3b+" | "4" | "5", words: readonly string[]): Promise<FleetEvent[]> {
     const dnsmasq = await startDnsmasq(lab.bridge, words);
     const events: FleetEvent[] = [];
     const off = new AbortController();
@@ -118,6 +118,20 @@ describe.skipIf(skipped)("a virtual Pi on a network of the kernel", () => {
     };
     const events = await bootFirmware("5", [...SERVER_WORDS, BOOT_MENU, tftpRoot(files)]);
     expect(loaded(events)).toMatchObject({ "kernel8.img": 6, "bcm2712-rpi-5-b.dtb": 11 });
+  });
+
+  it("boots as a Pi 3B+ from dnsmasq", async () => {
+    const files = {
+      "bootcode.bin": new Uint8Array(52_460),
+      "start.elf": new Uint8Array(1_000_000),
+      "fixup.dat": "fixup",
+      "config.txt": "arm_64bit=1\n",
+      "bcm2710-rpi-3-b-plus.dtb": "device tree",
+      "kernel8.img": "kernel",
+      "cmdline.txt": "",
+    };
+    const events = await bootFirmware("3b+", [...SERVER_WORDS, BOOT_MENU, tftpRoot(files)]);
+    expect(loaded(events)).toMatchObject({ "bootcode.bin": 52_460, "start.elf": 1_000_000, "kernel8.img": 6 });
   });
 
   it("finds no boot server in a dnsmasq that only gives addresses", async () => {
