@@ -9,7 +9,7 @@ import { type Ipv4, ipv4FromNumber } from "../bytes/addresses.ts";
 import type { BootEvent } from "../cluster/event.ts";
 import { parseSubnet } from "../cluster/manifest.ts";
 import { type LoadedManifest, loadManifest, socketPathOf } from "../manager/manifest-file.ts";
-import type { ManagerStatusView } from "../manager/status-view.ts";
+import type { ManagerStatusView, NodeStatusView } from "../manager/status-view.ts";
 import { startFleet } from "../simulator/fleet.ts";
 import { findVirtualModel, makeBoard } from "../simulator/models.ts";
 import { systemClock } from "../system/clock.ts";
@@ -62,8 +62,8 @@ export async function simulate(settings: SimulationSettings): Promise<number> {
   let pis: Awaited<ReturnType<typeof virtualPis>> = [];
   try {
     const started = await Promise.race([waitForManager(api, power.signal), manager.gaveUp, interrupted]);
-    if (started !== "running") return started === "interrupted" ? 130 : 1;
-    void followEvents(api, view, power.signal);
+    if (typeof started === "string") return started === "interrupted" ? 130 : 1;
+    void followEvents(api, view, started.sequence, power.signal);
     pis = await virtualPis(loaded, lab.taps, settings);
     const fleet = startFleet({
       pis,
@@ -149,18 +149,18 @@ async function virtualPis({ manifest }: LoadedManifest, taps: readonly string[],
   );
 }
 
-async function waitForManager(api: ApiClient, signal: AbortSignal): Promise<"running" | "stopped"> {
+async function waitForManager(api: ApiClient, signal: AbortSignal): Promise<ManagerStatusView | "stopped"> {
   while (!signal.aborted) {
     const status = await api.get<ManagerStatusView>("/v1/status").catch(() => undefined);
-    if (status?.isServing) return "running";
+    if (status?.isServing) return status;
     await pause(POLL_MS / 5);
   }
   return "stopped";
 }
 
 /** Keeps the view fed; a manager that was killed is asked again when it is back. */
-async function followEvents(api: ApiClient, view: SimulationView, signal: AbortSignal): Promise<void> {
-  let last = 0;
+async function followEvents(api: ApiClient, view: SimulationView, after: number, signal: AbortSignal): Promise<void> {
+  let last = after;
   while (!signal.aborted) {
     try {
       for await (const event of api.lines<BootEvent>(`/v1/events?follow=1&after=${last}`)) {
@@ -181,6 +181,7 @@ async function untilUp(
   { once, timeout }: SimulationSettings,
   signal: AbortSignal,
 ): Promise<"up" | "late" | "stopped"> {
+  const startMs = systemClock.unixMs();
   const deadlineMs = systemClock.monotonicMs() + timeout * 1000;
   while (!signal.aborted) {
     if (once && systemClock.monotonicMs() > deadlineMs) {
@@ -189,8 +190,10 @@ async function untilUp(
     }
     const status = await api.get<ManagerStatusView>("/v1/status").catch(() => undefined);
     if (status) view.showStatus(status);
-    const isUp = (name: string) => status?.nodes.find((node) => node.name === name)?.stage === "up";
-    if (names.every(isUp)) return "up";
+    // The state folder may remember that they were up in an earlier simulation.
+    const isUp = ({ stage, lastBoot }: NodeStatusView) => stage === "up" && (lastBoot?.startedMs ?? 0) >= startMs;
+    const upNames = new Set(status?.nodes.filter(isUp).map((node) => node.name));
+    if (names.every((name) => upNames.has(name))) return "up";
     await pause(POLL_MS);
   }
   return "stopped";

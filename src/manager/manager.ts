@@ -259,6 +259,7 @@ export class Manager implements ManagerControl {
       dhcp: manifest.network.dhcp,
       startedMs: this.#startedMs,
       isServing: this.#isServing,
+      sequence: this.#status.sequence,
       nodes: manifest.nodes.map((node) => {
         const { name } = node;
         const { nodes } = this.#status;

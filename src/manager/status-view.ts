@@ -42,6 +42,8 @@ export interface ManagerStatusView {
   startedMs: number;
   /** False while images are imported and services start. */
   isServing: boolean;
+  /** The last event counted in: what `events?after=` goes on from. */
+  sequence: number;
   nodes: NodeStatusView[];
   unknownPis: UnknownPi[];
 }

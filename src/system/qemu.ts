@@ -85,7 +85,10 @@ class QemuMachine implements Machine {
       });
     });
     this.ended = new Promise((resolve) => {
-      child.once("close", () => resolve(this.#end ?? { kind: "failed", reason: this.#failureText() }));
+      // Killed from outside (SIGKILL): to the virtual Pi that is the plug pulled, and put back.
+      child.once("close", (_, signal) =>
+        resolve(this.#end ?? (signal ? { kind: "stopped" } : { kind: "failed", reason: this.#failureText() })),
+      );
     });
   }
 

@@ -1,0 +1,132 @@
+/** A simulated cluster for tests: `bramble simulate` as its own process, followed by its JSON lines. */
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
+import type { BootEvent } from "../../src/cluster/event.ts";
+import type { ManagerStatusView } from "../../src/manager/status-view.ts";
+import type { FleetEvent } from "../../src/simulator/fleet.ts";
+
+export const BRAMBLE = resolve(import.meta.dirname, "../../dist/cli/main.js");
+
+export type SimulationEvent = BootEvent | FleetEvent;
+
+interface Waiter {
+  accepts: (event: SimulationEvent) => boolean;
+  done: (event: SimulationEvent) => void;
+}
+
+export interface SimulationSettings {
+  image: string;
+  nodes: number;
+  model?: string;
+  firmwareOnly?: boolean;
+}
+
+export class Simulation {
+  readonly folder = mkdtempSync(join(tmpdir(), "bramble-test-"));
+  readonly events: SimulationEvent[] = [];
+  readonly #child: ChildProcess;
+  readonly #waiters = new Set<Waiter>();
+  #errors = "";
+
+  constructor({ image, nodes, model = "4", firmwareOnly }: SimulationSettings) {
+    const words = ["simulate", "--nodes", String(nodes), "--image", image, "--model", model, "--json"];
+    const all = ["--state", this.folder, ...words, ...(firmwareOnly ? ["--firmware-only"] : [])];
+    this.#child = spawn(process.execPath, [BRAMBLE, ...all], { stdio: ["ignore", "pipe", "pipe"] });
+    this.#child.stderr!.on("data", (bytes: Buffer) => {
+      this.#errors += bytes.toString();
+    });
+    createInterface({ input: this.#child.stdout! }).on("line", (line) => this.#onLine(line));
+  }
+
+  /** The next event that is accepted; rejects with what the consoles said when there is none in time. */
+  wait(what: string, accepts: (event: SimulationEvent) => boolean, timeoutMs = 300_000): Promise<SimulationEvent> {
+    return new Promise((done, reject) => {
+      const finish = (act: () => void) => {
+        clearTimeout(timer);
+        this.#waiters.delete(waiter);
+        act();
+      };
+      const waiter: Waiter = { accepts, done: (event) => finish(() => done(event)) };
+      const timer = setTimeout(() => finish(() => reject(new Error(this.#story(what)))), timeoutMs);
+      this.#waiters.add(waiter);
+    });
+  }
+
+  /** When the node reaches `up` next. */
+  waitUp(node: string): Promise<SimulationEvent> {
+    return this.wait(`${node} is up`, (event) => event.kind === "up" && "node" in event && event.node === node);
+  }
+
+  waitLogin(pi: string): Promise<SimulationEvent> {
+    return this.wait(`${pi} shows a login prompt`, (event) => event.kind === "login-prompt" && event.pi === pi);
+  }
+
+  /** What a `bramble` command prints; throws with its errors when it fails. */
+  bramble(...words: string[]): string {
+    const all = [BRAMBLE, "--manifest", join(this.folder, "bramble.yaml"), "--state", this.folder, ...words];
+    return execFileSync(process.execPath, all, {
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "pipe"],
+      timeout: 120_000,
+    });
+  }
+
+  ssh(node: string, command: string): string {
+    return this.bramble("ssh", node, "--", command).trimEnd();
+  }
+
+  status(): ManagerStatusView {
+    return JSON.parse(this.bramble("status", "--json")) as ManagerStatusView;
+  }
+
+  /** Kills the manager's process as a crash would; the simulation starts it again. */
+  killManager(): void {
+    for (const pid of childrenOf(this.#lab())) {
+      if (commandLine(pid).includes("\0up\0")) process.kill(pid, "SIGKILL");
+    }
+  }
+
+  /** Pulls the plug of a running node and puts it back. */
+  powerCycle(node: string): void {
+    for (const pid of childrenOf(this.#lab())) {
+      if (commandLine(pid).includes(`\0-name\0${node}\0`)) process.kill(pid, "SIGKILL");
+    }
+  }
+
+  console(node: string): string {
+    return readFileSync(join(this.folder, "console", `${node}.log`), "utf8");
+  }
+
+  async stop(): Promise<void> {
+    const exited = new Promise((done) => this.#child.once("exit", done));
+    if (this.#child.exitCode === null && this.#child.kill("SIGINT")) await exited;
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  #lab(): number {
+    return (JSON.parse(readFileSync(join(this.folder, "lab.json"), "utf8")) as { pid: number }).pid;
+  }
+
+  #onLine(line: string): void {
+    const event = JSON.parse(line) as SimulationEvent;
+    this.events.push(event);
+    for (const waiter of [...this.#waiters]) if (waiter.accepts(event)) waiter.done(event);
+  }
+
+  #story(what: string): string {
+    const last = this.events.slice(-25).map((event) => JSON.stringify(event).slice(0, 200));
+    return [`Not seen in time: ${what}`, ...last, this.#errors.slice(-2000)].join("\n");
+  }
+}
+
+function childrenOf(pid: number): number[] {
+  const text = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
+  return text === "" ? [] : text.split(" ").map(Number);
+}
+
+function commandLine(pid: number): string {
+  return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+}
