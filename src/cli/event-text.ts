@@ -49,7 +49,7 @@ function describe(event: BootEvent): string | undefined {
     case "up":
       return coloured(`up    boot ${event.bootId.slice(0, 8)}`, "green");
     case "shutdown-seen":
-      return "down";
+      return "down  shuts down or reboots";
     case "reset":
       return "reset: what the node wrote is dropped";
     case "manager-started":

@@ -8,7 +8,7 @@ const REPORT_BYTES_MAX = 128;
 const REPORT_NAME = UP_REPORT_PATH.slice(UP_REPORT_PATH.lastIndexOf("/") + 1);
 
 /**
- * Sees a node write its up report among all the writes of all nodes. The file's id is remembered, so that any other
+ * Sees a node write its report (up, or going down) among all the writes of all nodes. The file's id is remembered, so that any other
  * write costs one comparison.
  */
 export function watchUpReports(nodes: NodeSet, report: Report): (change: FileChange) => void {
@@ -22,6 +22,6 @@ export function watchUpReports(nodes: NodeSet, report: Report): (change: FileCha
     if (reportIds.get(served) !== fileId) return;
     const content = new Uint8Array(REPORT_BYTES_MAX);
     const up = parseUpReport(content.subarray(0, tree.readSync(fileId, content, 0)));
-    if (up) report({ kind: "up", bootId: up.bootId }, served.node);
+    if (up) report(up.state === "up" ? { kind: "up", bootId: up.bootId } : { kind: "shutdown-seen" }, served.node);
   };
 }

@@ -260,12 +260,9 @@ describe("warnings", () => {
 });
 
 /** Runs a generated script with its absolute paths moved into a folder. */
-function runScript(script: string, folder: string): void {
-  execFileSync("sh", [
-    "-u",
-    "-c",
-    script.replaceAll(/(?<![\w.])\/(etc|run|proc\/net|var|proc\/sys|proc\/uptime)/g, `${folder}/$1`),
-  ]);
+function runScript(script: string, folder: string, ...words: string[]): void {
+  const moved = script.replaceAll(/(?<![\w.])\/(etc|run|proc\/net|var|proc\/sys|proc\/uptime)/g, `${folder}/$1`);
+  execFileSync("sh", ["-u", "-c", moved, "script", ...words]);
 }
 
 describe("the scripts that nodes run", () => {
@@ -307,15 +304,18 @@ describe("the scripts that nodes run", () => {
     }
   });
 
-  it("report that the node is up, in the words that the manager reads", () => {
+  it.each([
+    ["up", []],
+    ["down", ["down"]],
+  ])("report that the node is %s, in the words that the manager reads", (state, words) => {
     const path = folder();
     try {
       const bootId = "0b8a4f0e-3f2d-4b7a-9c61-2f3f7c5d1e11";
       writeFileSync(join(path, "proc/sys/kernel/random/boot_id"), `${bootId}\n`);
       writeFileSync(join(path, "proc/uptime"), "32.17 60.02\n");
-      runScript(textOf(generated(DEBIAN), "/usr/lib/bramble/up"), path);
+      runScript(textOf(generated(DEBIAN), "/usr/lib/bramble/up"), path, ...words);
       expect(existsSync(join(path, "var/lib/bramble/up"))).toBe(true);
-      expect(parseUpReport(readFileSync(join(path, "var/lib/bramble/up")))).toEqual({ bootId, uptimeS: 32.17 });
+      expect(parseUpReport(readFileSync(join(path, "var/lib/bramble/up")))).toEqual({ state, bootId, uptimeS: 32.17 });
     } finally {
       rmSync(path, { recursive: true });
     }

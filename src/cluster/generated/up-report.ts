@@ -1,6 +1,6 @@
 /**
- * How a node says that it is up: it writes a file to its own root, and the manager, which serves that root, sees the
- * write. No agent and no open port.
+ * How a node says that it is up, and that it is going down: it writes a file to its own root, and the manager, which
+ * serves that root, sees the write. No agent and no open port.
  */
 import type { GeneratedFile } from "../generated-file.ts";
 import { directory, enableUnit, type GenerationInput, imageText, textFile } from "./placing.ts";
@@ -11,10 +11,11 @@ const SCRIPT_PATH = "/usr/lib/bramble/up";
 const UNIT = "bramble-up.service";
 
 const SCRIPT = `#!/bin/sh
-# Tells the manager that this node is up: it serves this file system and sees the write.
+# Tells the manager that this node is up, or with the word "down" that it is not: it serves this file system and sees
+# the write.
 read -r boot_id < /proc/sys/kernel/random/boot_id
 read -r uptime_s rest < /proc/uptime
-printf '%s %s\\n' "$boot_id" "$uptime_s" > ${UP_REPORT_PATH}
+printf '%s %s %s\\n' "$boot_id" "$uptime_s" "\${1:-up}" > ${UP_REPORT_PATH}
 `;
 
 const UNIT_TEXT = `[Unit]
@@ -25,12 +26,14 @@ After=ssh.service sshd.service systemd-user-sessions.service network.target
 Type=oneshot
 RemainAfterExit=yes
 ExecStart=${SCRIPT_PATH}
+ExecStop=${SCRIPT_PATH} down
 
 [Install]
 WantedBy=multi-user.target
 `;
 
 export interface UpReport {
+  state: "up" | "down";
   /** Changes with every start of the kernel. */
   bootId: string;
   uptimeS: number;
@@ -38,8 +41,10 @@ export interface UpReport {
 
 /** Reads what the script wrote; `undefined` while it is still being written, or is something else. */
 export function parseUpReport(content: Uint8Array): UpReport | undefined {
-  const match = /^([0-9a-f-]{36}) (\d+(?:\.\d+)?)\n$/.exec(Buffer.from(content.subarray(0, 128)).toString("latin1"));
-  return match ? { bootId: match[1]!, uptimeS: Number(match[2]) } : undefined;
+  const match = /^([0-9a-f-]{36}) (\d+(?:\.\d+)?) (up|down)\n$/.exec(
+    Buffer.from(content.subarray(0, 128)).toString("latin1"),
+  );
+  return match ? { state: match[3] as UpReport["state"], bootId: match[1]!, uptimeS: Number(match[2]) } : undefined;
 }
 
 export function upReportFiles({ facts, root }: GenerationInput): GeneratedFile[] {
@@ -50,5 +55,8 @@ export function upReportFiles({ facts, root }: GenerationInput): GeneratedFile[]
   }
   const inittab = imageText(root, "/etc/inittab");
   if (facts.init !== "busybox" || inittab === undefined || inittab.includes(SCRIPT_PATH)) return script;
-  return [...script, textFile("/etc/inittab", `${inittab.trimEnd()}\n::once:${SCRIPT_PATH}\n`, REASON)];
+  return [
+    ...script,
+    textFile("/etc/inittab", `${inittab.trimEnd()}\n::once:${SCRIPT_PATH}\n::shutdown:${SCRIPT_PATH} down\n`, REASON),
+  ];
 }
