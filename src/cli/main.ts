@@ -4,6 +4,7 @@ import { Command, CommanderError } from "commander";
 import { DecodeError } from "../bytes/decode-error.ts";
 import { ManifestError } from "../manager/manifest-file.ts";
 import { VERSION } from "../manager/version.ts";
+import { addConsole } from "./commands/console.ts";
 import { addImageCommands } from "./commands/image.ts";
 import { addInit } from "./commands/init.ts";
 import { addNodesCommands } from "./commands/nodes.ts";
@@ -39,6 +40,7 @@ function program(): Command {
   addImageCommands(bramble);
   addSimulate(bramble);
   addSsh(bramble);
+  addConsole(bramble);
   addSchema(bramble);
   return bramble;
 }

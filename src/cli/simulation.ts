@@ -36,6 +36,9 @@ export interface SimulationSettings extends SimulateOptions {
   json: boolean;
 }
 
+/** In the state folder: a log and a socket for each virtual Pi. */
+export const CONSOLE_FOLDER = "console";
+
 const NODES_DEFAULT = 2;
 const MANAGER_RESTART_MS = 500;
 const POLL_MS = 500;
@@ -143,7 +146,7 @@ async function virtualPis({ manifest }: LoadedManifest, taps: readonly string[],
         name: node.name,
         board: makeBoard(model, { mac: node.mac, serial: node.serial }, systemRandom),
         tapName: taps[index]!,
-        console: await openConsoleSocket(join(settings.stateFolder, "console"), node.name),
+        console: await openConsoleSocket(join(settings.stateFolder, CONSOLE_FOLDER), node.name),
       };
     }),
   );
@@ -207,14 +210,16 @@ async function summary(
   { once, firmwareOnly }: SimulationSettings,
 ): Promise<string[]> {
   const status = await api.get<ManagerStatusView>("/v1/status");
-  const lines = status.nodes.filter((node) => names.includes(node.name)).map(bootTimeline);
+  const nodes = status.nodes.filter((node) => names.includes(node.name));
+  const lines = nodes.map(bootTimeline);
   if (once || firmwareOnly) return lines;
   const command = `./bramble --manifest ${manifestPath} --state ${stateFolder}`;
+  const first = nodes[0]?.name ?? "";
   return [
     ...lines,
     "",
-    `log in    ${command} ssh ${names[0]}`,
-    `console   ${join(stateFolder, "console", `${names[0]}.log`)}`,
+    ...(nodes[0]?.hasSsh ? [`log in    ${command} ssh ${first}`] : []),
+    `console   ${command} console ${first}`,
     `status    ${command} status`,
     "end       Ctrl-C",
   ];

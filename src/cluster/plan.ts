@@ -60,6 +60,8 @@ export interface BootPlan {
   /** For the node's model, or for every model the image can boot when the manifest does not name it. */
   boards: BoardPlan[];
   exports: { root: string; boot: string };
+  /** What answers `bramble ssh`. */
+  sshServer: ImageFacts["sshServer"];
   /** Both trees, sorted by tree and path. */
   files: GeneratedFile[];
   /** Names that TFTP never serves; `isEepromUpdateFile` decides. */
@@ -99,6 +101,7 @@ export function planNode(manifest: Manifest, node: ManifestNode, image: PlanImag
     commandLine: boot.commandLine,
     boards,
     exports: { root: rootExport(node.name), boot: bootExport(node.name) },
+    sshServer: facts.sshServer,
     files: [...boot.placed, ...generateFiles(input)],
     blockedBootFiles: EEPROM_UPDATE_FILES,
     problems: [

@@ -23,6 +23,8 @@ export interface NodeStatusView {
   address?: Ipv4;
   image?: string;
   rootMode?: string;
+  /** Whether `bramble ssh` can work: the image has an OpenSSH server. */
+  hasSsh: boolean;
   /** Contents that the node itself has stored. */
   usedBytes: number;
   /** Of the boot under way, from 0 to 1. */
@@ -71,6 +73,7 @@ export function viewNode(
     usedBytes,
     bootFraction: bootFraction(status),
     bootsCompleted: status.bootsCompleted,
+    hasSsh: plan?.sshServer === "openssh",
     ...(model && { model }),
     ...(mac && { mac }),
     ...(serial && { serial }),
