@@ -68,6 +68,7 @@ export async function simulate(settings: SimulationSettings): Promise<number> {
     if (typeof started === "string") return started === "interrupted" ? 130 : 1;
     void followEvents(api, view, started.sequence, power.signal);
     pis = await virtualPis(loaded, lab.taps, settings);
+    void followStatus(api, view, power.signal);
     const fleet = startFleet({
       pis,
       openPort: openTap,
@@ -177,6 +178,14 @@ async function followEvents(api: ApiClient, view: SimulationView, after: number,
   }
 }
 
+async function followStatus(api: ApiClient, view: SimulationView, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    const status = await api.get<ManagerStatusView>("/v1/status").catch(() => undefined);
+    if (status) view.showStatus(status);
+    await pause(POLL_MS);
+  }
+}
+
 async function untilUp(
   api: ApiClient,
   names: readonly string[],
@@ -192,7 +201,6 @@ async function untilUp(
       return "late";
     }
     const status = await api.get<ManagerStatusView>("/v1/status").catch(() => undefined);
-    if (status) view.showStatus(status);
     // The state folder may remember that they were up in an earlier simulation.
     const isUp = ({ stage, lastBoot }: NodeStatusView) => stage === "up" && (lastBoot?.startedMs ?? 0) >= startMs;
     const upNames = new Set(status?.nodes.filter(isUp).map((node) => node.name));
