@@ -55,8 +55,7 @@ export function upReportFiles({ facts, root }: GenerationInput): GeneratedFile[]
   }
   const inittab = imageText(root, "/etc/inittab");
   if (facts.init !== "busybox" || inittab === undefined || inittab.includes(SCRIPT_PATH)) return script;
-  return [
-    ...script,
-    textFile("/etc/inittab", `${inittab.trimEnd()}\n::once:${SCRIPT_PATH}\n::shutdown:${SCRIPT_PATH} down\n`, REASON),
-  ];
+  // First: shutdown actions run in the order of their lines, and the image's own unmount the root.
+  const lines = `::once:${SCRIPT_PATH}\n::shutdown:${SCRIPT_PATH} down\n`;
+  return [...script, textFile("/etc/inittab", `${lines}${inittab}`, REASON)];
 }
