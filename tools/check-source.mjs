@@ -76,6 +76,18 @@ function checkWorldCalls(path, text) {
   });
 }
 
+/** An npm run on one platform may drop the optional packages of the others from the lock; newer `npm ci` then refuses it. */
+function checkLock() {
+  const { packages } = JSON.parse(readFileSync(join(ROOT, "package-lock.json"), "utf8"));
+  for (const [path, { optionalDependencies = {} }] of Object.entries(packages)) {
+    for (const name of Object.keys(optionalDependencies)) {
+      if (packages[`node_modules/${name}`] || packages[`${path}/node_modules/${name}`]) continue;
+      problems.push(`package-lock.json: "${name}", optional for ${path}, has no entry; "npm ci" would fail`);
+    }
+  }
+}
+
+checkLock();
 const folders = ["src", "test", "bench", "tools"];
 for (const folder of folders) {
   for (const path of sourceFiles(join(ROOT, folder))) {
