@@ -69,7 +69,7 @@ async function startOurs(lan: Lan): Promise<() => void> {
       leaseTimeS: 3600,
       range: { first: parseIpv4(`${lan.prefix}.10`), last: parseIpv4(`${lan.prefix}.240`) },
     },
-    policy: { classify: () => ({ kind: "pi", node: "node" }), isReserved: () => false },
+    policy: { classify: () => ({ kind: "pi", node: "node" }), isReserved: () => false, isNode: () => true },
     observe: () => {},
   });
   return () => server.close();

@@ -2,7 +2,7 @@
  * Tells the DHCP service who is asking: a node of the manifest, a Raspberry Pi that nobody has named, or something
  * else. Option 97 says most; a MAC prefix of the maker's is the hint that remains for a 3B ROM and for Linux.
  */
-import type { Ipv4 } from "../bytes/addresses.ts";
+import type { Ipv4, Mac } from "../bytes/addresses.ts";
 import type { DhcpObservation } from "../dhcp/observation.ts";
 import type { DhcpClient, DhcpClientFacts, DhcpPolicy } from "../dhcp/policy.ts";
 import { decodeOption97, type PiIdentity } from "../pi/option97.ts";
@@ -19,6 +19,7 @@ export function dhcpPolicy(directory: NodeDirectory): DhcpPolicy {
       return identity || hasRaspberryPiOui(facts.mac) ? { kind: "unknown-pi" } : { kind: "other" };
     },
     isReserved: (address: Ipv4) => directory.nodes.some((node) => node.address === address),
+    isNode: (mac: Mac) => directory.byMac(mac) !== undefined,
   };
 }
 

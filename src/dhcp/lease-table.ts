@@ -4,7 +4,7 @@
  * none, and must all get the same address.
  */
 import { type Ipv4, ipv4FromNumber, ipv4ToNumber, type Mac, macToBytes } from "../bytes/addresses.ts";
-import type { DhcpServerSettings, Lease } from "./policy.ts";
+import type { DhcpPolicy, DhcpServerSettings, Lease } from "./policy.ts";
 
 /** How long an offer is kept for the client that got it. */
 export const OFFER_MS = {
@@ -15,16 +15,18 @@ export const OFFER_MS = {
 /** How long a declined address is kept from everybody. */
 const DECLINED_MS = 10 * 60_000;
 
+export type LeasePolicy = Pick<DhcpPolicy, "isReserved" | "isNode">;
+
 export class LeaseTable {
   readonly #byAddress = new Map<Ipv4, Lease>();
   readonly #byMac = new Map<Mac, Lease>();
   readonly #settings: DhcpServerSettings;
-  readonly #isReserved: (address: Ipv4) => boolean;
+  readonly #policy: LeasePolicy;
   readonly #network: { first: number; last: number };
 
-  constructor(settings: DhcpServerSettings, isReserved: (address: Ipv4) => boolean, saved: readonly Lease[]) {
+  constructor(settings: DhcpServerSettings, policy: LeasePolicy, saved: readonly Lease[]) {
     this.#settings = settings;
-    this.#isReserved = isReserved;
+    this.#policy = policy;
     const mask = ipv4ToNumber(settings.subnetMask);
     const first = (ipv4ToNumber(settings.serverAddress) & mask) >>> 0;
     this.#network = { first, last: (first | ~mask) >>> 0 };
@@ -35,7 +37,7 @@ export class LeaseTable {
   /** The lease of this client that is offered or bound now. */
   current(mac: Mac, unixMs: number): Lease | undefined {
     const lease = this.#byMac.get(mac);
-    return lease && isHeld(lease, unixMs) ? lease : undefined;
+    return lease && this.#isHeld(lease, unixMs) ? lease : undefined;
   }
 
   isOnNetwork(address: Ipv4): boolean {
@@ -107,19 +109,26 @@ export class LeaseTable {
 
   #holder(address: Ipv4, unixMs: number): Lease | undefined {
     const lease = this.#byAddress.get(address);
-    return lease && isHeld(lease, unixMs) ? lease : undefined;
+    return lease && this.#isHeld(lease, unixMs) ? lease : undefined;
+  }
+
+  /** A node's lease has no end: its kernel may be using the address still, and will not say so. */
+  #isHeld(lease: Lease, unixMs: number): boolean {
+    if (lease.state === "bound" && this.#policy.isNode(lease.mac)) return true;
+    return (lease.state === "offered" || lease.state === "bound") && lease.expiresUnixMs > unixMs;
   }
 
   #isFreeFor(mac: Mac, address: Ipv4, unixMs: number): boolean {
     if (!this.isOnNetwork(address) || address === this.#settings.serverAddress) return false;
     const lease = this.#byAddress.get(address);
-    if (!lease || lease.expiresUnixMs <= unixMs || lease.state === "released") return true;
-    return lease.state !== "declined" && lease.mac === mac;
+    if (!lease) return true;
+    if (lease.state === "declined") return lease.expiresUnixMs <= unixMs;
+    return lease.mac === mac || !this.#isHeld(lease, unixMs);
   }
 
   #isInRange(address: Ipv4): boolean {
     const { range, routers } = this.#settings;
-    if (!range || this.#isReserved(address) || routers.includes(address)) return false;
+    if (!range || this.#policy.isReserved(address) || routers.includes(address)) return false;
     const value = ipv4ToNumber(address);
     return value >= ipv4ToNumber(range.first) && value <= ipv4ToNumber(range.last);
   }
@@ -141,8 +150,4 @@ export class LeaseTable {
     }
     return oldest?.address;
   }
-}
-
-function isHeld(lease: Lease, unixMs: number): boolean {
-  return (lease.state === "offered" || lease.state === "bound") && lease.expiresUnixMs > unixMs;
 }

@@ -33,9 +33,10 @@ interface Ask {
 }
 
 function start({ reserved = [ip(10)], saved = [] as Lease[], overrides = {} as Partial<DhcpServerSettings> } = {}) {
+  const nodes = new Set([mac(1)]);
   const respond = leaseResponder(
     { ...settings, ...overrides },
-    { isReserved: (address) => reserved.includes(address) },
+    { isReserved: (address) => reserved.includes(address), isNode: (who) => nodes.has(who) },
     saved,
   );
   const state = { nowMs: 1_000_000 };
@@ -69,7 +70,7 @@ function start({ reserved = [ip(10)], saved = [] as Lease[], overrides = {} as P
     if (offered.startsWith("(")) return offered;
     return say(who, "REQUEST", { client, requested: offered as Ipv4, server: settings.serverAddress });
   }
-  return { exchange, say, join, state };
+  return { exchange, say, join, state, nodes };
 }
 
 describe("the lease server", () => {
@@ -115,6 +116,47 @@ describe("the lease server", () => {
     const { say } = start();
     say(mac(1), "DISCOVER", { client: node });
     expect(say(mac(1), "REQUEST", { client: node })).toBe("ACK 10.0.0.10");
+  });
+
+  it("gives a node its address without end, and others for the lease time", () => {
+    const { exchange } = start();
+    for (const [message, who, client, leaseTimeS] of [
+      ["DISCOVER", mac(1), node, 0xffffffff],
+      ["REQUEST", mac(1), node, 0xffffffff],
+      ["DISCOVER", mac(2), other, 3600],
+    ] as const) {
+      const decision = exchange(who, message, { client });
+      if (decision.kind !== "reply") throw new Error(decision.reason);
+      expect(readOption(decision.reply.options, OPTIONS.leaseTimeS)).toBe(leaseTimeS);
+    }
+  });
+
+  it("gives the address of a node to nobody else, however long it is silent, until it has left the manifest", () => {
+    const unreserved: DhcpClient = { kind: "pi", node: "node1" };
+    const { say, join, state, nodes } = start({ overrides: { range: { first: ip(100), last: ip(100) } } });
+    expect(join(mac(1), unreserved)).toBe("ACK 10.0.0.100");
+    state.nowMs += 365 * 24 * 3_600_000;
+    expect(say(mac(2), "DISCOVER")).toBe("(every address of the range is in use)");
+    expect(say(mac(2), "REQUEST", { requested: ip(100) })).toBe("NAK");
+    expect(join(mac(1), unreserved)).toBe("ACK 10.0.0.100");
+    nodes.delete(mac(1));
+    state.nowMs += 3_600_000;
+    expect(join(mac(2))).toBe("ACK 10.0.0.100");
+  });
+
+  it("does so after a restart too", () => {
+    const saved: Lease[] = [{ mac: mac(1), address: ip(102), expiresUnixMs: 1, state: "bound" }];
+    const { join, say } = start({ saved });
+    expect(say(mac(3), "REQUEST", { requested: ip(102) })).toBe("NAK");
+    expect(join(mac(1), { kind: "pi", node: "node1" })).toBe("ACK 10.0.0.102");
+  });
+
+  it("keeps the address of a node that gives it back: its kernel may be using it", () => {
+    const unreserved: DhcpClient = { kind: "pi", node: "node1" };
+    const { say, join } = start({ overrides: { range: { first: ip(100), last: ip(100) } } });
+    join(mac(1), unreserved);
+    expect(say(mac(1), "RELEASE", { client: unreserved, ciaddr: ip(100) })).toMatch(/^\(a node keeps its address/);
+    expect(say(mac(2), "DISCOVER")).toBe("(every address of the range is in use)");
   });
 
   it("keeps the offer of a node that never sends a REQUEST for ten minutes", () => {
@@ -230,7 +272,8 @@ describe("the lease server", () => {
           const decision = exchange(mac(who), message, { client, ...(address && { requested: ip(address) }) });
           if (decision.kind === "reply" && decision.lease) {
             const holder = bound.get(decision.lease.address);
-            const isHeld = holder?.state === "bound" && holder.expiresUnixMs > state.nowMs;
+            const isNodes = holder?.mac === mac(1);
+            const isHeld = holder?.state === "bound" && (isNodes || holder.expiresUnixMs > state.nowMs);
             if (isHeld) expect(holder.mac).toBe(decision.lease.mac);
             // A client that takes a new address has left its old one.
             for (const [held, lease] of bound) if (lease.mac === decision.lease.mac) bound.delete(held);

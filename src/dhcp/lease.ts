@@ -4,19 +4,14 @@
  * Left out: client identifiers as keys (see lease-table.ts), BOOTP clients, DNS updates, rapid commit.
  */
 import { IPV4_ANY, type Ipv4 } from "../bytes/addresses.ts";
-import { LeaseTable, OFFER_MS } from "./lease-table.ts";
+import { type LeasePolicy, LeaseTable, OFFER_MS } from "./lease-table.ts";
 import { type DhcpOption, type MessageType, makeOption, OPTIONS, readOption } from "./options.ts";
 import { BROADCAST_FLAG, type DhcpPacket, makePacket } from "./packet.ts";
-import type {
-  DhcpClient,
-  DhcpClientFacts,
-  DhcpDecision,
-  DhcpPolicy,
-  DhcpResponder,
-  DhcpServerSettings,
-  Lease,
-} from "./policy.ts";
+import type { DhcpClient, DhcpClientFacts, DhcpDecision, DhcpResponder, DhcpServerSettings, Lease } from "./policy.ts";
 import { pxeOptions } from "./pxe.ts";
+
+/** RFC 2131 section 3.3: this lease time means that the lease does not end. */
+const INFINITE_LEASE_S = 0xffffffff;
 
 /** One request with everything that is known about it. */
 interface Exchange {
@@ -29,10 +24,10 @@ interface Exchange {
 
 export function leaseResponder(
   settings: DhcpServerSettings,
-  policy: Pick<DhcpPolicy, "isReserved">,
+  policy: LeasePolicy,
   saved: readonly Lease[],
 ): DhcpResponder {
-  const leases = new LeaseTable(settings, (address) => policy.isReserved(address), saved);
+  const leases = new LeaseTable(settings, policy, saved);
 
   function onDiscover(exchange: Exchange): DhcpDecision {
     const { facts, reserved, unixMs } = exchange;
@@ -61,7 +56,10 @@ export function leaseResponder(
   }
 
   function onGivenBack(exchange: Exchange, how: "release" | "decline"): DhcpDecision {
-    const { facts, unixMs } = exchange;
+    const { facts, client, unixMs } = exchange;
+    if (client.kind === "pi" && how === "release") {
+      return ignore("a node keeps its address: its kernel may still reach its root file system by it");
+    }
     const lease = facts.address && leases[how](facts.mac, facts.address, unixMs);
     if (!lease) return ignore(`it does not hold ${facts.address ?? "an address"}`);
     return { kind: "ignore", reason: `${how}d ${lease.address}; there is no answer to that`, lease };
@@ -104,7 +102,7 @@ function addressReply(
   const options: DhcpOption[] = [
     makeOption(OPTIONS.messageType, message),
     makeOption(OPTIONS.serverIdentifier, serverAddress),
-    ...(address ? [makeOption(OPTIONS.leaseTimeS, leaseTimeS)] : []),
+    ...(address ? [makeOption(OPTIONS.leaseTimeS, client.kind === "pi" ? INFINITE_LEASE_S : leaseTimeS)] : []),
     // Sent unasked: the Pi 3B boot ROM asks for neither and needs both.
     makeOption(OPTIONS.subnetMask, subnetMask),
     ...(routers.length > 0 ? [makeOption(OPTIONS.routers, routers)] : []),

@@ -23,5 +23,5 @@ export type DhcpObservation =
   | { kind: "address-seen"; mac: Mac; address: Ipv4; client: DhcpClient }
   /** Not a DHCP request, or a damaged one. */
   | { kind: "malformed"; from: UdpPeer; reason: string }
-  /** We could not answer, and it was not the client's fault: the lease could not be saved. */
+  /** We could not answer, and it was not the client's fault: the lease could not be saved, for one. */
   | { kind: "failed"; mac: Mac; reason: string };

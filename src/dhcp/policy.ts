@@ -32,6 +32,16 @@ export interface DhcpPolicy {
   classify(facts: DhcpClientFacts): DhcpClient;
   /** Whether the address is kept for one node, so that nobody else is given it. */
   isReserved(address: Ipv4): boolean;
+  /**
+   * Whether a node has this hardware address. Its lease does not end while that is so: a kernel that got the address
+   * of its root file system by DHCP (`ip=dhcp`) never renews it, and goes on using it for as long as it runs.
+   */
+  isNode(mac: Mac): boolean;
+  /**
+   * What must be done before a client that asks to boot is answered. When it rejects, the client gets no answer, and
+   * asks again.
+   */
+  beforeReply?(facts: DhcpClientFacts, client: DhcpClient): Promise<void> | undefined;
 }
 
 interface CommonSettings {
@@ -50,6 +60,7 @@ export interface DhcpServerSettings extends CommonSettings {
   routers: readonly Ipv4[];
   dnsServers: readonly Ipv4[];
   domainName?: string;
+  /** For all but nodes, whose leases have no end. */
   leaseTimeS: number;
   /** Addresses for clients without a reservation, both ends included. Without it they get none. */
   range?: { first: Ipv4; last: Ipv4 };
@@ -61,7 +72,10 @@ export type DhcpSettings = DhcpProxySettings | DhcpServerSettings;
 export interface Lease {
   mac: Mac;
   address: Ipv4;
-  /** When it ends; kept longer, so that a client that comes back gets the same address. */
+  /**
+   * When it ends; kept longer, so that a client that comes back gets the same address. For a node this counts only
+   * from when it has left the manifest.
+   */
   expiresUnixMs: number;
   /** `offered` is never saved; `declined`: a client found somebody else at the address. */
   state: "offered" | "bound" | "released" | "declined";

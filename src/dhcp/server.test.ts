@@ -21,7 +21,11 @@ const lease: DhcpSettings = {
   leaseTimeS: 600,
 };
 
-async function start(settings: DhcpSettings, save?: (lease: Lease) => Promise<void>) {
+async function start(
+  settings: DhcpSettings,
+  save?: (lease: Lease) => Promise<void>,
+  beforeReply?: () => Promise<void>,
+) {
   const sockets = new MemorySockets();
   const observed: DhcpObservation[] = [];
   const server = await startDhcpServer({
@@ -33,6 +37,8 @@ async function start(settings: DhcpSettings, save?: (lease: Lease) => Promise<vo
       classify: (facts) =>
         facts.mac === mac ? { kind: "pi", node: "node1", reservedAddress: address } : { kind: "other" },
       isReserved: () => false,
+      isNode: (who) => who === mac,
+      ...(beforeReply && { beforeReply }),
     },
     ...(save && { leaseStore: { load: async () => [], save } }),
     observe: (observation) => observed.push(observation),
@@ -116,6 +122,26 @@ describe("the DHCP server", () => {
     await new Promise(setImmediate);
     expect(sockets.sent()).toEqual([]);
     expect(observed.at(-1)).toEqual({ kind: "failed", mac, reason: "Cannot save lease: ENOSPC" });
+  });
+
+  it("answers a client only after what must be done before, and not at all when that fails", async () => {
+    let finish: { done(): void; fail(error: Error): void } | undefined;
+    const wait = () =>
+      new Promise<void>((done, fail) => {
+        finish = { done, fail };
+      });
+    const { sockets, say, observed } = await start(proxy, undefined, wait);
+    say("DISCOVER", [pxe]);
+    await new Promise(setImmediate);
+    expect(sockets.sent()).toEqual([]);
+    finish!.done();
+    await new Promise(setImmediate);
+    expect(sockets.sent()).toHaveLength(1);
+    say("DISCOVER", [pxe]);
+    finish!.fail(new Error("EIO"));
+    await new Promise(setImmediate);
+    expect(sockets.sent()).toEqual([]);
+    expect(observed.at(-1)).toEqual({ kind: "failed", mac, reason: "EIO" });
   });
 
   it("tells of what it does not answer, and why", async () => {

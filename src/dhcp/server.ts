@@ -95,14 +95,22 @@ class DhcpService {
     if (decision.kind === "ignore") {
       observe({ kind: "ignored", mac: request.mac, message, client, reason: decision.reason });
     }
-    if (decision.lease && this.#options.leaseStore) {
-      this.#options.leaseStore.save(decision.lease).then(
-        () => this.#send(decision, client),
-        (error: Error) => observe({ kind: "failed", mac: request.mac, reason: `Cannot save lease: ${error.message}` }),
-      );
-    } else {
+    const steps = [this.#save(decision), policy.beforeReply?.(facts, client)].filter((step) => step !== undefined);
+    if (steps.length === 0) {
       this.#send(decision, client);
+      return;
     }
+    Promise.all(steps).then(
+      () => this.#send(decision, client),
+      (error: Error) => observe({ kind: "failed", mac: request.mac, reason: error.message }),
+    );
+  }
+
+  #save({ lease }: DhcpDecision): Promise<void> | undefined {
+    if (!lease) return undefined;
+    return this.#options.leaseStore?.save(lease).catch((error: Error) => {
+      throw new Error(`Cannot save lease: ${error.message}`, { cause: error });
+    });
   }
 
   #send(decision: DhcpDecision, client: DhcpClient): void {

@@ -87,6 +87,7 @@ async function boot(scene: Scene): Promise<Outcome> {
       policy: {
         classify: () => (knowsTheNode ? { kind: "pi", node: "node1", reservedAddress: NODE } : { kind: "other" }),
         isReserved: () => false,
+        isNode: () => true,
       },
       observe: () => {},
     });

@@ -49,6 +49,7 @@ async function lanWithServers(clock: SimulatedClock, files: Record<string, Uint8
       reservedAddress: `10.77.0.${100 + (macToBytes(mac)[5]! % 100)}` as Ipv4,
     }),
     isReserved: () => true,
+    isNode: () => true,
   };
   const settings = {
     mode: "server",

@@ -74,6 +74,7 @@ describe.skipIf(isSkipped)("DHCP", () => {
       classify: ({ mac }: { mac: Mac }) =>
         mac === PI ? { kind: "pi", node: "node1", reservedAddress: parseIpv4(`${lan.prefix}.10`) } : { kind: "other" },
       isReserved: (address) => address === `${lan.prefix}.10`,
+      isNode: (who) => who === PI,
     };
     servers.push(
       await startDhcpServer({
