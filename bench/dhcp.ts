@@ -12,15 +12,8 @@ import { startDhcpServer } from "../src/dhcp/server.ts";
 import { systemClock } from "../src/system/clock.ts";
 import { createUdpSockets } from "../src/system/udp.ts";
 import { Lan } from "../test/lab/lan.ts";
-import { compile, numbersOf } from "./load-generator.ts";
-
-interface Measure {
-  name: string;
-  ours: number;
-  peer: number;
-  unit: string;
-  goal: string;
-}
+import { compile, numbersOf } from "./instruments/load-generator.ts";
+import type { Measure } from "./instruments/measure.ts";
 
 const SECONDS = 2;
 const ROUNDS = 3;

@@ -6,22 +6,15 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { copyFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { performance } from "node:perf_hooks";
 import { imageFiles } from "../src/disk/image-files.ts";
 import { ImageStore } from "../src/manager/image-store.ts";
 import { makeOsImage } from "../test/images/os-image-file.ts";
-
-interface Measure {
-  name: string;
-  ours: number;
-  peer: number;
-  unit: string;
-  goal: string;
-}
+import type { Measure } from "./instruments/measure.ts";
 
 const ROUNDS = 3;
-const SHARED_IMAGE = join(import.meta.dirname, "../../shared/images/debian-12-pi-arm64.img.xz");
+const SHARED_IMAGE = resolve("../shared/images/debian-12-pi-arm64.img.xz");
 
 export async function run(report: (line: Measure) => void): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "bramble-bench-image-"));

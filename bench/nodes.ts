@@ -13,14 +13,7 @@ import { systemRandom } from "../src/system/random.ts";
 import { type ImageNode, MemoryImage } from "../src/tree/memory-image.ts";
 import type { PlacedFile } from "../src/tree/placed-file.ts";
 import { openTreeStore } from "../src/tree/tree-store.ts";
-
-interface Measure {
-  name: string;
-  ours: number;
-  peer: number;
-  unit: string;
-  goal: string;
-}
+import type { Measure } from "./instruments/measure.ts";
 
 const NODES = 1000;
 const ADD_MS_MAX = 50;

@@ -11,15 +11,8 @@ import { parseIpv4 } from "../src/bytes/addresses.ts";
 import { systemClock } from "../src/system/clock.ts";
 import { createUdpSockets } from "../src/system/udp.ts";
 import { startTftpServer } from "../src/tftp/server.ts";
-import { compile, numbersOf } from "./load-generator.ts";
-
-interface Measure {
-  name: string;
-  ours: number;
-  peer: number;
-  unit: string;
-  goal: string;
-}
+import { compile, numbersOf } from "./instruments/load-generator.ts";
+import type { Measure } from "./instruments/measure.ts";
 
 const FILE_BYTES = 10 * 1024 * 1024;
 /** As the EEPROM bootloader asks. */

@@ -3,10 +3,10 @@ import { execFile, execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
 
-/** Path of the compiled program. */
+/** Path of the compiled program. The working folder is the checkout. */
 export function compile(name: "tftp-load" | "dhcp-load", folder: string): string {
   const program = join(folder, name);
-  execFileSync("gcc", ["-O2", "-o", program, join(import.meta.dirname, `${name}.c`)]);
+  execFileSync("gcc", ["-O2", "-o", program, join("bench/instruments", `${name}.c`)]);
   return program;
 }
 
