@@ -38,9 +38,11 @@ import { portMappings, type ServiceNetwork, Services, serviceNetwork } from "./s
 import { type ManagerStatusView, viewNode } from "./status-view.ts";
 import { watchUpReports } from "./up-watch.ts";
 import { VERSION } from "./version.ts";
+import { limitWarnings } from "./warning-limit.ts";
 
 /** How often the work of each root is put on the feed. */
 const ACTIVITY_INTERVAL_MS = 1000;
+const SEND_WARNING_INTERVAL_MS = 60_000;
 /** Signs of one boot that come closer together than this are the same boot. */
 const BOOT_PAUSE_MS = 20_000;
 
@@ -159,13 +161,19 @@ export class Manager implements ManagerControl {
       observe: observeNfs(directory, trees, this.#report),
       onFileChanged: watchUpReports(this.#nodes, this.#report),
       portMappings: () => portMappings(manifest),
+      // On a network of Pis every mount comes from a kernel. On loopback it may be a test, or QEMU's own network.
+      requirePrivilegedPorts: this.#network.interfaceName !== undefined && this.#network.interfaceName !== "lo",
     });
+    const warnOfSending = limitWarnings(systemClock, SEND_WARNING_INTERVAL_MS, (message) =>
+      this.#report({ kind: "warning", message }),
+    );
     const services = new Services({
       manifest,
       network: this.#network,
-      sockets: await createUdpSockets(),
+      sockets: await createUdpSockets({ onSendError: (error) => warnOfSending(error.message) }),
       listeners: nodeTcpListeners,
       clock: systemClock,
+      random: systemRandom,
       nfs: this.#nfs,
       beforeConnection: () => this.#learnNeighbours(),
       tftp: {

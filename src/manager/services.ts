@@ -9,11 +9,12 @@ import { MOUNT_PROGRAM, MOUNT_VERSION } from "../nfs/mount.ts";
 import { NFS_PROGRAM, NFS_VERSION } from "../nfs/nfs-program.ts";
 import { PORTMAP_PROGRAM, PORTMAP_VERSION, type PortMapping } from "../nfs/portmap.ts";
 import type { NfsService } from "../nfs/server.ts";
-import type { Clock, TcpConnection, TcpListener, TcpListeners, UdpSocket, UdpSockets } from "../ports.ts";
+import type { Clock, Random, TcpConnection, TcpListener, TcpListeners, UdpSockets } from "../ports.ts";
 import { addressOfInterface, type InterfaceAddress, interfaceAddresses } from "../system/network-interfaces.ts";
 import type { TftpHandler } from "../tftp/handler.ts";
 import type { TftpObservation } from "../tftp/observation.ts";
 import { startTftpServer, type TftpServer } from "../tftp/server.ts";
+import { startPortMapper } from "./port-mapper.ts";
 
 const LEASE_TIME_S = 12 * 60 * 60;
 
@@ -56,6 +57,7 @@ export interface ServicesOptions {
   sockets: UdpSockets;
   listeners: TcpListeners;
   clock: Clock;
+  random: Random;
   nfs: NfsService;
   /** Called with each connection before it is served: the moment to learn who it is. */
   beforeConnection(connection: TcpConnection): Promise<void>;
@@ -67,7 +69,7 @@ export interface ServicesOptions {
 export class Services {
   readonly #options: ServicesOptions;
   #listeners: TcpListener[] = [];
-  #portmapSocket: UdpSocket | undefined;
+  #stopPortMapper: () => Promise<void> = async () => {};
   #tftp: TftpServer | undefined;
   #dhcp: DhcpServer | undefined;
 
@@ -92,42 +94,47 @@ export class Services {
   async stop(): Promise<void> {
     this.#dhcp?.close();
     this.#tftp?.close();
-    this.#portmapSocket?.close();
+    await this.#stopPortMapper();
     await Promise.all(this.#listeners.map((listener) => listener.close()));
     this.#listeners = [];
   }
 
   async #startNfs(): Promise<void> {
     const { nfs, mount } = this.#options.manifest.network.ports;
-    await this.#listen(nfs);
-    if (mount !== nfs) await this.#listen(mount);
+    for (const port of new Set([nfs, mount])) this.#listeners.push(await this.#listen(port));
   }
 
-  async #listen(port: number): Promise<void> {
+  #listen(port: number): Promise<TcpListener> {
     const { listeners, network, nfs, beforeConnection } = this.#options;
-    const listener = await listeners.listen({ address: network.address, port }, (connection) => {
+    return listeners.listen({ address: network.address, port }, (connection) => {
       beforeConnection(connection).then(
         () => nfs.serveConnection(connection),
         () => connection.close(),
       );
     });
-    this.#listeners.push(listener);
   }
 
-  /**
-   * klibc's `nfsmount`, in Debian's initramfs, asks port 111 and nothing else will do. Where an rpcbind has that port,
-   * only nodes whose kernel mounts by itself can boot; so it is a warning.
-   */
   async #startPortmap(): Promise<void> {
-    const { manifest, network, sockets, nfs, onWarning } = this.#options;
-    const port = manifest.network.ports.portmap;
+    const { manifest } = this.#options;
+    const { portmap: port } = manifest.network.ports;
     if (port === 0) return;
+    const serve = () => this.#servePortmap(port);
+    this.#stopPortMapper = await startPortMapper({ ...this.#options, port, serve, mappings: portMappings(manifest) });
+  }
+
+  async #servePortmap(port: number): Promise<() => Promise<void>> {
+    const { network, sockets, nfs } = this.#options;
+    const socket = await sockets.bind({ ...bindingOf(network), port });
     try {
-      await this.#listen(port);
-      this.#portmapSocket = await sockets.bind({ ...bindingOf(network), port });
-      nfs.serveDatagrams(this.#portmapSocket);
+      const listener = await this.#listen(port);
+      nfs.serveDatagrams(socket);
+      return () => {
+        socket.close();
+        return listener.close();
+      };
     } catch (error) {
-      onWarning(`${(error as Error).message}. Nodes that boot with an initramfs need our port mapper there`);
+      socket.close();
+      throw error;
     }
   }
 
