@@ -2,8 +2,7 @@
  * A whole cluster without hardware: a lab network, a manager as its own process, and virtual Pis whose kernels run in
  * QEMU. Runs inside the lab's network namespace. The manager is started again when it dies, as systemd would.
  */
-import { type ChildProcess, spawn } from "node:child_process";
-import { createWriteStream, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { type Ipv4, ipv4FromNumber } from "../bytes/addresses.ts";
 import type { BootEvent } from "../cluster/event.ts";
@@ -12,6 +11,7 @@ import { type LoadedManifest, loadManifest, socketPathOf } from "../manager/mani
 import type { ManagerStatusView, NodeStatusView } from "../manager/status-view.ts";
 import { startFleet } from "../simulator/fleet.ts";
 import { findVirtualModel, makeBoard } from "../simulator/models.ts";
+import { lastFreeAddress, startRouter } from "../simulator/router.ts";
 import { systemClock } from "../system/clock.ts";
 import { openConsoleSocket } from "../system/console-socket.ts";
 import {
@@ -20,6 +20,7 @@ import {
   LAB_BRIDGE,
   LAB_PREFIX_LENGTH,
   LAB_RECORD,
+  type LabNetwork,
   recordLab,
 } from "../system/lab-network.ts";
 import { qemuMachines } from "../system/qemu.ts";
@@ -29,6 +30,8 @@ import { ApiClient } from "./api-client.ts";
 import type { SimulateOptions } from "./commands/simulate.ts";
 import { SimulationView } from "./simulation-view.ts";
 import { bootTimeline } from "./status-table.ts";
+import { SupervisedManager } from "./supervised-manager.ts";
+import { UserError } from "./user-error.ts";
 
 export interface SimulationSettings extends SimulateOptions {
   manifestPath: string;
@@ -40,8 +43,9 @@ export interface SimulationSettings extends SimulateOptions {
 export const CONSOLE_FOLDER = "console";
 
 const NODES_DEFAULT = 2;
-const MANAGER_RESTART_MS = 500;
 const POLL_MS = 500;
+const NO_EXTERNAL_DHCP =
+  "Cannot simulate dhcp: external: nobody on the lab's network would tell the Pis where to boot from; set network.dhcp to proxy or server";
 
 /** Resolves with the exit code. */
 export async function simulate(settings: SimulationSettings): Promise<number> {
@@ -50,7 +54,10 @@ export async function simulate(settings: SimulationSettings): Promise<number> {
   const manifestPath = settings.image === undefined ? settings.manifestPath : writeManifest(settings, settings.image);
   const loaded = await loadManifest(manifestPath, stateFolder);
   const count = Math.min(settings.nodes ?? loaded.manifest.nodes.length, loaded.manifest.nodes.length);
-  const lab = await createLabNetwork({ taps: count, ...labNetworkOf(loaded) });
+  const { dhcp } = loaded.manifest.network;
+  if (dhcp === "external") throw new UserError(NO_EXTERNAL_DHCP, 2);
+  const lab = await createLabNetwork({ taps: dhcp === "proxy" ? count + 1 : count, ...labNetworkOf(loaded) });
+  const stopRouter = dhcp === "proxy" ? await startLabRouter(loaded, lab) : async () => {};
   const forgetLab = recordLab(join(stateFolder, LAB_RECORD));
   const manager = new SupervisedManager(
     ["--manifest", manifestPath, "--state", stateFolder, "up", "--json"],
@@ -67,7 +74,7 @@ export async function simulate(settings: SimulationSettings): Promise<number> {
     const started = await Promise.race([waitForManager(api, power.signal), manager.gaveUp, interrupted]);
     if (typeof started === "string") return started === "interrupted" ? 130 : 1;
     void followEvents(api, view, started.sequence, power.signal);
-    pis = await virtualPis(loaded, lab.taps, settings);
+    pis = await virtualPis(loaded, lab.taps.slice(0, count), settings);
     void followStatus(api, view, power.signal);
     const fleet = startFleet({
       pis,
@@ -94,6 +101,7 @@ export async function simulate(settings: SimulationSettings): Promise<number> {
     for (const pi of pis) pi.console.close();
     view.close();
     await manager.stop();
+    await stopRouter();
     forgetLab();
   }
 }
@@ -110,6 +118,15 @@ function labNetworkOf({ manifest: { network } }: LoadedManifest): {
     address: network.address ?? (subnet ? ipv4FromNumber(subnet.first + 1) : LAB_ADDRESS),
     prefixLength: subnet?.prefixBits ?? LAB_PREFIX_LENGTH,
   };
+}
+
+/** In proxy mode the manager counts on a router that gives addresses: it has the last port of the switch. */
+async function startLabRouter({ manifest }: LoadedManifest, lab: LabNetwork): Promise<() => Promise<void>> {
+  const { address: manager, prefixLength, taps } = lab;
+  const taken = [manager, ...manifest.nodes.flatMap((node) => node.address ?? [])];
+  const address = manifest.network.router ?? lastFreeAddress({ address: manager, prefixLength, taken });
+  const port = await openTap(taps.at(-1)!);
+  return startRouter({ port, clock: systemClock, address, prefixLength, taken: [...taken, address] });
 }
 
 function writeManifest({ stateFolder, nodes = NODES_DEFAULT, model }: SimulationSettings, image: string): string {
@@ -235,52 +252,4 @@ async function summary(
 
 function pause(delayMs: number): Promise<void> {
   return new Promise((resolve) => void systemClock.after(delayMs, resolve));
-}
-
-/** The manager as a process of its own, so that it can die alone. */
-class SupervisedManager {
-  /** Resolves when it ended with an error of its own: starting it again would end the same way. */
-  readonly gaveUp: Promise<"gave-up">;
-  readonly #words: readonly string[];
-  readonly #logPath: string;
-  #child: ChildProcess | undefined;
-  #stopping = false;
-  #giveUp: (outcome: "gave-up") => void = () => {};
-
-  constructor(words: readonly string[], stateFolder: string) {
-    this.#words = words;
-    this.#logPath = join(stateFolder, "manager.log");
-    this.gaveUp = new Promise((resolve) => {
-      this.#giveUp = resolve;
-    });
-    this.#start();
-  }
-
-  async stop(): Promise<void> {
-    this.#stopping = true;
-    const child = this.#child;
-    if (!child || child.exitCode !== null || child.signalCode !== null) return;
-    const exited = new Promise((resolve) => child.once("exit", resolve));
-    child.kill("SIGTERM");
-    await exited;
-  }
-
-  #start(): void {
-    const program = process.argv[1] ?? "";
-    const words = ["--pdeathsig", "KILL", process.execPath, ...process.execArgv, program, ...this.#words];
-    const child = spawn("setpriv", words, { stdio: ["ignore", "pipe", "pipe"] });
-    this.#child = child;
-    const log = createWriteStream(this.#logPath, { flags: "a" });
-    child.stdout.pipe(log, { end: false });
-    child.stderr.on("data", (bytes: Buffer) => {
-      log.write(bytes);
-      if (!this.#stopping) process.stderr.write(bytes);
-    });
-    child.once("exit", (code, signal) => {
-      log.end();
-      if (this.#stopping) return;
-      if (signal === null && code !== 0) this.#giveUp("gave-up");
-      else systemClock.after(MANAGER_RESTART_MS, () => this.#stopping || this.#start());
-    });
-  }
 }
