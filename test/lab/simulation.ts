@@ -1,6 +1,6 @@
 /** A simulated cluster for tests: `bramble simulate` as its own process, followed by its JSON lines. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
@@ -17,12 +17,11 @@ interface Waiter {
   done: (event: SimulationEvent) => void;
 }
 
-export interface SimulationSettings {
-  image: string;
-  nodes: number;
-  model?: string;
-  firmwareOnly?: boolean;
-}
+export type SimulationSettings = { model?: string; firmwareOnly?: boolean } & (
+  | { image: string; nodes: number }
+  /** The text of a manifest: its nodes, on its network. */
+  | { manifest: string }
+);
 
 export class Simulation {
   readonly folder = mkdtempSync(join(tmpdir(), "bramble-test-"));
@@ -31,9 +30,13 @@ export class Simulation {
   readonly #waiters = new Set<Waiter>();
   #errors = "";
 
-  constructor({ image, nodes, model = "4", firmwareOnly }: SimulationSettings) {
-    const words = ["simulate", "--nodes", String(nodes), "--image", image, "--model", model, "--json"];
-    const all = ["--state", this.folder, ...words, ...(firmwareOnly ? ["--firmware-only"] : [])];
+  constructor(settings: SimulationSettings) {
+    const { model = "4", firmwareOnly } = settings;
+    const manifestPath = join(this.folder, "bramble.yaml");
+    if ("manifest" in settings) writeFileSync(manifestPath, settings.manifest);
+    const what = "image" in settings ? ["--nodes", String(settings.nodes), "--image", settings.image] : [];
+    const words = ["simulate", ...what, "--model", model, "--json", ...(firmwareOnly ? ["--firmware-only"] : [])];
+    const all = ["--manifest", manifestPath, "--state", this.folder, ...words];
     this.#child = spawn(process.execPath, [BRAMBLE, ...all], { stdio: ["ignore", "pipe", "pipe"] });
     this.#child.stderr!.on("data", (bytes: Buffer) => {
       this.#errors += bytes.toString();

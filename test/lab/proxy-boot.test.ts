@@ -1,0 +1,51 @@
+/**
+ * A user's own manifest, simulated as it is: its interface, its network, and `dhcp: proxy`. A router that knows nothing of Bramble
+ * gives the addresses; the manager must find out whose they are.
+ */
+import { afterAll, beforeAll, expect, it } from "vitest";
+import type { BootEvent } from "../../src/cluster/event.ts";
+import { demoImage } from "./demo-image.ts";
+import { requireTools } from "./required-tools.ts";
+import { Simulation } from "./simulation.ts";
+
+const manifest = (image: string) => `cluster: attic
+network:
+  interface: eth0
+  subnet: 192.168.7.0/24
+  address: 192.168.7.20
+  dhcp: proxy
+image: ${JSON.stringify(image)}
+nodes:
+  - { name: node1, mac: "dc:a6:32:00:00:01", serial: "10000001" }
+`;
+
+let cluster: Simulation | undefined;
+const skipped = requireTools(["ip", "unshare", "qemu-system-aarch64"]);
+
+beforeAll(() => {
+  if (!skipped) cluster = new Simulation({ manifest: manifest(demoImage()) });
+}, 300_000);
+afterAll(() => cluster?.stop(), 60_000);
+
+it.skipIf(skipped)(
+  "a node boots with an address of the router's, and the manager learns it",
+  async () => {
+    await cluster!.waitUp("node1");
+    const [node] = cluster!.status().nodes;
+    expect(node).toMatchObject({ name: "node1", stage: "up", isStalled: false });
+    expect(node!.address).toMatch(/^192\.168\.7\.\d+$/);
+    expect(node!.address).not.toBe("192.168.7.20");
+    expect(cluster!.console("node1")).toMatch(/initramfs: root is 192\.168\.7\.20:\/bramble\/node1\/root/);
+
+    const told = cluster!.events.filter((event): event is BootEvent => "sequence" in event);
+    const replies = told.filter((event) => event.kind === "dhcp-reply");
+    // Firmware is told where to boot from, and Linux nothing; neither gets an address from us.
+    expect(replies.length).toBeGreaterThan(0);
+    for (const reply of replies) {
+      expect(reply).toMatchObject({ responder: "proxy", message: "OFFER" });
+      expect(reply).not.toHaveProperty("address");
+    }
+    expect(told.filter((event) => event.kind === "mount-refused" || event.kind === "tftp-failed")).toEqual([]);
+  },
+  300_000,
+);
