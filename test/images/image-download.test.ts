@@ -89,13 +89,14 @@ describe.skipIf(missing)("ImageStore with a URL", () => {
     answer = serve({ bytesMax: 3_000_000 });
     const image = await store.import(`${base}/pi.img`);
     expect(image.containerSha256).toBe(createHash("sha256").update(content).digest("hex"));
-    expect(requests.map(({ range }) => range)).toEqual([
-      undefined,
-      "bytes=3000000-",
-      "bytes=6000000-",
-      "bytes=9000000-",
-      "bytes=12000000-",
-    ]);
+    // What was under way when the connection broke may be lost, but no more than that.
+    const starts = requests.map(({ range }) => Number(/^bytes=(\d+)-$/.exec(range ?? "bytes=0-")?.[1]));
+    for (const [index, start] of starts.slice(1).entries()) {
+      expect(start).toBeGreaterThan(starts[index]!);
+      expect(start).toBeLessThanOrEqual(starts[index]! + 3_000_000);
+    }
+    expect(starts.length).toBeGreaterThanOrEqual(5);
+    expect(starts.length).toBeLessThan(10);
     expect(requests[1]?.ifRange).toBe('"one"');
   });
 
