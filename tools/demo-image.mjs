@@ -3,9 +3,9 @@
 //
 //   node tools/demo-image.mjs [--output FILE] [--cache FOLDER] [--release CODENAME] [--refresh]
 //
-// Needs e2fsprogs, dosfstools, mtools and dpkg. Prints the path of the image. An image that is newer than this program
+// Needs e2fsprogs, dosfstools, mtools, util-linux and dpkg. Prints the path of the image. An image that is newer than this program
 // and its packages is left as it is.
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import {
   closeSync,
   cpSync,
@@ -42,6 +42,9 @@ const BOARD_MODULES = [
   "lan78xx",
   "macb",
 ];
+
+/** Set in the environment of the run that may work in the cache. */
+const LOCK_HELD = "BRAMBLE_DEMO_IMAGE_LOCK_HELD";
 
 const { values: options } = parseArgs({
   options: {
@@ -216,7 +219,17 @@ function isUpToDate(output, packages) {
   return [...programs, ...Object.values(packages)].every((path) => statSync(path).mtimeMs < builtMs);
 }
 
+/** Runs this program again while no other run works in the cache: tests that start together want the same image. */
+function runAlone(cache) {
+  mkdirSync(cache, { recursive: true });
+  const words = ["--no-fork", cache, process.execPath, ...process.argv.slice(1)];
+  const { status, error } = spawnSync("flock", words, { stdio: "inherit", env: { ...process.env, [LOCK_HELD]: "1" } });
+  if (error) throw new Error(`Cannot build the demo image: flock: ${error.message}; is util-linux installed?`);
+  process.exit(status ?? 1);
+}
+
 try {
+  if (!process.env[LOCK_HELD]) runAlone(resolve(options.cache));
   // What the builder keeps from others must not be kept from the node's users.
   process.umask(0o022);
   checkPrograms();
