@@ -98,13 +98,22 @@ export async function createLabNetwork(settings: {
   return { bridge, address, prefixLength, taps };
 }
 
+/** `ip` only says "open" of the device it could not open. */
+function tunRemedy(command: string, said: string): string {
+  if (!command.startsWith("tuntap") || !said.startsWith("open:")) return "";
+  return said.includes("No such")
+    ? '; /dev/net/tun is missing: run "modprobe tun" as root'
+    : '; this user may not use /dev/net/tun: run as root, or "chmod 666 /dev/net/tun" as root (what Debian has)';
+}
+
 async function ip(...groups: string[][]): Promise<void> {
   for (const command of groups.flat()) {
     try {
       await run("ip", command.split(" "));
     } catch (error) {
       const { code, stderr } = error as { code?: string; stderr?: string };
-      const why = code === "ENOENT" ? "ip is not installed; install iproute2" : (stderr?.trim() ?? String(error));
+      const said = stderr?.trim() ?? String(error);
+      const why = code === "ENOENT" ? "ip is not installed; install iproute2" : `${said}${tunRemedy(command, said)}`;
       throw new Error(`Cannot set up the lab network: "ip ${command}": ${why}`, { cause: error });
     }
   }
