@@ -48,10 +48,10 @@ export class ApiClient {
         const notRunning = error.code === "ENOENT" || error.code === "ECONNREFUSED";
         reject(
           notRunning
-            ? new UserError(`No manager runs on ${this.#socketPath}: start it with "bramble up"`)
+            ? new UserError(`Cannot reach the manager: none listens on ${this.#socketPath}; start it with "bramble up"`)
             : error.code === "EACCES"
               ? new UserError(
-                  `Cannot talk to the manager on ${this.#socketPath}: permission denied; use the user it runs as (sudo)`,
+                  `Cannot reach the manager on ${this.#socketPath}: it runs as another user; use that one, or sudo`,
                 )
               : error,
         );

@@ -1,5 +1,6 @@
+import { resolve } from "node:path";
 import type { Command } from "commander";
-import { type LoadedManifest, loadManifest, socketPathOf } from "../manager/manifest-file.ts";
+import { type LoadedManifest, loadManifest, socketPathOf, stateFolderAt } from "../manager/manifest-file.ts";
 import { ApiClient } from "./api-client.ts";
 
 export interface GlobalOptions {
@@ -19,9 +20,10 @@ export function loadManifestOf(command: Command): Promise<LoadedManifest> {
   return loadManifest(manifest, state);
 }
 
-/** A client of the manager that runs this manifest. */
-export async function apiOf(command: Command): Promise<ApiClient> {
-  return new ApiClient(socketPathOf((await loadManifestOf(command)).stateFolder));
+/** A client of the manager that runs this manifest, also while somebody edits it. */
+export function apiOf(command: Command): ApiClient {
+  const { manifest, state } = globalOptions(command);
+  return new ApiClient(socketPathOf(resolve(state ?? stateFolderAt(manifest))));
 }
 
 export function printJson(value: unknown): void {

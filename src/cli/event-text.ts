@@ -1,5 +1,5 @@
 import type { BootEvent } from "../cluster/event.ts";
-import { coloured, formatBytes, formatDuration } from "./table.ts";
+import { coloured, formatBytes, formatCount, formatDuration } from "./table.ts";
 
 /** One line for one event; `undefined` for those that only move a progress bar. */
 export function eventText(event: BootEvent): string | undefined {
@@ -57,9 +57,9 @@ function describe(event: BootEvent): string | undefined {
     case "manager-stopping":
       return "manager stops";
     case "manifest-loaded":
-      return `manifest: ${event.nodes} nodes`;
+      return `manifest: ${formatCount(event.nodes, "node")}`;
     case "manifest-rejected":
-      return coloured(`manifest rejected: ${event.problems} problems; the old one goes on`, "red");
+      return coloured(`manifest rejected: ${formatCount(event.problems, "problem")}; the old one goes on`, "red");
     case "image-ready":
       return `image ${event.image} is ready`;
     case "warning":

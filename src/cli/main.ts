@@ -15,6 +15,7 @@ import { addStatus } from "./commands/status.ts";
 import { addUp } from "./commands/up.ts";
 import { addSchema, addValidate } from "./commands/validate.ts";
 import { addWatch } from "./commands/watch.ts";
+import { formatCount } from "./table.ts";
 import { UserError } from "./user-error.ts";
 
 /** 0 done · 1 failed · 2 used wrongly · 3 the manifest is wrong. */
@@ -49,7 +50,7 @@ function exitCodeOf(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
   if (error instanceof ManifestError) {
     console.error(error.message);
-    console.error(`${error.problems.length} ${error.problems.length === 1 ? "problem" : "problems"} in the manifest`);
+    console.error(`${formatCount(error.problems.length, "problem")} in the manifest`);
     return EXIT_MANIFEST;
   }
   if (error instanceof UserError) {
@@ -61,6 +62,12 @@ function exitCodeOf(error: unknown): number {
   console.error(foreseen ? `bramble: ${error.message}` : error);
   return 1;
 }
+
+// Whoever read our output has seen enough: "bramble watch | head".
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+  process.exit(0);
+});
 
 try {
   await program().parseAsync();

@@ -33,6 +33,11 @@ function visibleLength(text: string): number {
   return [...text.replace(ESCAPE_CODES, "")].length;
 }
 
+/** `1 node`, `2 nodes`. */
+export function formatCount(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
+}
+
 export function formatBytes(bytes: number): string {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   let value = bytes;

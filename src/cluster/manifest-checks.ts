@@ -58,6 +58,7 @@ function duplicates(data: Plain): LocatedProblem[] {
         {
           path: ["nodes", index, key],
           message: `The ${what} ${text} is already that of ${other}`,
+          other: ["nodes", first],
           hint: "Give each node its own",
         },
       ];

@@ -21,6 +21,8 @@ export interface LocatedProblem {
   hint?: string;
   /** Point at the key instead of its value. */
   atKey?: boolean;
+  /** The place that this one collides with; its line ends the message. */
+  other?: ManifestPath;
 }
 
 export function describePath(path: ManifestPath): string {
@@ -31,14 +33,14 @@ export function describePath(path: ManifestPath): string {
 }
 
 export function locate(problem: LocatedProblem, document: Document, counter: LineCounter): ManifestProblem {
-  const { path, message, hint, atKey } = problem;
+  const { path, message, hint, atKey, other } = problem;
   const offset = (atKey ? keyOffset(document, path) : undefined) ?? valueOffset(document, path);
   const { line, col } = counter.linePos(offset);
   return {
     line: Math.max(line, 1),
     column: Math.max(col, 1),
     path: describePath(path),
-    message,
+    message: other ? `${message} (line ${counter.linePos(valueOffset(document, other)).line})` : message,
     ...(hint && { hint }),
   };
 }

@@ -147,22 +147,22 @@ describe("a manifest", () => {
     [
       "a name given twice",
       manifest("", "  - { name: a, serial: 1 }\n  - { name: a, serial: 2 }"),
-      "6:13: nodes[1].name: The name a is already that of nodes[0]. Give each node its own",
+      "6:13: nodes[1].name: The name a is already that of nodes[0] (line 5). Give each node its own",
     ],
     [
       "a MAC given twice in different spellings",
       manifest("", "  - { name: a, mac: dc:a6:32:70:da:b0 }\n  - { name: b, mac: DCA63270DAB0 }"),
-      "6:21: nodes[1].mac: The MAC address DCA63270DAB0 is already that of a. Give each node its own",
+      "6:21: nodes[1].mac: The MAC address DCA63270DAB0 is already that of a (line 5). Give each node its own",
     ],
     [
       "a serial given twice with and without its high half",
       manifest("", "  - { name: a, serial: b66c4c16 }\n  - { name: b, serial: 00000000B66C4C16 }"),
-      "6:24: nodes[1].serial: The serial number 00000000B66C4C16 is already that of a. Give each node its own",
+      "6:24: nodes[1].serial: The serial number 00000000B66C4C16 is already that of a (line 5). Give each node its own",
     ],
     [
       "an address given twice",
       manifest("", "  - { name: a, serial: 1, address: 10.0.0.9 }\n  - { name: b, serial: 2, address: 10.0.0.9 }"),
-      "6:36: nodes[1].address: The address 10.0.0.9 is already that of a. Give each node its own",
+      "6:36: nodes[1].address: The address 10.0.0.9 is already that of a (line 5). Give each node its own",
     ],
     [
       "an address outside the network",

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { type ImageFacts, imageProblems, readImageFacts } from "../cluster/image-facts.ts";
 import type { ImageReference } from "../cluster/manifest.ts";
 import type { PlanImage } from "../cluster/plan.ts";
+import { rememberFiles } from "../cluster/remembered-files.ts";
 import { imageFiles } from "../disk/image-files.ts";
 import type { OsImage } from "../disk/os-image.ts";
 import { ImageStore, type ImportProgress } from "./image-store.ts";
@@ -38,8 +39,8 @@ export class Images {
     const known = this.#opened.get(stored.contentSha256);
     if (known) return known;
     const disk = this.#store.open(stored);
-    const boot = imageFiles(disk.boot);
-    const root = imageFiles(disk.root);
+    const boot = rememberFiles(imageFiles(disk.boot));
+    const root = rememberFiles(imageFiles(disk.root));
     const facts = readImageFacts(boot, root);
     try {
       refuseUnbootable(stored.name, facts);

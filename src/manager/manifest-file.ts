@@ -1,5 +1,5 @@
 /** The manifest as a file: where it lies, what its relative paths mean, and where its state goes. */
-import { existsSync, readFileSync } from "node:fs";
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { ipv4FromNumber, ipv4ToNumber } from "../bytes/addresses.ts";
@@ -32,7 +32,11 @@ export class ManifestError extends Error {
  * `stateFolder` is used instead of the manifest's when given.
  */
 export async function loadManifest(path: string, stateFolder?: string): Promise<LoadedManifest> {
-  const text = readText(path);
+  return loadManifestText(path, readManifestText(path), stateFolder);
+}
+
+/** The same for a text that is not in the file, or not yet. */
+export async function loadManifestText(path: string, text: string, stateFolder?: string): Promise<LoadedManifest> {
   const folder = dirname(resolve(path));
   const resolvePath = (given: string) => resolveFrom(folder, given);
   const result = parseManifest(text, {
@@ -58,18 +62,71 @@ export function stateFolderOf(stateDir: string | undefined, resolvePath: (path: 
   return join(process.env.XDG_STATE_HOME ?? join(homedir(), ".local/state"), "bramble");
 }
 
-/** Where the manager listens. Linux allows 107 bytes, which deep folders exceed: the error then says so. */
-export function socketPathOf(stateFolder: string): string {
-  return join(stateFolder, "manager.sock");
+/** The same without asking whether the manifest is right: what is there can be looked at while somebody edits it. */
+export function stateFolderAt(path: string): string {
+  return stateFolderOf(stateDirIn(readManifestText(path)), (given) => resolveFrom(dirname(resolve(path)), given));
 }
 
-function readText(path: string): string {
+/** Makes the state folder if it is not there. Throws when the manager could not keep its state and its socket in it. */
+export function prepareStateFolder(stateFolder: string): void {
+  socketPathOf(stateFolder);
+  try {
+    makeFolder(stateFolder);
+    accessSync(stateFolder, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const why = FOLDER_ERRORS[code ?? ""] ?? `the system says ${code}`;
+    throw new Error(
+      `Cannot keep state in ${stateFolder}: ${why}; set stateDir in the manifest, or --state, to another folder`,
+      { cause: error },
+    );
+  }
+}
+
+const FOLDER_ERRORS: Readonly<Record<string, string>> = {
+  EACCES: "this user may not write there",
+  EEXIST: "it is not a folder",
+  ENOENT: "no folder can be made there",
+  ENOSPC: "the disk is full",
+  ENOTDIR: "what is above it is not a folder",
+  EPERM: "no folder can be made there",
+  EROFS: "that file system is read-only",
+};
+
+/** Not `recursive`: Node 20 then never returns where a folder cannot be made, as below /proc. */
+function makeFolder(folder: string): void {
+  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return;
+  makeFolder(dirname(folder));
+  mkdirSync(folder);
+}
+
+/** `sun_path` of unix(7) without its closing zero; the system cuts off what is longer, without an error. */
+const SOCKET_PATH_BYTES_MAX = 107;
+
+/** Where the manager listens. Throws when the system cannot take so long a path. */
+export function socketPathOf(stateFolder: string): string {
+  const path = join(stateFolder, "manager.sock");
+  const lengthBytes = Buffer.byteLength(path);
+  if (lengthBytes <= SOCKET_PATH_BYTES_MAX) return path;
+  throw new Error(
+    `Cannot keep the manager's socket in ${stateFolder}: its path would have ${lengthBytes} bytes, and Linux takes ` +
+      `${SOCKET_PATH_BYTES_MAX}; set stateDir in the manifest, or --state, to a folder with a shorter path`,
+  );
+}
+
+const READ_ERRORS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file; make one with "bramble init", or name one with --manifest',
+  EACCES: "this user may not read it",
+  EISDIR: "it is a folder; name the file in it with --manifest",
+};
+
+/** Throws an `Error` that says why the file cannot be read. */
+export function readManifestText(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    const why =
-      code === "ENOENT" ? 'there is no such file; make one with "bramble init", or name one with --manifest' : code;
+    const why = READ_ERRORS[code ?? ""] ?? `the system says ${code}`;
     throw new Error(`Cannot read the manifest ${path}: ${why}`, { cause: error });
   }
 }

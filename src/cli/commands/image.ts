@@ -1,9 +1,10 @@
+import { existsSync } from "node:fs";
 import type { Command } from "commander";
-import { type ImageFacts, readImageFacts } from "../../cluster/image-facts.ts";
+import { type ImageFacts, imageProblems, readImageFacts } from "../../cluster/image-facts.ts";
 import { imageFiles } from "../../disk/image-files.ts";
 import type { StoredImage } from "../../manager/image-metadata.ts";
 import { ImageStore, type ImportProgress } from "../../manager/image-store.ts";
-import { stateFolderOf } from "../../manager/manifest-file.ts";
+import { stateFolderAt, stateFolderOf } from "../../manager/manifest-file.ts";
 import { globalOptions, loadManifestOf, printJson } from "../context.ts";
 import { formatBytes, formatTable, progressBar } from "../table.ts";
 import { UserError } from "../user-error.ts";
@@ -16,20 +17,23 @@ export function addImageCommands(bramble: Command): void {
     .option("--sha256 <digits>", "refuse it unless this is its checksum")
     .option("--name <name>", "call it this instead of its file name")
     .action(async (source: string, options: { sha256?: string; name?: string }, command: Command) => {
-      const imported = await (await storeOf(command)).import(source, {
+      const store = storeOf(command);
+      const imported = await store.import(source, {
         ...(options.sha256 && { expectedSha256: options.sha256 }),
         ...(options.name && { name: options.name }),
         ...(process.stderr.isTTY && { onProgress: showProgress }),
       });
       if (process.stderr.isTTY) process.stderr.write("\r\u001b[K");
       if (globalOptions(command).json) printJson(imported);
-      else console.log(`${imported.name}: ${formatBytes(imported.sizeBytes)}, sha256 ${imported.contentSha256}`);
+      else console.log(`${imported.name}: ${formatBytes(imported.sizeBytes)}, sha256 ${imported.containerSha256}`);
+      // It may be kept, but nobody should learn only at "bramble up" that it is of no use.
+      for (const problem of imageProblems(factsOf(store, imported))) console.error(`bramble: ${problem}`);
     });
   image
     .command("list", { isDefault: true })
     .description("the images that are here")
     .action(async (_, command: Command) => {
-      const images = await (await storeOf(command)).list();
+      const images = await storeOf(command).list();
       if (globalOptions(command).json) printJson(images);
       else console.log(imageTable(images));
     });
@@ -37,22 +41,17 @@ export function addImageCommands(bramble: Command): void {
     .command("inspect <image>")
     .description("what an image holds: system, kernels, device trees, models it boots")
     .action(async (reference: string, _, command: Command) => {
-      const store = await storeOf(command);
+      const store = storeOf(command);
       const stored = await store.obtain(reference);
-      const opened = store.open(stored);
-      try {
-        const facts = readImageFacts(imageFiles(opened.boot), imageFiles(opened.root));
-        if (globalOptions(command).json) printJson({ ...stored, facts });
-        else console.log(describeFacts(stored, facts));
-      } finally {
-        opened.close();
-      }
+      const facts = factsOf(store, stored);
+      if (globalOptions(command).json) printJson({ ...stored, facts });
+      else console.log(describeFacts(stored, facts));
     });
   image
     .command("remove <image>")
     .description("delete an image that no node of the manifest uses")
     .action(async (reference: string, _, command: Command) => {
-      const store = await storeOf(command);
+      const store = storeOf(command);
       const found = await store.find(reference);
       const user = found && (await userOf(found, command));
       if (user) throw new UserError(`Cannot remove image ${reference}: ${user} uses it`);
@@ -62,14 +61,19 @@ export function addImageCommands(bramble: Command): void {
 }
 
 /** The images lie in the state folder; a command that needs only them also works where there is no manifest. */
-async function storeOf(command: Command): Promise<ImageStore> {
-  const { state } = globalOptions(command);
-  const stateDir = state ?? (await loadManifestOf(command).then((loaded) => loaded.stateFolder, defaultStateFolder));
+function storeOf(command: Command): ImageStore {
+  const { manifest, state } = globalOptions(command);
+  const stateDir = state ?? (existsSync(manifest) ? stateFolderAt(manifest) : stateFolderOf(undefined, (path) => path));
   return new ImageStore({ stateDir });
 }
 
-function defaultStateFolder(): string {
-  return stateFolderOf(undefined, (path) => path);
+function factsOf(store: ImageStore, stored: StoredImage): ImageFacts {
+  const opened = store.open(stored);
+  try {
+    return readImageFacts(imageFiles(opened.boot), imageFiles(opened.root));
+  } finally {
+    opened.close();
+  }
 }
 
 async function userOf(image: StoredImage, command: Command): Promise<string | undefined> {
@@ -93,11 +97,11 @@ function imageTable(images: readonly StoredImage[]): string {
   const rows = images.map((image) => [
     image.name,
     formatBytes(image.sizeBytes),
-    image.contentSha256.slice(0, 12),
+    image.containerSha256.slice(0, 12),
     image.importedAt.slice(0, 16).replace("T", " "),
     image.source,
   ]);
-  return formatTable(["NAME", "SIZE", "HASH", "IMPORTED", "FROM"], rows);
+  return formatTable(["NAME", "SIZE", "SHA256", "IMPORTED", "FROM"], rows);
 }
 
 function describeFacts(image: StoredImage, facts: ImageFacts): string {
@@ -111,8 +115,9 @@ function describeFacts(image: StoredImage, facts: ImageFacts): string {
         : `with an initramfs (lacks ${kernel.missingForNfsRoot.join(", ")})`,
   ]);
   return [
-    `${image.name}  ${formatBytes(image.sizeBytes)}  sha256 ${image.contentSha256}`,
+    `${image.name}  ${formatBytes(image.sizeBytes)}  sha256 ${image.containerSha256}`,
     `system        ${facts.os.name} (${facts.flavour}), ${facts.architecture}, init ${facts.init}`,
+    ...imageProblems(facts).map((problem) => `PROBLEM       ${problem}`),
     `boots on      ${facts.models.join(", ") || "no Raspberry Pi model"}`,
     `device trees  ${facts.deviceTrees.length}; boot files at ${facts.bootMountPoint}`,
     `ssh           ${facts.sshServer}; network ${facts.networkManagers.join(", ") || "unmanaged"}`,

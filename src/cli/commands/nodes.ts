@@ -1,10 +1,10 @@
+import { realpathSync, statSync } from "node:fs";
 import type { Command } from "commander";
-import { parseManifest } from "../../cluster/manifest.ts";
 import { addNode, type NodeEntry, removeNode } from "../../cluster/manifest-edit.ts";
-import { ManifestError } from "../../manager/manifest-file.ts";
+import { loadManifestText, ManifestError, readManifestText } from "../../manager/manifest-file.ts";
 import { writeFileAtomically } from "../../system/atomic-file.ts";
 import { apiOf, globalOptions, loadManifestOf, printJson } from "../context.ts";
-import { formatTable } from "../table.ts";
+import { formatBytes, formatTable } from "../table.ts";
 import { UserError } from "../user-error.ts";
 
 export function addNodesCommands(bramble: Command): void {
@@ -23,14 +23,14 @@ export function addNodesCommands(bramble: Command): void {
     .action(async (name: string, entry: Omit<NodeEntry, "name">, command: Command) => {
       const { mac, serial, address, model } = entry;
       const given = Object.entries({ mac, serial, address, model }).filter(([, value]) => value !== undefined);
-      await editManifest(command, (text) => addNode(text, { name, ...Object.fromEntries(given) }));
+      await editManifest(command, `add ${name}`, (text) => addNode(text, { name, ...Object.fromEntries(given) }));
       console.log(`${name} is in the manifest; what it writes will be kept apart from all others`);
     });
   nodes
     .command("remove <name>")
     .description("take a node out of the manifest; its files stay until you reset it")
     .action(async (name: string, _, command: Command) => {
-      await editManifest(command, (text) => {
+      await editManifest(command, `remove ${name}`, (text) => {
         const edited = removeNode(text, name);
         if (edited === undefined) throw new UserError(`Cannot remove ${name}: the manifest has no node of that name`);
         return edited;
@@ -41,11 +41,11 @@ export function addNodesCommands(bramble: Command): void {
     .command("reset <name>")
     .description("drop everything the node wrote: it boots from the image as new")
     .action(async (name: string, _, command: Command) => {
-      const { droppedBytes } = await (await apiOf(command)).post<{ droppedBytes: number }>(
+      const { droppedBytes } = await apiOf(command).post<{ droppedBytes: number }>(
         `/v1/nodes/${encodeURIComponent(name)}/reset`,
       );
       if (globalOptions(command).json) printJson({ node: name, droppedBytes });
-      else console.log(`${name} is as new: ${droppedBytes} bytes dropped. Restart it if it is running`);
+      else console.log(`${name} is as new: ${formatBytes(droppedBytes)} dropped. Restart it if it is running`);
     });
 }
 
@@ -67,10 +67,20 @@ async function listNodes(command: Command): Promise<void> {
 }
 
 /** Writes the edited text only when it is a good manifest, so that a slip cannot break a running cluster. */
-async function editManifest(command: Command, edit: (text: string) => string): Promise<void> {
-  const { path, text, resolvePath } = await loadManifestOf(command);
-  const edited = edit(text);
-  const result = parseManifest(edited, { fileExists: () => true });
-  if (!result.ok) throw new ManifestError(path, result.problems);
-  writeFileAtomically(resolvePath(path), edited);
+async function editManifest(command: Command, what: string, edit: (text: string) => string): Promise<void> {
+  const { manifest: path, state } = globalOptions(command);
+  const text = readManifestText(path);
+  let edited: string;
+  try {
+    edited = edit(text);
+    await loadManifestText(path, edited, state);
+  } catch (error) {
+    // If the text was wrong before, its own problems have lines that can be looked up.
+    await loadManifestText(path, text, state);
+    if (!(error instanceof ManifestError)) throw error;
+    const reasons = error.problems.map(({ message, hint }) => (hint ? `${message}. ${hint}` : message));
+    throw new UserError(`Cannot ${what}: ${reasons.join("; ")}`);
+  }
+  // The file itself, where its name is a symbolic link to it.
+  writeFileAtomically(realpathSync(path), edited, statSync(path).mode & 0o777);
 }

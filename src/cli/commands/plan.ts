@@ -10,7 +10,7 @@ export function addPlan(bramble: Command): void {
     .command("plan <node>")
     .description("exactly what would be answered and served to a node")
     .action(async (node: string, _, command: Command) => {
-      const plan = await (await apiOf(command)).get<ShownPlan>(`/v1/plan/${encodeURIComponent(node)}`);
+      const plan = await apiOf(command).get<ShownPlan>(`/v1/plan/${encodeURIComponent(node)}`);
       if (globalOptions(command).json) printJson(plan);
       else console.log(planText(plan));
     });

@@ -45,7 +45,7 @@ async function ssh(name: string, words: readonly string[], command: Command): Pr
 }
 
 async function addressOf(name: string, command: Command): Promise<string> {
-  const { nodes } = await (await apiOf(command)).get<{ nodes: NodeStatusView[] }>("/v1/status");
+  const { nodes } = await apiOf(command).get<{ nodes: NodeStatusView[] }>("/v1/status");
   const status = nodes.find((node) => node.name === name);
   if (!status?.address) {
     throw new UserError(`Cannot log in to ${name}: its address is not known yet; it is ${status?.stage ?? "silent"}`);

@@ -8,7 +8,7 @@ export function addStatus(bramble: Command): void {
     .command("status")
     .description("every node: stage, model, address, last boot")
     .action(async (_, command: Command) => {
-      const status = await (await apiOf(command)).get<ManagerStatusView>("/v1/status");
+      const status = await apiOf(command).get<ManagerStatusView>("/v1/status");
       if (globalOptions(command).json) printJson(status);
       else console.log(statusTable(status, Date.now()));
     });

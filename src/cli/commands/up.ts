@@ -2,9 +2,10 @@ import type { Command } from "commander";
 import type { BootEvent } from "../../cluster/event.ts";
 import type { ImportProgress } from "../../manager/image-store.ts";
 import { startManager } from "../../manager/manager.ts";
+import { prepareStateFolder } from "../../manager/manifest-file.ts";
 import { globalOptions, loadManifestOf } from "../context.ts";
 import { eventText } from "../event-text.ts";
-import { formatBytes, progressBar } from "../table.ts";
+import { formatBytes, formatCount, progressBar } from "../table.ts";
 
 export function addUp(bramble: Command): void {
   bramble
@@ -16,6 +17,7 @@ export function addUp(bramble: Command): void {
 async function up(command: Command): Promise<void> {
   const { json } = globalOptions(command);
   const loaded = await loadManifestOf(command);
+  prepareStateFolder(loaded.stateFolder);
   const show = (event: BootEvent) => {
     const line = json ? JSON.stringify(event) : eventText(event);
     if (line !== undefined) console.log(line);
@@ -27,7 +29,7 @@ async function up(command: Command): Promise<void> {
   });
   const { address, interfaceName } = manager.network;
   console.error(
-    `bramble: serving ${loaded.manifest.nodes.length} nodes on ${interfaceName ?? "address"} ${address}, ` +
+    `bramble: serving ${formatCount(loaded.manifest.nodes.length, "node")} on ${interfaceName ?? "address"} ${address}, ` +
       `DHCP ${loaded.manifest.network.dhcp}. Ctrl-C stops; nodes then pause until it is back.`,
   );
   await new Promise<void>((resolve) => {

@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { manifestJsonSchema } from "../../cluster/manifest.ts";
 import { ManifestError } from "../../manager/manifest-file.ts";
 import { globalOptions, loadManifestOf, printJson } from "../context.ts";
+import { formatCount } from "../table.ts";
 
 export function addValidate(bramble: Command): void {
   bramble
@@ -12,7 +13,7 @@ export function addValidate(bramble: Command): void {
       try {
         const { manifest } = await loadManifestOf(command);
         if (json) printJson({ ok: true, problems: [] });
-        else console.log(`${path}: ok, ${manifest.nodes.length} nodes`);
+        else console.log(`${path}: ok, ${formatCount(manifest.nodes.length, "node")}`);
       } catch (error) {
         if (!json || !(error instanceof ManifestError)) throw error;
         printJson({ ok: false, problems: error.problems });

@@ -14,7 +14,7 @@ export function addWatch(bramble: Command): void {
     .command("watch")
     .description("the same, live, with what happens below it")
     .action(async (_, command: Command) => {
-      const api = await apiOf(command);
+      const api = apiOf(command);
       const { json } = globalOptions(command);
       if (json || !process.stdout.isTTY) await followEvents(api, json ?? false);
       else await watch(api);
