@@ -250,7 +250,8 @@ export class Manager implements ManagerControl {
 
   /** Stops what was started, last first. Nodes pause until a manager is back. */
   async stop(): Promise<void> {
-    this.#report({ kind: "manager-stopping" });
+    // One that found another manager here has nothing to say in that one's journal.
+    if (this.#stoppers.length > 0) this.#report({ kind: "manager-stopping" });
     for (const stop of this.#stoppers.reverse()) await stop();
     this.#stoppers.length = 0;
     this.#images.close();

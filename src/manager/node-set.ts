@@ -92,8 +92,11 @@ export class NodeSet {
       secrets: secrets.forNode(node.name),
       readSource: (path) => readIfPresent(loaded.resolvePath(path)),
     });
-    for (const message of [...plan.problems, ...plan.warnings]) report({ kind: "warning", message }, node.name);
     const known = this.#nodes.get(node.name);
+    const alreadySaid = new Set(known && [...known.plan.problems, ...known.plan.warnings]);
+    for (const message of [...plan.problems, ...plan.warnings]) {
+      if (!alreadySaid.has(message)) report({ kind: "warning", message }, node.name);
+    }
     if (known) {
       known.isOutdated ||= !isSamePlan(known.plan, plan);
       known.plan = plan;
