@@ -10,7 +10,10 @@ import { hasRaspberryPiOui } from "../pi/oui.ts";
 import type { NodeDirectory } from "./node-directory.ts";
 import type { Report } from "./report.ts";
 
-export function dhcpPolicy(directory: NodeDirectory): DhcpPolicy {
+export function dhcpPolicy(
+  directory: NodeDirectory,
+  beforeReply: NonNullable<DhcpPolicy["beforeReply"]> = () => undefined,
+): DhcpPolicy {
   return {
     classify(facts) {
       const identity = identityOf(facts);
@@ -19,6 +22,7 @@ export function dhcpPolicy(directory: NodeDirectory): DhcpPolicy {
       return identity || hasRaspberryPiOui(facts.mac) ? { kind: "unknown-pi" } : { kind: "other" };
     },
     isReserved: (address: Ipv4) => directory.nodes.some((node) => node.address === address),
+    beforeReply,
     isNode: (mac: Mac) => directory.byMac(mac) !== undefined,
   };
 }

@@ -26,6 +26,16 @@ describe("NodeDirectory", () => {
     expect(nodes.identify(mac2, undefined)?.name).toBe("node2");
   });
 
+  it("knows after a restart the MAC that it remembered, and forgets it with the serial", () => {
+    const memory = new Map<string, Mac>();
+    new NodeDirectory([{ name: "node2", serial: "91cdf03d" }], memory).identify(mac2, "91cdf03d");
+    const again = new NodeDirectory([{ name: "renamed", serial: "91cdf03d" }], memory);
+    again.learnNeighbour(address, mac2);
+    expect(again.byAddress(address)?.name).toBe("renamed");
+    again.setNodes([{ name: "renamed", serial: "11111111" }]);
+    expect(again.byMac(mac2)).toBeUndefined();
+  });
+
   it("does not take a machine for a node that the manifest pins to another MAC", () => {
     const nodes = new NodeDirectory([{ name: "node1", mac: mac1, serial: "91cdf03d" }]);
     expect(nodes.identify(mac2, "91cdf03d")).toBeUndefined();

@@ -16,6 +16,12 @@ export interface NodeIdentity {
   address?: Ipv4;
 }
 
+/** What was seen of nodes that the manifest names by serial only: their MACs, by serial. A `Map` will do. */
+export interface MacMemory {
+  get(serial: string): Mac | undefined;
+  set(serial: string, mac: Mac): void;
+}
+
 export type AddressEvidence = "serial" | "mac" | "manifest";
 
 const EVIDENCE_RANK: Record<AddressEvidence, number> = { serial: 0, mac: 1, manifest: 2 };
@@ -25,10 +31,10 @@ export class NodeDirectory {
   readonly #byMac = new Map<Mac, NodeIdentity>();
   readonly #bySerial = new Map<string, NodeIdentity>();
   readonly #byAddress = new Map<Ipv4, { node: NodeIdentity; evidence: AddressEvidence }>();
-  /** MACs seen together with the serial of a node that the manifest names by serial only. */
-  readonly #learnedMacs = new Map<string, Mac>();
+  readonly #macMemory: MacMemory;
 
-  constructor(nodes: readonly NodeIdentity[]) {
+  constructor(nodes: readonly NodeIdentity[], macMemory: MacMemory = new Map<string, Mac>()) {
+    this.#macMemory = macMemory;
     this.setNodes(nodes);
   }
 
@@ -48,7 +54,7 @@ export class NodeDirectory {
       else known.node = node;
     }
     for (const node of nodes) {
-      const mac = node.mac ?? this.#learnedMacs.get(node.name);
+      const mac = this.macOf(node);
       if (mac) this.#byMac.set(mac, node);
       if (node.serial) this.#bySerial.set(node.serial, node);
       if (node.address) this.#byAddress.set(node.address, { node, evidence: "manifest" });
@@ -73,7 +79,7 @@ export class NodeDirectory {
 
   /** The MAC of a node, from the manifest or seen. */
   macOf(node: NodeIdentity): Mac | undefined {
-    return node.mac ?? this.#learnedMacs.get(node.name);
+    return node.mac ?? (node.serial === undefined ? undefined : this.#macMemory.get(node.serial));
   }
 
   addressesOf(node: NodeIdentity): Ipv4[] {
@@ -89,8 +95,8 @@ export class NodeDirectory {
     if (byMac) return byMac;
     const bySerial = serial === undefined ? undefined : this.#bySerial.get(serial);
     // A node that the manifest pins to another MAC is not this machine, whatever serial it claims.
-    if (bySerial === undefined || bySerial.mac !== undefined) return undefined;
-    this.#learnedMacs.set(bySerial.name, mac);
+    if (serial === undefined || bySerial === undefined || bySerial.mac !== undefined) return undefined;
+    this.#macMemory.set(serial, mac);
     this.#byMac.set(mac, bySerial);
     return bySerial;
   }

@@ -37,6 +37,19 @@ describe("tftpFiles", () => {
     expect(await filesOfTwoNodes().ask(path, address)).toMatchObject({ kind: "file", sizeBytes });
   });
 
+  it("opens a file only when what comes before it is done", async () => {
+    const { directory } = filesOfTwoNodes();
+    const steps: string[] = [];
+    const trees = { open: () => void steps.push("opened"), blocked: () => undefined };
+    const beforeFile = async (node: string, path: string) => {
+      await new Promise(setImmediate);
+      steps.push(`${node} ${path}`);
+    };
+    const handler = tftpFiles(directory, trees, async () => {}, beforeFile);
+    await handler.open({ path: "91cdf03d/config.txt", client: { address: newcomer, port: 1 } });
+    expect(steps).toEqual(["node2 config.txt", "opened"]);
+  });
+
   it("knows the address of a node once its serial was asked for", async () => {
     const { directory, ask } = filesOfTwoNodes();
     await ask("91cdf03d/start4.elf", newcomer);

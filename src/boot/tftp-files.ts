@@ -27,15 +27,23 @@ export interface BootTrees {
 const SERIAL_PREFIX = /^([0-9a-f]{8})\/(.+)$/i;
 const MAC_PREFIX = /^([0-9a-f]{2}(?:-[0-9a-f]{2}){5})\/(.+)$/i;
 
-/** `learnNeighbours` is asked once when an address is not known: the kernel's table may say whose it is. */
+/**
+ * `learnNeighbours` is asked once when an address is not known: the kernel's table may say whose it is. A file is opened
+ * when what `beforeFile` started is done.
+ */
 export function tftpFiles(
   directory: NodeDirectory,
   trees: BootTrees,
   learnNeighbours: () => Promise<void>,
+  beforeFile: (node: string, path: string) => Promise<void> | undefined = () => undefined,
 ): TftpHandler {
-  const open = ({ path, client }: TftpRequest): TftpAnswer | undefined => {
+  const open = ({ path, client }: TftpRequest): Awaitable<TftpAnswer> | undefined => {
     const found = resolveNode(directory, path, client.address);
     if (!found) return undefined;
+    const waiting = beforeFile(found.node.name, found.path);
+    return waiting ? waiting.then(() => openFile(found)) : openFile(found);
+  };
+  const openFile = (found: FoundFile): TftpAnswer => {
     const { node } = found;
     const blocked = trees.blocked(node.name, found.path);
     if (blocked !== undefined) return { kind: "missing", reason: blocked };
@@ -52,11 +60,12 @@ export function tftpFiles(
   };
 }
 
-function resolveNode(
-  directory: NodeDirectory,
-  path: string,
-  client: Ipv4,
-): { node: NodeIdentity; path: string } | undefined {
+interface FoundFile {
+  node: NodeIdentity;
+  path: string;
+}
+
+function resolveNode(directory: NodeDirectory, path: string, client: Ipv4): FoundFile | undefined {
   const bySerial = SERIAL_PREFIX.exec(path);
   const byMac = MAC_PREFIX.exec(path);
   const rest = bySerial?.[2] ?? byMac?.[2] ?? path;

@@ -29,7 +29,7 @@ export type BootOccurrence =
   | { kind: "image-ready"; image: string }
   | { kind: "warning"; message: string };
 
-/** One entry of the feed. `sequence` rises by one; `node` is the name in the manifest, absent for the LAN or the manager. */
+/** One entry of the feed. `sequence` rises by one, and by more when the manager starts; `node` is the name in the manifest, absent for the LAN or the manager. */
 export type BootEvent = BootOccurrence & {
   sequence: number;
   unixMs: number;

@@ -132,6 +132,10 @@ function afterDhcp(status: NodeStatus, event: EventOf<"dhcp-request">): NodeStat
 
 /** What a board asks for before anything else. Seen again, it means a new boot where DHCP is somebody else's. */
 const FIRST_FILE = /(^|\/)(bootcode\.bin|start4?\.elf|config\.txt)$/;
+export function isFirstBootFile(path: string): boolean {
+  return FIRST_FILE.test(path);
+}
+
 /** Within one boot the firmware asks for its next file far sooner. */
 const NEW_BOOT_PAUSE_MS = 15_000;
 
@@ -141,7 +145,7 @@ function afterTftp(
   change: (boot: BootRun) => BootRun,
 ): NodeStatus {
   const lastFileMs = Math.max(0, ...(before.boot?.transfers ?? []).map((file) => file.completeMs ?? file.startedMs));
-  const isAgain = FIRST_FILE.test(event.path) && event.unixMs - lastFileMs > NEW_BOOT_PAUSE_MS;
+  const isAgain = isFirstBootFile(event.path) && event.unixMs - lastFileMs > NEW_BOOT_PAUSE_MS;
   const isOver = before.stage === "silent" || ((before.stage === "root" || before.stage === "up") && isAgain);
   const started = isOver ? begin(before, event.unixMs) : before;
   const reached = reach({ ...started, address: event.client }, "firmware", event.unixMs);

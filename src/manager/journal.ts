@@ -13,6 +13,13 @@ const FLUSH_AFTER_MS = 200;
 /** Shown live but not worth keeping: the next one says more. */
 const TRANSIENT_KINDS = new Set<BootOccurrence["kind"]>(["tftp-progress", "root-activity"]);
 
+/**
+ * The file has at least every event whose number is a multiple of this. So a new run knows how far its predecessor,
+ * which may have been killed with lines unwritten, can have counted, and starts above: a listener that asks for what
+ * comes after the last number it has seen must not miss what is new.
+ */
+const NUMBERS_BETWEEN_LINES = 10_000;
+
 export class Journal {
   readonly #clock: Clock;
   readonly #path: string;
@@ -30,12 +37,17 @@ export class Journal {
 
   /** Reads what an earlier run left, so that numbers go on and the last boot of each node is known. */
   async load(): Promise<void> {
-    const text = await readFile(this.#path, "utf8").catch(() => "");
+    const files = [`${this.#path}.1`, this.#path];
+    const [older, newer] = await Promise.all(files.map((path) => readFile(path, "utf8").catch(() => "")));
+    const text = `${older}\n${newer}`;
+    // A line cut short must not take the next one with it.
+    if (newer !== "" && !newer!.endsWith("\n")) this.#unwritten = "\n";
     for (const line of text.split("\n")) {
       // A line cut short by a power cut is skipped: it is the last, and the feed is a log, not state.
       const event = parseEvent(line);
       if (event) this.#keep(event);
     }
+    if (this.#sequence > 0) this.#sequence += 2 * NUMBERS_BETWEEN_LINES;
   }
 
   /** Newest last. */
@@ -51,7 +63,7 @@ export class Journal {
       ...(node === undefined ? {} : { node }),
     };
     this.#keep(event);
-    if (!TRANSIENT_KINDS.has(event.kind)) this.#append(event);
+    if (!TRANSIENT_KINDS.has(event.kind) || event.sequence % NUMBERS_BETWEEN_LINES === 0) this.#append(event);
     for (const listener of this.#listeners) listener(event);
     return event;
   }
@@ -60,6 +72,11 @@ export class Journal {
   listen(listener: (event: BootEvent) => void): () => void {
     this.#listeners.add(listener);
     return () => void this.#listeners.delete(listener);
+  }
+
+  /** Resolves when all that was recorded is in the file, or could not be written. */
+  flush(): Promise<void> {
+    return this.#flush();
   }
 
   async close(): Promise<void> {

@@ -26,9 +26,11 @@ import { nodeTcpListeners } from "../system/tcp.ts";
 import { createUdpSockets } from "../system/udp.ts";
 import { openTreeStore, type TreeStore } from "../tree/tree-store.ts";
 import { type ManagerControl, RequestError, serveApi } from "./api-server.ts";
+import { bootStarts } from "./boot-starts.ts";
 import type { ImportProgress } from "./image-store.ts";
 import { Images } from "./images.ts";
 import { Journal } from "./journal.ts";
+import { LearnedMacs } from "./learned-macs.ts";
 import { LeaseFile } from "./lease-file.ts";
 import { type LoadedManifest, loadManifest, ManifestError, socketPathOf } from "./manifest-file.ts";
 import { watchManifest } from "./manifest-watch.ts";
@@ -36,15 +38,13 @@ import { NodeSet } from "./node-set.ts";
 import { Secrets } from "./secrets.ts";
 import { portMappings, type ServiceNetwork, Services, serviceNetwork } from "./services.ts";
 import { type ManagerStatusView, viewNode } from "./status-view.ts";
-import { watchUpReports } from "./up-watch.ts";
+import { catchUpWithReports, watchUpReports } from "./up-watch.ts";
 import { VERSION } from "./version.ts";
 import { limitWarnings } from "./warning-limit.ts";
 
 /** How often the work of each root is put on the feed. */
 const ACTIVITY_INTERVAL_MS = 1000;
 const SEND_WARNING_INTERVAL_MS = 60_000;
-/** Signs of one boot that come closer together than this are the same boot. */
-const BOOT_PAUSE_MS = 20_000;
 
 export interface ManagerOptions {
   loaded: LoadedManifest;
@@ -55,12 +55,11 @@ export interface ManagerOptions {
 
 export class Manager implements ManagerControl {
   readonly journal: Journal;
-  readonly #directory = new NodeDirectory([]);
+  readonly #directory: NodeDirectory;
   readonly #images: Images;
   readonly #keyValueStore: KeyValueStore;
   readonly #network: ServiceNetwork;
   readonly #startedMs = systemClock.unixMs();
-  readonly #bootSignMs = new Map<string, number>();
   readonly #activity = new Map<number, TreeCounters>();
   readonly #stoppers: (() => void | Promise<void>)[] = [];
   #loaded: LoadedManifest;
@@ -78,6 +77,8 @@ export class Manager implements ManagerControl {
     this.#network = serviceNetwork(loaded.manifest);
     this.journal = new Journal(join(stateFolder, "events.ndjson"), systemClock);
     if (onEvent) this.journal.listen(onEvent);
+    const warn = (message: string) => this.#report({ kind: "warning", message });
+    this.#directory = new NodeDirectory([], new LearnedMacs(join(stateFolder, "learned-macs.json"), warn));
     this.#images = new Images(stateFolder);
     this.#keyValueStore = openLmdbStore(join(stateFolder, "trees"));
   }
@@ -105,9 +106,13 @@ export class Manager implements ManagerControl {
     for (const event of this.journal.events) this.#status = nextStatus(this.#status, event);
     this.#stoppers.push(
       () => this.journal.close(),
-      this.journal.listen((event) => this.#onEvent(event)),
+      this.journal.listen((event) => {
+        this.#status = nextStatus(this.#status, event);
+      }),
     );
     this.#report({ kind: "manager-started", version: VERSION });
+    // So that its number is not given again, whatever happens next.
+    await this.journal.flush();
     await this.#openImages(onImageProgress);
 
     const dataFiles = openDataFiles(join(stateFolder, "data"));
@@ -129,11 +134,22 @@ export class Manager implements ManagerControl {
       ports: { nfs, mount },
     });
     await this.#apply(this.#loaded);
+    this.#recallNodes();
     await this.#startServices(secrets);
     this.#stoppers.push(watchManifest(path, () => void this.#reloadQuietly()));
     const activity = setInterval(() => this.#reportActivity(), ACTIVITY_INTERVAL_MS);
     this.#stoppers.push(() => clearInterval(activity));
     this.#isServing = true;
+  }
+
+  /** What was known of the nodes when the last manager ended: they may have been running ever since. */
+  #recallNodes(): void {
+    for (const node of this.#directory.nodes) {
+      const address = this.#status.nodes.get(node.name)?.address;
+      // Weak, since the address may be somebody else's by now: what is learned from MACs displaces it.
+      if (address) this.#directory.learnAddress(address, node, "serial");
+    }
+    catchUpWithReports(this.#nodes, this.#status, this.#report);
   }
 
   readonly #report: Report = (occurrence, node) => void this.journal.record(occurrence, node);
@@ -167,6 +183,14 @@ export class Manager implements ManagerControl {
     const warnOfSending = limitWarnings(systemClock, SEND_WARNING_INTERVAL_MS, (message) =>
       this.#report({ kind: "warning", message }),
     );
+    const learnNeighbours = async () => {
+      for (const { address, mac } of await neighbours()) directory.learnNeighbour(address, mac);
+    };
+    const starts = bootStarts({
+      hearsDhcp: manifest.network.dhcp !== "external",
+      clock: systemClock,
+      begin: (node) => this.#nodes.beginBoot(node),
+    });
     const services = new Services({
       manifest,
       network: this.#network,
@@ -175,13 +199,13 @@ export class Manager implements ManagerControl {
       clock: systemClock,
       random: systemRandom,
       nfs: this.#nfs,
-      beforeConnection: () => this.#learnNeighbours(),
+      beforeConnection: learnNeighbours,
       tftp: {
-        handler: tftpFiles(directory, this.#nodes.bootTrees(), () => this.#learnNeighbours()),
+        handler: tftpFiles(directory, this.#nodes.bootTrees(), learnNeighbours, starts.beforeFile),
         observe: observeTftp(directory, this.#report),
       },
       dhcp: {
-        policy: dhcpPolicy(directory),
+        policy: dhcpPolicy(directory, starts.beforeReply),
         leases: new LeaseFile(join(stateFolder, "leases.json")),
         observe: observeDhcp(directory, this.#report),
       },
@@ -189,27 +213,6 @@ export class Manager implements ManagerControl {
     });
     await services.start();
     this.#stoppers.push(() => services.stop());
-  }
-
-  async #learnNeighbours(): Promise<void> {
-    for (const { address, mac } of await neighbours()) this.#directory.learnNeighbour(address, mac);
-  }
-
-  #onEvent(event: BootEvent): void {
-    this.#status = nextStatus(this.#status, event);
-    const isFirmware = event.kind === "dhcp-request" && (event.vendorClass?.startsWith("PXEClient") ?? false);
-    if (event.node !== undefined && (isFirmware || event.kind === "tftp-request"))
-      this.#onBootSign(event.node, event.unixMs);
-  }
-
-  /** The firmware of a node is at work, so nothing of the node's own runs. */
-  #onBootSign(node: string, unixMs: number): void {
-    const lastMs = this.#bootSignMs.get(node) ?? 0;
-    this.#bootSignMs.set(node, unixMs);
-    if (unixMs - lastMs < BOOT_PAUSE_MS) return;
-    this.#nodes
-      .beginBoot(node)
-      .catch((error: Error) => this.#report({ kind: "warning", message: error.message }, node));
   }
 
   async #apply(loaded: LoadedManifest): Promise<void> {

@@ -39,6 +39,7 @@ const TREE_KINDS: readonly TreeKind[] = ["boot", "root"];
 export class NodeSet {
   readonly #options: NodeSetOptions;
   readonly #nodes = new Map<string, PlannedNode>();
+  readonly #beginnings = new Map<string, Promise<void>>();
   /** What NFS serves, by tree id. */
   readonly served = new Map<number, ServedTree>();
 
@@ -132,14 +133,25 @@ export class NodeSet {
     this.#nodes.delete(name);
   }
 
-  /** The node is starting from nothing: now is the moment for a changed plan, and for an ephemeral root to go. */
-  async beginBoot(name: string): Promise<void> {
+  /**
+   * The node is starting from nothing: now is the moment for a changed plan, and for an ephemeral root to go. Must be
+   * over before the node mounts its root; `undefined` when there is nothing to do.
+   */
+  beginBoot(name: string): Promise<void> | undefined {
     const node = this.#nodes.get(name);
-    if (!node) return;
-    if (node.plan.rootMode === "ephemeral") await this.#options.trees.dropNodeLayer(name);
+    if (!node || (node.plan.rootMode !== "ephemeral" && !node.isOutdated)) return undefined;
+    // Firmware repeats itself, and one beginning is enough.
+    const running = this.#beginnings.get(name) ?? this.#begin(name, node).finally(() => this.#beginnings.delete(name));
+    this.#beginnings.set(name, running);
+    return running;
+  }
+
+  async #begin(name: string, node: PlannedNode): Promise<void> {
+    const { plan } = node;
+    if (plan.rootMode === "ephemeral") await this.#options.trees.dropNodeLayer(name);
     if (!node.isOutdated) return;
-    for (const kind of TREE_KINDS) await this.#options.trees.setGenerated(name, kind, filesOf(node.plan, kind));
-    node.isOutdated = false;
+    for (const kind of TREE_KINDS) await this.#options.trees.setGenerated(name, kind, filesOf(plan, kind));
+    node.isOutdated = node.plan !== plan;
   }
 
   /** Drops what the node wrote. Its open files become stale, so it must boot again. */
