@@ -1,0 +1,44 @@
+import { describe, expect, it } from "vitest";
+import type { BootOccurrence } from "../cluster/event.ts";
+import { UP_REPORT_PATH } from "../cluster/generated/index.ts";
+import { INITIAL_STATUS, nextStatus } from "../cluster/status.ts";
+import type { NodeSet } from "./node-set.ts";
+import { catchUpWithReports } from "./up-watch.ts";
+
+const BOOT_A = "aaaaaaaa-0000-4000-8000-000000000000";
+const BOOT_B = "bbbbbbbb-0000-4000-8000-000000000000";
+
+/** One node whose root holds this report, or none. */
+function nodesWith(text: string | undefined): NodeSet {
+  const tree = {
+    lookupPath: (path: string) => (path === UP_REPORT_PATH && text !== undefined ? 7 : undefined),
+    readSync: (_: number, target: Uint8Array) => new TextEncoder().encodeInto(text ?? "", target).written,
+  };
+  const served = new Map([1, 2].map((treeId) => [treeId, { node: "node1", kind: treeId === 1 ? "boot" : "root" }]));
+  return { served, rootTree: () => tree } as unknown as NodeSet;
+}
+
+const DISCOVER = { kind: "dhcp-request", message: "DISCOVER", mac: "dc:a6:32:00:00:01", vendorClass: "PXEClient" };
+const up = (bootId: string) => ({ kind: "up", bootId });
+
+describe("after a manager was killed", () => {
+  it.each<[string, object[], string | undefined, object[]]>([
+    ["a boot that the journal lost is told", [DISCOVER], `${BOOT_A} 12.5 up\n`, [up(BOOT_A)]],
+    ["a boot that it has is not told again", [DISCOVER, up(BOOT_A)], `${BOOT_A} 12.5 up\n`, []],
+    ["the boot before says nothing of the one under way", [up(BOOT_A), DISCOVER], `${BOOT_A} 12.5 up\n`, []],
+    ["a new boot is told after an old one", [up(BOOT_A), DISCOVER], `${BOOT_B} 12.5 up\n`, [up(BOOT_B)]],
+    ["a shutdown that it lost is told", [up(BOOT_A)], `${BOOT_A} 99.9 down\n`, [{ kind: "shutdown-seen" }]],
+    ["an old shutdown is not", [up(BOOT_A), { kind: "shutdown-seen" }, DISCOVER], `${BOOT_A} 99.9 down\n`, []],
+    ["a report cut short is left alone", [DISCOVER], `${BOOT_A} 12`, []],
+    ["a node that never reported has nothing to tell", [DISCOVER], undefined, []],
+  ])("%s", (_, journal, text, expected) => {
+    const status = journal.reduce(
+      (before: typeof INITIAL_STATUS, occurrence, index) =>
+        nextStatus(before, { ...(occurrence as BootOccurrence), node: "node1", sequence: index + 1, unixMs: index }),
+      INITIAL_STATUS,
+    );
+    const told: object[] = [];
+    catchUpWithReports(nodesWith(text), status, (occurrence, node) => told.push({ ...occurrence, node }));
+    expect(told).toEqual(expected.map((occurrence) => ({ ...occurrence, node: "node1" })));
+  });
+});
