@@ -1,9 +1,10 @@
 /**
- * A user's own manifest, simulated as it is: its interface, its network, and `dhcp: proxy`. A router that knows nothing of Bramble
- * gives the addresses; the manager must find out whose they are.
+ * A user's own manifest, simulated as it is: its interface, its network, a node known by its serial number alone, and
+ * `dhcp: proxy`. A router that knows nothing of Bramble gives the addresses; the manager must find out whose they are.
  */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { BootEvent } from "../../src/cluster/event.ts";
+import { Console } from "./console.ts";
 import { demoImage } from "./demo-image.ts";
 import { requireTools } from "./required-tools.ts";
 import { Simulation } from "./simulation.ts";
@@ -16,7 +17,7 @@ network:
   dhcp: proxy
 image: ${JSON.stringify(image)}
 nodes:
-  - { name: node1, mac: "dc:a6:32:00:00:01", serial: "10000001" }
+  - { name: node1, serial: "10000001" }
 `;
 
 let cluster: Simulation | undefined;
@@ -30,7 +31,7 @@ afterAll(() => cluster?.stop(), 60_000);
 it.skipIf(skipped)(
   "a node boots with an address of the router's, and the manager learns it",
   async () => {
-    await cluster!.waitUp("node1");
+    await Promise.all([cluster!.waitUp("node1"), cluster!.waitLogin("node1")]);
     const [node] = cluster!.status().nodes;
     expect(node).toMatchObject({ name: "node1", stage: "up", isStalled: false });
     expect(node!.address).toMatch(/^192\.168\.7\.\d+$/);
@@ -48,4 +49,24 @@ it.skipIf(skipped)(
     expect(told.filter((event) => event.kind === "mount-refused" || event.kind === "tftp-failed")).toEqual([]);
   },
   300_000,
+);
+
+it.skipIf(skipped)(
+  "a manager that was killed knows the running node again, which goes on",
+  async () => {
+    const restarted = cluster!.wait("the manager starts", (event) => event.kind === "manager-started");
+    cluster!.killManager();
+    await restarted;
+    await expect.poll(() => cluster!.status().nodes[0], { timeout: 20_000 }).toMatchObject({ stage: "up" });
+    const console = new Console(cluster!.folder, "node1");
+    try {
+      await console.login("root");
+      await console.run("echo 3 > /proc/sys/vm/drop_caches");
+      expect(await console.run("echo new > /root/file; sync; ls /root")).toBe("file");
+    } finally {
+      console.close();
+    }
+    expect(cluster!.console("node1")).not.toMatch(/Stale file handle|I\/O error|Permission denied/);
+  },
+  120_000,
 );
