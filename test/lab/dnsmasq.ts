@@ -6,7 +6,12 @@ export interface Dnsmasq {
 }
 
 /** Resolves when it listens. It answers on the interface in its foreground, and logs nowhere. */
-export async function startDnsmasq(interfaceName: string, words: readonly string[]): Promise<Dnsmasq> {
+export async function startDnsmasq(
+  interfaceName: string,
+  words: readonly string[],
+  /** A command that runs it, as in another network namespace. */
+  prefix: readonly string[] = [],
+): Promise<Dnsmasq> {
   const base = [
     "--no-daemon",
     "--conf-file=/dev/null",
@@ -15,7 +20,8 @@ export async function startDnsmasq(interfaceName: string, words: readonly string
     "--leasefile-ro",
     `--interface=${interfaceName}`,
   ];
-  const child = spawn("dnsmasq", [...base, ...words], { stdio: ["ignore", "ignore", "pipe"] });
+  const [program = "dnsmasq", ...all] = [...prefix, "dnsmasq", ...base, ...words];
+  const child = spawn(program, all, { stdio: ["ignore", "ignore", "pipe"] });
   await new Promise<void>((resolve, reject) => {
     let text = "";
     child.stderr.setEncoding("utf8").on("data", (chunk: string) => {

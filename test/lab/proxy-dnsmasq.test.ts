@@ -1,0 +1,81 @@
+/** `dhcp: proxy` beside a router that is not ours: dnsmasq, as most home routers run it, on a machine of its own. */
+import { execFileSync, spawnSync } from "node:child_process";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { parseMac } from "../../src/bytes/addresses.ts";
+import { type FleetEvent, startFleet } from "../../src/simulator/fleet.ts";
+import { findVirtualModel, makeBoard } from "../../src/simulator/models.ts";
+import { systemClock } from "../../src/system/clock.ts";
+import { createLabNetwork, type LabNetwork } from "../../src/system/lab-network.ts";
+import { systemRandom } from "../../src/system/random.ts";
+import { openTap } from "../../src/system/tap.ts";
+import { demoImage } from "./demo-image.ts";
+import { type Dnsmasq, startDnsmasq } from "./dnsmasq.ts";
+import { ManagerProcess } from "./manager-process.ts";
+import { enterNetworkNamespace, missingRoot } from "./network-namespace.ts";
+import { requireTools } from "./required-tools.ts";
+
+const MAC = parseMac("dc:a6:32:00:00:01");
+/** The demo image has no device tree of the Pi 5. */
+const MODELS = ["3b+", "4"] as const;
+const skipped = missingRoot() || requireTools(["ip", "dnsmasq"]);
+
+describe.skipIf(skipped)("beside dnsmasq as the router", () => {
+  const router = `bramble-router-${process.pid}`;
+  let lab: LabNetwork;
+  let dnsmasq: Dnsmasq | undefined;
+  let manager: ManagerProcess | undefined;
+
+  beforeAll(async () => {
+    const image = demoImage();
+    enterNetworkNamespace();
+    lab = await createLabNetwork({ taps: 1 });
+    const ip = (words: string) => execFileSync("ip", words.split(" "));
+    ip(`netns add ${router}`);
+    ip(`link add port0 type veth peer name eth0 netns ${router}`);
+    ip(`link set port0 master ${lab.bridge} up`);
+    ip(`-n ${router} addr add 10.77.0.254/24 dev eth0`);
+    ip(`-n ${router} link set eth0 up`);
+    const words = ["--dhcp-range=10.77.0.50,10.77.0.99,1h", "--no-ping"];
+    dnsmasq = await startDnsmasq("eth0", words, ["ip", "netns", "exec", router]);
+    manager = await ManagerProcess.start(`cluster: attic
+network: { interface: ${lab.bridge}, dhcp: proxy }
+image: ${JSON.stringify(image)}
+nodes: [{ name: node1, mac: "${MAC}" }]
+`);
+  }, 300_000);
+
+  afterAll(async () => {
+    await manager?.stop();
+    await dnsmasq?.stop();
+    spawnSync("ip", ["netns", "delete", router]);
+  });
+
+  it.each(MODELS)(
+    "a Pi %s takes its address from the router and its files from us",
+    async (model) => {
+      const firstEvent = manager!.events.length;
+      const events: FleetEvent[] = [];
+      const off = new AbortController();
+      const board = makeBoard(findVirtualModel(model)!, { mac: MAC }, systemRandom);
+      await startFleet({
+        pis: [{ name: "node1", board, tapName: lab.taps[0]! }],
+        openPort: openTap,
+        clock: systemClock,
+        random: systemRandom,
+        firmware: { linkUpMs: 10 },
+        signal: off.signal,
+        onEvent(event) {
+          events.push(event);
+          if (event.kind === "firmware-failed") off.abort();
+        },
+      }).finished;
+      expect(events.map(({ kind }) => kind)).toContain("firmware-done");
+      const ours = manager!.events.slice(firstEvent).filter(({ node }) => node === "node1");
+      expect(ours.map(({ kind }) => kind)).toContain("dhcp-reply");
+      const files = ours.flatMap((event) => (event.kind === "tftp-complete" ? [event] : []));
+      expect(files.map(({ path }) => path).join(" ")).toMatch(/config\.txt.*vmlinuz/);
+      for (const { client } of files) expect(client).toMatch(/^10\.77\.0\.[5-9]\d$/);
+    },
+    60_000,
+  );
+});
