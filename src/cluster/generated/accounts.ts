@@ -47,12 +47,21 @@ export function idOf(lines: readonly string[], nameOrId: string): number | undef
   return id === undefined ? undefined : Number(id);
 }
 
-/** Adds or changes the account of the manifest's user, with a group of its own name and these others that exist. */
+/**
+ * Adds or changes the account of the manifest's user, with a group of its own name and those of `groups` that exist. It
+ * stays in the groups where the image has it, but for `groupsLeft`.
+ */
 export function setAccount(
   database: AccountDatabase,
-  user: { name: string; passwordHash: string | undefined; groups: readonly string[]; shell: string },
+  user: {
+    name: string;
+    passwordHash: string | undefined;
+    groups: readonly string[];
+    groupsLeft: readonly string[];
+    shell: string;
+  },
 ): { database: AccountDatabase; account: Account } {
-  const { name } = user;
+  const { name, groups, groupsLeft } = user;
   const known = fieldsOf(database.passwd, name);
   const account = known ? existingAccount(known) : newAccount(database, name);
   const hash = user.passwordHash ?? NO_PASSWORD;
@@ -68,8 +77,8 @@ export function setAccount(
       passwd: withLine(database.passwd, name, passwdLine),
       // An empty date of last change: the password does not age.
       shadow: hasShadow ? withLine(database.shadow, name, `${name}:${hash}::0:99999:7:::`) : [],
-      group: withMember([...database.group, ...ownGroup], name, user.groups),
-      gshadow: withMember([...database.gshadow, ...ownShadowGroup], name, user.groups),
+      group: withoutMember(withMember([...database.group, ...ownGroup], name, groups), name, groupsLeft),
+      gshadow: withoutMember(withMember([...database.gshadow, ...ownShadowGroup], name, groups), name, groupsLeft),
     },
   };
 }
@@ -105,12 +114,24 @@ function withLine(lines: readonly string[], name: string, line: string): string[
   return index < 0 ? [...lines, line] : lines.with(index, line);
 }
 
-/** In both files the members are the last field. */
 function withMember(lines: readonly string[], name: string, groups: readonly string[]): string[] {
+  return changeMembers(lines, groups, (members) => (members.includes(name) ? members : [...members, name]));
+}
+
+function withoutMember(lines: readonly string[], name: string, groups: readonly string[]): string[] {
+  return changeMembers(lines, groups, (members) => members.filter((member) => member !== name));
+}
+
+/** In both files the members are the last field. */
+function changeMembers(
+  lines: readonly string[],
+  groups: readonly string[],
+  change: (members: string[]) => string[],
+): string[] {
   return lines.map((line) => {
     const fields = line.split(":");
     if (!groups.includes(fields[0]!) || fields.length < 4) return line;
-    const members = fields.at(-1)!.split(",").filter(Boolean);
-    return members.includes(name) ? line : [...fields.slice(0, -1), [...members, name].join(",")].join(":");
+    const members = change(fields.at(-1)!.split(",").filter(Boolean));
+    return [...fields.slice(0, -1), members.join(",")].join(":");
   });
 }

@@ -1,6 +1,6 @@
 /**
- * fstab(5) of a node whose root is already mounted: the image's lines for partitions and swap go, the boot tree comes
- * over NFS where the system expects its boot files.
+ * fstab(5) of a node whose root is already mounted: the image's lines for its root, boot partition and swap go, the boot
+ * tree comes over NFS where the system expects its boot files. A boot does not wait for other disks.
  */
 
 import { bootExport } from "../export-paths.ts";
@@ -16,7 +16,8 @@ const MOUNT_TIMEOUT_S = 30;
 
 export function fstabFiles(input: GenerationInput): GeneratedFile[] {
   const { facts, root } = input;
-  const own = imageLines(root, "/etc/fstab").filter((line) => isKept(line, facts.bootMountPoint));
+  const kept = imageLines(root, "/etc/fstab").filter((line) => isKept(line, facts.bootMountPoint));
+  const own = facts.init === "systemd" ? kept.map(optionalDisk) : kept;
   const hasProc = own.some((line) => line.trim().split(/\s+/)[1] === "/proc");
   const lines = [...(hasProc ? [] : [PROC]), ...own, bootTreeLine(input), ""];
   // mount.nfs of a small image without netbase: "Failed to find 'tcp' protocol".
@@ -32,6 +33,15 @@ function isKept(line: string, bootMountPoint: string): boolean {
   const [source, mountPoint, type] = line.trim().split(/\s+/);
   if (source === undefined || source === "" || source.startsWith("#")) return true;
   return mountPoint !== "/" && mountPoint !== bootMountPoint && type !== "swap" && mountPoint !== "none";
+}
+
+const DISK = /^(\/dev\/|(PART)?(UUID|LABEL)=)/;
+
+/** systemd would wait for a partition of the card that is not there, and then stop the boot. */
+function optionalDisk(line: string): string {
+  const [source = "", mountPoint, type, options = "", ...rest] = line.trim().split(/\s+/);
+  if (!DISK.test(source) || options.split(",").includes("nofail")) return line;
+  return [source, mountPoint, type, [options, "nofail"].filter(Boolean).join(","), ...rest].join(" ");
 }
 
 function bootTreeLine(input: GenerationInput): string {

@@ -99,6 +99,42 @@ describe("the user", () => {
     expect(textOf(files, "/etc/group")).toContain(group);
   });
 
+  it("without sudo loses the place among the administrators that the image gave it", () => {
+    const image = withRoot(BOOKWORM, {
+      "/etc/group": "root:x:0:\nadm:x:4:pi\nsudo:x:27:alice,pi\nwheel:x:990:pi\npi:x:1000:\n",
+      "/etc/gshadow": "root:*::\nsudo:*::pi\n",
+    });
+    const files = generated(image, "access: { sudo: none }");
+    expect(textOf(files, "/etc/group")).toContain("\nadm:x:4:pi\nsudo:x:27:alice\nwheel:x:990:pi\npi:x:1000:\n");
+    expect(textOf(files, "/etc/gshadow")).toBe("root:*::\nsudo:*::\n");
+  });
+
+  it("is not asked for again where Raspberry Pi OS would ask at its first boot", () => {
+    const asking = withRoot(BOOKWORM, {
+      "/etc/systemd/system/multi-user.target.wants/userconfig.service": "",
+      "/usr/lib/systemd/system/getty@.service": "",
+      "/etc/sudoers.d/010_wiz-nopasswd": "rpi-first-boot-wizard ALL=(ALL) NOPASSWD: ALL\n",
+      "/etc/xdg/autostart/piwiz.desktop": "",
+      "/etc/lightdm/lightdm.conf": "[Seat:*]\nautologin-user=rpi-first-boot-wizard\nuser-session=rpd\n",
+    });
+    const files = generated(asking);
+    expect(files.get("/etc/systemd/system/userconfig.service")?.kind).toBe("symlink");
+    // What the dialogue does at its end: it had taken the console's login away.
+    expect(files.get("/etc/systemd/system/getty.target.wants/getty@tty1.service")).toMatchObject({
+      kind: "symlink",
+      target: "/usr/lib/systemd/system/getty@.service",
+    });
+    expect(files.get("/etc/sudoers.d/010_wiz-nopasswd")?.kind).toBe("removed");
+    expect(files.get("/etc/xdg/autostart/piwiz.desktop")?.kind).toBe("removed");
+    expect(textOf(files, "/etc/lightdm/lightdm.conf")).toBe("[Seat:*]\nuser-session=rpd\n");
+  });
+
+  it("finds consoles and desktop as the image has them where nobody would be asked", () => {
+    const files = generated(withRoot(BOOKWORM, { "/etc/lightdm/lightdm.conf": "[Seat:*]\nautologin-user=pi\n" }));
+    expect(files.has("/etc/systemd/system/getty.target.wants/getty@tty1.service")).toBe(false);
+    expect(files.has("/etc/lightdm/lightdm.conf")).toBe(false);
+  });
+
   it("has its password in passwd where there is no shadow", () => {
     const files = generated(BUSYBOX, 'access: { passwordHash: "$6$salt$hash" }');
     expect(textOf(files, "/etc/passwd")).toContain("pi:$6$salt$hash:1000:");
@@ -115,6 +151,19 @@ describe("fstab", () => {
       /^proc \/proc proc defaults 0 0\n# mine\ntmpfs \/tmp tmpfs size=1g 0 0\nnas:\/share \/share nfs defaults 0 0\n10\.77\.0\.1:\/bramble\/node1\/boot \/boot\/firmware nfs /,
     );
     expect(text.trimEnd().split("\n")).toHaveLength(5);
+  });
+
+  it("goes on without a disk that the image mounts and the node may not have", () => {
+    const own =
+      "PARTUUID=4e639091-03 /data ext4 defaults,noatime 0 2\n/dev/sda1 /usb ext4 ro,nofail 0 2\nLABEL=x /x vfat\ntmpfs /tmp tmpfs size=1g 0 0\n";
+    const lines = (image: Image) => textOf(generated(withRoot(image, { "/etc/fstab": own })), "/etc/fstab").split("\n");
+    expect(lines(DEBIAN).slice(1, 5)).toEqual([
+      "PARTUUID=4e639091-03 /data ext4 defaults,noatime,nofail 0 2",
+      "/dev/sda1 /usb ext4 ro,nofail 0 2",
+      "LABEL=x /x vfat nofail",
+      "tmpfs /tmp tmpfs size=1g 0 0",
+    ]);
+    expect(lines(BUSYBOX)).toContain("PARTUUID=4e639091-03 /data ext4 defaults,noatime 0 2");
   });
 
   it("names the server's address for the kernel only where mount has no helper of its own", () => {
@@ -199,6 +248,17 @@ describe("name servers", () => {
     const files = generated(DEBIAN, lines);
     expect(files.has("/usr/lib/bramble/name-servers")).toBe(takenOver);
     expect(files.has("/etc/resolv.conf") ? textOf(files, "/etc/resolv.conf") : undefined).toBe(text);
+  });
+});
+
+describe("name servers of the manifest", () => {
+  it("reach systemd-resolved, whoever manages the network", () => {
+    const image = withRoot(TRIXIE, { "/etc/systemd/system/sysinit.target.wants/systemd-resolved.service": "" });
+    const files = generated(image, "network: { dns: [10.0.0.1, 1.1.1.1], domain: home.arpa }");
+    expect(textOf(files, "/etc/systemd/resolved.conf.d/90-bramble.conf")).toBe(
+      "[Resolve]\nDNS=10.0.0.1 1.1.1.1\nDomains=home.arpa\n",
+    );
+    expect(files.has("/etc/resolv.conf")).toBe(false);
   });
 });
 

@@ -42,7 +42,11 @@ ExecStart=${SCRIPT_PATH}
 export function nameServerFiles(input: GenerationInput): GeneratedFile[] {
   const { manifest, facts } = input;
   const { dns, domain } = manifest.network;
-  if (usesResolved(input)) return [];
+  if (usesResolved(input)) {
+    if (dns.length === 0) return [];
+    const lines = ["[Resolve]", `DNS=${dns.join(" ")}`, ...(domain ? [`Domains=${domain}`] : []), ""];
+    return [textFile("/etc/systemd/resolved.conf.d/90-bramble.conf", lines.join("\n"), REASON)];
+  }
   if (dns.length > 0) {
     const lines = [...(domain ? [`search ${domain}`] : []), ...dns.map((server) => `nameserver ${server}`), ""];
     return [textFile("/etc/resolv.conf", lines.join("\n"), REASON)];
@@ -57,7 +61,7 @@ export function nameServerFiles(input: GenerationInput): GeneratedFile[] {
   ];
 }
 
-/** systemd-resolved gets its servers from the .network file; it learns nothing from the kernel. */
+/** systemd-resolved has a file of its own; it learns nothing from the kernel. */
 export function nameServerWarnings(input: Pick<GenerationInput, "manifest" | "root">): string[] {
   const { dns, dhcp, router } = input.manifest.network;
   if (dns.length > 0) return [];

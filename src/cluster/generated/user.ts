@@ -1,9 +1,9 @@
 /** The person who logs in: account, groups, sudo, home directory and public keys. */
 
-import type { GeneratedFile } from "../generated-file.ts";
+import type { GeneratedFile, ImageFiles } from "../generated-file.ts";
 import { isPublicKey } from "../manifest.ts";
 import { type Account, type AccountDatabase, idOf, readAccounts, setAccount } from "./accounts.ts";
-import { directory, type GenerationInput, removed, textFile } from "./placing.ts";
+import { directory, type GenerationInput, imageText, removed, symlink, textFile, unitPath } from "./placing.ts";
 
 const REASON = "access";
 /** Those of them that the image has: what Raspberry Pi OS gives its first user. */
@@ -24,6 +24,7 @@ const GROUPS = [
   "spi",
   "lpadmin",
 ];
+const SUDO_GROUP = "sudo";
 const SKELETON_DEPTH_MAX = 4;
 /** Debian's own id, for an image without that group. */
 const SHADOW_GID = 42;
@@ -31,10 +32,12 @@ const SHADOW_GID = 42;
 /** The image's accounts with the manifest's user among them. */
 export function accountsWithUser({ manifest, root }: GenerationInput): { database: AccountDatabase; account: Account } {
   const { user, passwordHash, sudo } = manifest.access;
+  const maySudo = sudo !== "none";
   return setAccount(readAccounts(root), {
     name: user,
     passwordHash,
-    groups: user === "root" ? [] : [...GROUPS, ...(sudo === "none" ? [] : ["sudo"])],
+    groups: user === "root" ? [] : [...GROUPS, ...(maySudo ? [SUDO_GROUP] : [])],
+    groupsLeft: maySudo ? [] : [SUDO_GROUP],
     shell: root.exists("/bin/bash") ? "/bin/bash" : "/bin/sh",
   });
 }
@@ -115,12 +118,34 @@ function sudoFiles({ manifest, root }: GenerationInput): GeneratedFile[] {
   return root.exists("/etc/sudoers.d/010_pi-nopasswd") ? [removed("/etc/sudoers.d/010_pi-nopasswd", REASON)] : [];
 }
 
-/** Raspberry Pi OS asks for a user at its first boot, and sshd warns that none is set. */
+/**
+ * Raspberry Pi OS asks for a user at its first boot (userconf-pi): on the console, or on the desktop as a user of its
+ * own who may do everything. Until then sshd warns that none is set.
+ */
 const FIRST_USER_LEFTOVERS = [
   "/etc/ssh/sshd_config.d/rename_user.conf",
   "/etc/systemd/system/getty@tty1.service.d/autologin.conf",
+  "/etc/sudoers.d/010_wiz-nopasswd",
+  "/etc/xdg/autostart/piwiz.desktop",
 ];
+const DISPLAY_MANAGER_CONF = "/etc/lightdm/lightdm.conf";
+const WIZARD_LOGIN = /^autologin-user=rpi-first-boot-wizard[ \t]*\n/gm;
 
 function firstUserFiles({ root }: GenerationInput): GeneratedFile[] {
-  return FIRST_USER_LEFTOVERS.filter((path) => root.exists(path)).map((path) => removed(path, REASON));
+  const leftovers = FIRST_USER_LEFTOVERS.filter((path) => root.exists(path)).map((path) => removed(path, REASON));
+  const text = imageText(root, DISPLAY_MANAGER_CONF) ?? "";
+  const withoutWizard = text.replace(WIZARD_LOGIN, "");
+  return [
+    ...leftovers,
+    ...consoleLogin(root),
+    ...(withoutWizard === text ? [] : [textFile(DISPLAY_MANAGER_CONF, withoutWizard, REASON)]),
+  ];
+}
+
+/** The dialogue took the place of the console's login, and gives it back when it has a user. */
+function consoleLogin(root: ImageFiles): GeneratedFile[] {
+  const getty = unitPath(root, "getty@.service");
+  const isAsked = root.exists("/etc/systemd/system/multi-user.target.wants/userconfig.service");
+  if (!isAsked || getty === undefined) return [];
+  return [symlink("/etc/systemd/system/getty.target.wants/getty@tty1.service", getty, REASON)];
 }
