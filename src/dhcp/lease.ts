@@ -19,6 +19,8 @@ interface Exchange {
   facts: DhcpClientFacts;
   client: DhcpClient;
   reserved: Ipv4 | undefined;
+  /** Option 82, if there is one: given back to the relay as it came (RFC 3046 section 2.2). */
+  relayInformation: DhcpOption[];
   unixMs: number;
 }
 
@@ -67,7 +69,8 @@ export function leaseResponder(
 
   return (request, facts, client, unixMs) => {
     const reserved = client.kind === "pi" ? client.reservedAddress : undefined;
-    const exchange: Exchange = { request, facts, client, reserved, unixMs };
+    const relayInformation = readRelayInformation(request);
+    const exchange: Exchange = { request, facts, client, reserved, relayInformation, unixMs };
     switch (facts.message) {
       case "DISCOVER":
         return onDiscover(exchange);
@@ -94,7 +97,7 @@ function ignore(reason: string): DhcpDecision {
 /** OFFER and ACK; without an address, the answer to INFORM (RFC 2131 section 4.3.5: no lease time, no `yiaddr`). */
 function addressReply(
   settings: DhcpServerSettings,
-  { request, client }: Exchange,
+  { request, client, relayInformation }: Exchange,
   message: MessageType,
   address: Ipv4 | undefined,
 ): DhcpPacket {
@@ -110,7 +113,7 @@ function addressReply(
     ...(domainName ? [makeOption(OPTIONS.domainName, domainName)] : []),
     // In the ACK too, and whatever the REQUEST holds: bootloaders of January 2020 leave option 60 out of it.
     ...(client.kind === "pi" ? pxeOptions(request.options, serverAddress) : []),
-    ...relayInformation(request),
+    ...relayInformation,
   ];
   return makePacket({
     ...replyFields(request),
@@ -121,7 +124,7 @@ function addressReply(
   });
 }
 
-function nakReply(settings: DhcpServerSettings, { request }: Exchange, why: string): DhcpPacket {
+function nakReply(settings: DhcpServerSettings, { request, relayInformation }: Exchange, why: string): DhcpPacket {
   return makePacket({
     ...replyFields(request),
     // RFC 2131 section 4.3.2: a relay must broadcast a NAK, for the client has no right to its address.
@@ -130,7 +133,7 @@ function nakReply(settings: DhcpServerSettings, { request }: Exchange, why: stri
       makeOption(OPTIONS.messageType, "NAK"),
       makeOption(OPTIONS.serverIdentifier, settings.serverAddress),
       makeOption(OPTIONS.message, why),
-      ...relayInformation(request),
+      ...relayInformation,
     ],
   });
 }
@@ -140,8 +143,7 @@ function replyFields(request: DhcpPacket) {
   return { op: "reply", transactionId, mac, flags, relayAddress } as const;
 }
 
-/** RFC 3046 section 2.2: given back to the relay as it came. */
-function relayInformation(request: DhcpPacket): DhcpOption[] {
+function readRelayInformation(request: DhcpPacket): DhcpOption[] {
   const value = readOption(request.options, OPTIONS.relayAgentInformation);
   return value ? [makeOption(OPTIONS.relayAgentInformation, value)] : [];
 }

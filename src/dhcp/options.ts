@@ -42,6 +42,9 @@ const MESSAGE_NAMES = new Map<number, MessageType>(
   Object.entries(MESSAGE_TYPES).map(([name, code]) => [code, name as MessageType]),
 );
 
+/** What one length byte can say; a longer value stands in several options of one code. */
+const FRAGMENT_BYTES_MAX = 255;
+
 function sizeError(name: string, value: Uint8Array, expected: string): DecodeError {
   return new DecodeError("DHCP option", name, `${value.length} bytes instead of ${expected}`);
 }
@@ -64,6 +67,15 @@ const raw: ValueCodec<Uint8Array> = {
     Buffer.from(value)
       .toString("hex")
       .replace(/(..)(?=.)/g, "$1 "),
+};
+
+/** Given back to the client or relay as it came, so an answer must have room for it; RFC 3046 and 4578 need no more. */
+const givenBack: ValueCodec<Uint8Array> = {
+  ...raw,
+  decode(value, name) {
+    if (value.length > FRAGMENT_BYTES_MAX) throw sizeError(name, value, `at most ${FRAGMENT_BYTES_MAX}`);
+    return value;
+  },
 };
 
 const text: ValueCodec<string> = {
@@ -130,10 +142,10 @@ export const OPTIONS = {
   clientIdentifier: row(61, "client identifier", raw),
   tftpServerName: row(66, "TFTP server name", text),
   bootFileName: row(67, "boot file name", text),
-  relayAgentInformation: row(82, "relay agent information", raw),
+  relayAgentInformation: row(82, "relay agent information", givenBack),
   clientArchitecture: row(93, "client architecture", raw),
   clientInterface: row(94, "client network interface", raw),
-  clientGuid: row(97, "client GUID", raw),
+  clientGuid: row(97, "client GUID", givenBack),
 } as const;
 
 const ROWS = new Map<number, OptionRow<unknown>>(
@@ -194,9 +206,9 @@ export function encodeOptions(writer: Writer, options: readonly DhcpOption[]): v
     if (code === PAD || code === END) throw new RangeError(`Cannot write option ${code}: the code is a marker`);
     let at = 0;
     do {
-      const fragment = value.subarray(at, at + 255);
+      const fragment = value.subarray(at, at + FRAGMENT_BYTES_MAX);
       writer.u8(code).u8(fragment.length).bytes(fragment);
-      at += 255;
+      at += FRAGMENT_BYTES_MAX;
     } while (at < value.length);
   }
   writer.u8(END);

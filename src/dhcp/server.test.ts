@@ -116,6 +116,20 @@ describe("the DHCP server", () => {
     expect(readOption(decodePacket(sockets.sent()[0]!.bytes).options, OPTIONS.messageType)).toBe("ACK");
   });
 
+  it.each([
+    ["a stranger's relay agent information", OPTIONS.relayAgentInformation, lease, parseMac("52:54:00:00:00:09")],
+    ["a client GUID in server mode", OPTIONS.clientGuid, lease, mac],
+    ["a client GUID in proxy mode", OPTIONS.clientGuid, proxy, mac],
+  ] as const)("survives %s that is too long for an answer to give back", async (_, option, settings, who) => {
+    const { sockets, say, kinds } = await start(settings);
+    const tooLong = makeOption(option, new Uint8Array(1240));
+    const message = who === mac ? "DISCOVER" : "INFORM";
+    say(message, [tooLong], who);
+    expect(kinds().at(-1)).toBe("malformed");
+    say("DISCOVER", [pxe]);
+    expect(sockets.sent()).toHaveLength(1);
+  });
+
   it("does not answer when the lease cannot be saved, and says so", async () => {
     const { sockets, say, observed } = await start(lease, () => Promise.reject(new Error("ENOSPC")));
     say("REQUEST", [requested]);
