@@ -28,7 +28,9 @@ export function addNodesCommands(bramble: Command): void {
     });
   nodes
     .command("remove <name>")
-    .description("take a node out of the manifest; its files stay until you reset it")
+    .description(
+      "take a node out of the manifest; what it wrote stays for when it comes back: reset it first to drop that",
+    )
     .action(async (name: string, _, command: Command) => {
       await editManifest(command, `remove ${name}`, (text) => {
         const edited = removeNode(text, name);

@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
-import { findVirtualModel } from "../../simulator/models.ts";
+import { findVirtualModel, VIRTUAL_MODELS } from "../../simulator/models.ts";
 import { insideLab, runInsideLab } from "../../system/lab-network.ts";
 import { globalOptions } from "../context.ts";
 import { simulate } from "../simulation.ts";
@@ -54,7 +54,10 @@ function models(text: string): string[] {
   const names = text.split(",").map((name) => name.trim());
   for (const name of names) {
     if (!findVirtualModel(name))
-      throw new UserError(`Cannot simulate model ${name}: there are 4, 400, cm4, 5 and cm5`, 2);
+      throw new UserError(
+        `Cannot simulate model ${name}: there are ${VIRTUAL_MODELS.map(({ pi }) => pi.id).join(", ")}`,
+        2,
+      );
   }
   return names;
 }
