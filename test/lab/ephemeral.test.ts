@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { Console } from "./console.ts";
 import { demoImage } from "./demo-image.ts";
 import { requireTools } from "./required-tools.ts";
-import { Simulation } from "./simulation.ts";
+import { Simulation, type SimulationEvent } from "./simulation.ts";
 
 const manifest = (image: string) => `cluster: attic
 network: { interface: eth0, subnet: 10.9.8.0/24, dhcp: server, range: { from: 10.9.8.100, to: 10.9.8.200 } }
@@ -52,7 +52,12 @@ it.skipIf(skipped)(
     });
     await expect.poll(() => cluster!.status().nodes[0], { timeout: 20_000 }).toMatchObject({ stage: "up" });
 
-    await bootAnd(() => cluster!.powerCycle("node1"));
+    const isDiscover = (event: SimulationEvent) => event.kind === "dhcp-request" && event.message === "DISCOVER";
+    await bootAnd(() => {
+      // The worst moment to die: the old root is about to go, and the firmware will not say again that it starts.
+      void cluster!.wait("the firmware asks", isDiscover).then(() => cluster!.killManager());
+      cluster!.powerCycle("node1");
+    });
     await atConsole(async (console) => {
       await console.login("root");
       expect(await console.run("ls /root")).toBe("");
