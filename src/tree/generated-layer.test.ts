@@ -3,6 +3,7 @@ import { MemoryImage } from "./memory-image.ts";
 import type { PlacedFile } from "./placed-file.ts";
 import {
   at,
+  BIG,
   imageOfADistribution,
   listing,
   makeFile,
@@ -28,6 +29,22 @@ function directory(path: string): PlacedFile {
 const FIRST_NODE_ID = 65536;
 
 describe("a generated layer", () => {
+  it("leaves a file of the image that the node changed in part as it was, when it comes to its path", async () => {
+    const { tree, trees, image } = await openTree();
+    const [id, small] = [image.idOf("/var/big"), image.idOf("/etc/fstab")];
+    await tree.write(id, 0, Buffer.from("mine"), true);
+    await tree.setattr(small, { mode: 0o600 });
+    await trees.setGenerated("node1", "root", [file("/var/big", "generated"), file("/etc/fstab", "generated")]);
+    const expected = new Uint8Array(BIG);
+    expected.set(Buffer.from("mine"));
+    expect(Buffer.compare((await tree.read(id, 0, BIG.length)).bytes, expected)).toBe(0);
+    expect(textOf(tree, "/etc/fstab")).toBe("/dev/mmcblk0p2 / ext4\n");
+    expect(tree.overriddenGeneratedPaths()).toEqual(["/var/big", "/etc/fstab"]);
+    await tree.write(id, BIG.length - 1, Buffer.from("!"), true);
+    expected.set(Buffer.from("!"), BIG.length - 1);
+    expect(Buffer.compare((await tree.read(id, 0, BIG.length)).bytes, expected)).toBe(0);
+  });
+
   it("stands in for a file of the image, at its id and its place in the listing", async () => {
     const { tree, image } = await openTree({ generated: [file("/etc/hostname", "node1\n", 0o600)] });
     expect(at(tree, "/etc/hostname")).toBe(image.idOf("/etc/hostname"));

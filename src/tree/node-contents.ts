@@ -94,7 +94,7 @@ export class NodeContents {
       return data;
     if (data.inline !== undefined || sizeBytes === 0) return data;
     const inline = new Uint8Array(sizeBytes);
-    this.#layer.below.readSync(id, inline, 0);
+    this.#layer.inherited.readSync(id, inline, 0);
     return { inheritedBytes: 0, ranges: [], inline };
   }
 
@@ -124,7 +124,7 @@ export class NodeContents {
       if (segment.from === "layer") continue;
       for (let at = segment.start; at < segment.end; at += COPY_BYTES) {
         const bytes = new Uint8Array(Math.min(COPY_BYTES, segment.end - at));
-        this.#layer.below.readSync(id, bytes, at);
+        this.#layer.inherited.readSync(id, bytes, at);
         file.writeSync(bytes, at);
       }
     }
@@ -235,16 +235,23 @@ export class NodeContents {
     }
   }
 
-  /** The layer goes away: what nobody was promised is not kept. */
-  abandon(): void {
+  /** The layer goes away: what nobody was promised is not kept. Returns the way back, should the layer stay. */
+  abandon(): () => void {
+    const abandoned = [...this.#unstable];
     this.#timer?.cancel();
     this.#timer = undefined;
     this.#unstable.clear();
+    return () => {
+      for (const [id, unstable] of abandoned) this.#keep(id, unstable);
+    };
   }
 
   async close(): Promise<void> {
-    await this.flushAll();
-    this.abandon();
+    try {
+      await this.flushAll();
+    } finally {
+      this.abandon();
+    }
   }
 
   readSync(id: number, inode: InodeOverride, target: Uint8Array, offset: number): number {
@@ -256,7 +263,7 @@ export class NodeContents {
       const sizeBytes = inode.attributes.sizeBytes;
       const count =
         from === "below"
-          ? this.#layer.below.readSync(id, part, start)
+          ? this.#layer.inherited.readSync(id, part, start)
           : (this.#use(id, sizeBytes, (file) => file.readSync(part, start)) as number);
       part.fill(0, count);
     }
@@ -272,7 +279,7 @@ export class NodeContents {
       const sizeBytes = inode.attributes.sizeBytes;
       const count =
         from === "below"
-          ? await this.#layer.below.read(id, part, start)
+          ? await this.#layer.inherited.read(id, part, start)
           : await this.#use(id, sizeBytes, (file) => file.read(part, start));
       part.fill(0, count);
     });

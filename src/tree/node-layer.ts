@@ -4,6 +4,7 @@
  */
 import type { FileName } from "../bytes/file-name.ts";
 import type { Clock, KeyValueStore, Mutation } from "../ports.ts";
+import { GeneratedLayer } from "./generated-layer.ts";
 import type { GeneratedPlace, Layer, LayerEntry } from "./layer.ts";
 import { CacheBudget, LayerCache } from "./layer-cache.ts";
 import { NodeChange } from "./node-change.ts";
@@ -120,6 +121,14 @@ export class NodeLayer extends OverlayLayer {
     const names = new Map(entries.map((entry) => [this.key(entry.name), entry]));
     this.#names.set(directoryId, names, 1 + names.size);
     return names;
+  }
+
+  /**
+   * Where files inherit contents from. Never from generated ones, which are copied whole: when one comes to the place
+   * of a file that the node has changed in part, the rest of that file stays the image's.
+   */
+  get inherited(): Layer {
+    return this.below instanceof GeneratedLayer ? this.below.below : this.below;
   }
 
   nextCookie(directoryId: number): number {

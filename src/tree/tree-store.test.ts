@@ -113,6 +113,26 @@ describe("a change", () => {
     expect(Buffer.from(bytes).toString()).toBe("unstable");
   });
 
+  it("that needs both a record and a data file fails once, when the disk is full for both", async () => {
+    const { tree, trees, store, storage } = await heldTree();
+    store.isHeld = false;
+    const content = Buffer.alloc(5000, "x");
+    await trees.setGenerated("node1", "root", [{ kind: "file", path: "/etc/new", content, ...ROOT }]);
+    store.isHeld = true;
+    storage.dataFiles.open = () => {
+      throw diskFull();
+    };
+    const unhandled: unknown[] = [];
+    const note = (reason: unknown) => unhandled.push(reason);
+    process.on("unhandledRejection", note);
+    const written = status(() => tree.write(at(tree, "/etc/new"), 0, Buffer.from("y"), false));
+    await store.fail(diskFull());
+    expect(await written).toBe("NFS3ERR_NOSPC");
+    await new Promise(setImmediate);
+    process.off("unhandledRejection", note);
+    expect(unhandled).toEqual([]);
+  });
+
   it("commits a file's data before its record", async () => {
     const { tree, store, storage, image } = await heldTree();
     const order: string[] = [];
@@ -182,6 +202,56 @@ describe("a tree store", () => {
     await dropped;
     expect(textOf(tree, "/etc/mine")).toBe("x".repeat(10_000));
     expect(tree.epoch).toBe(epoch);
+  });
+
+  it("keeps unstable data too when the layer cannot be dropped", async () => {
+    const { tree, trees, store, storage, image } = await heldTree();
+    const id = image.idOf("/var/big");
+    await tree.write(id, 4096, Buffer.from("unstable"), false);
+    const dropped = expect(trees.dropNodeLayer("node1")).rejects.toThrow("ENOSPC");
+    await store.fail(diskFull());
+    await dropped;
+    store.isHeld = false;
+    await tree.commit(id);
+    const restarted = (await openTree({ storage, image })).tree;
+    expect(Buffer.from((await restarted.read(id, 4096, 8)).bytes).toString()).toBe("unstable");
+  });
+
+  it("goes on with the new layer when it is dropped while other generated files are laid under it", async () => {
+    const { tree, trees, store, storage, image } = await heldTree();
+    store.isHeld = false;
+    await makeFile(tree, "/etc", "mine", "");
+    store.isHeld = true;
+    const generated = [{ kind: "file", path: "/etc/new", content: Buffer.from("new"), ...ROOT } as const];
+    const laid = trees.setGenerated("node1", "root", generated);
+    const dropped = trees.dropNodeLayer("node1");
+    const { epoch } = tree;
+    store.isHeld = false;
+    store.succeed();
+    await Promise.all([laid, dropped]);
+    expect(tree.epoch).toBe(epoch);
+    expect(tree.lookupPath("/etc/mine")).toBeUndefined();
+    expect(textOf(tree, "/etc/new")).toBe("new");
+    await makeFile(tree, "/etc", "later", "kept");
+    const restarted = (await openTree({ storage, image, generated })).tree;
+    expect(textOf(restarted, "/etc/later")).toBe("kept");
+  });
+
+  it("makes durable what it can when it closes, though one node's data cannot be", async () => {
+    const storage = new Storage();
+    const { tree, trees, image } = await openTree({ storage });
+    const other = await trees.tree({ node: "node2", kind: "root", image, imageId: "debian", generated: [] });
+    const { open } = storage.dataFiles;
+    let opened = 0;
+    storage.dataFiles.open = (file) => {
+      const dataFile = open.call(storage.dataFiles, file);
+      if (opened++ === 0) dataFile.sync = () => Promise.reject(diskFull());
+      return dataFile;
+    };
+    for (const each of [tree, other]) await each.write(image.idOf("/var/big"), 0, Buffer.from("new"), false);
+    await expect(trees.close()).rejects.toThrow("ENOSPC");
+    const restarted = (await openTree({ storage, image, node: "node2" })).tree;
+    expect(Buffer.from((await restarted.read(image.idOf("/var/big"), 0, 3)).bytes).toString()).toBe("new");
   });
 
   it("refuses another image under what a node has written, and takes it once that is dropped", async () => {

@@ -90,7 +90,9 @@ export class TreeStore {
       if (open === undefined) this.#trees.delete(name);
       throw error;
     }
-    tree.stack(this.#identity(record), generated, layer);
+    // Dropped meanwhile, the tree has a new layer, and stays on it.
+    const now = this.#stored(options.node, options.kind) ?? record;
+    tree.stack(this.#identity(now), generated, now.layerId === record.layerId ? layer : tree.nodeLayer);
     return tree;
   }
 
@@ -102,9 +104,7 @@ export class TreeStore {
       );
     }
     const firstId = image.lastId + 1 + GENERATED_PATHS_MAX;
-    const key = treeKey(node, kind);
-    const bytes = this.#store.get(key);
-    const stored = bytes === undefined ? undefined : decodeTree(bytes);
+    const stored = this.#stored(node, kind);
     if (stored?.imageId === imageId && stored.firstId === firstId) return { record: stored, mutations: [] };
     if (stored !== undefined && this.#isWritten(stored.layerId)) {
       throw new Error(
@@ -118,7 +118,12 @@ export class TreeStore {
       firstId,
       imageId,
     };
-    return { record, mutations: [this.#storeMutation(), { put: key, value: encodeTree(record) }] };
+    return { record, mutations: [this.#storeMutation(), { put: treeKey(node, kind), value: encodeTree(record) }] };
+  }
+
+  #stored(node: string, kind: TreeKind): TreeRecord | undefined {
+    const bytes = this.#store.get(treeKey(node, kind));
+    return bytes === undefined ? undefined : decodeTree(bytes);
   }
 
   #storeMutation(): Mutation {
@@ -170,8 +175,8 @@ export class TreeStore {
   /** True when the node has written anything. */
   hasNodeLayer(node: string): boolean {
     return TREE_KINDS.some((kind) => {
-      const bytes = this.#store.get(treeKey(node, kind));
-      return bytes !== undefined && this.#isWritten(decodeTree(bytes).layerId);
+      const stored = this.#stored(node, kind);
+      return stored !== undefined && this.#isWritten(stored.layerId);
     });
   }
 
@@ -180,12 +185,13 @@ export class TreeStore {
     const mutations: Mutation[] = [];
     const drops: { before: TreeRecord; goBack: () => void }[] = [];
     for (const kind of TREE_KINDS) {
-      const key = treeKey(node, kind);
-      const bytes = this.#store.get(key);
-      if (bytes === undefined) continue;
-      const before = decodeTree(bytes);
+      const before = this.#stored(node, kind);
+      if (before === undefined) continue;
       const after = { ...before, epoch: before.epoch + 1, layerId: this.#record.nextLayerId++ };
-      mutations.push({ put: key, value: encodeTree(after) }, { removeRange: layerRange(before.layerId) });
+      mutations.push(
+        { put: treeKey(node, kind), value: encodeTree(after) },
+        { removeRange: layerRange(before.layerId) },
+      );
       drops.push({ before, goBack: this.#moveToLayer(nameOf(node, kind), before, after) });
     }
     if (drops.length === 0) return;
@@ -203,11 +209,12 @@ export class TreeStore {
     const tree = this.#trees.get(name)?.tree;
     if (tree === undefined) return () => {};
     const { nodeLayer: oldLayer, generatedLayer: generated } = tree;
-    oldLayer.contents.abandon();
+    const goBack = oldLayer.contents.abandon();
     tree.stack(this.#identity(after), generated, new NodeLayer(after.layerId, generated, after.firstId, this.#shared));
     return () => {
+      goBack();
       oldLayer.forget();
-      tree.stack(this.#identity(before), generated, oldLayer);
+      tree.stack(this.#identity(before), tree.generatedLayer, oldLayer);
     };
   }
 
@@ -222,10 +229,10 @@ export class TreeStore {
 
   /** Makes unstable writes durable and lets go of all files. The key-value store stays open. */
   async close(): Promise<void> {
-    for (const { tree } of this.#trees.values()) {
-      await tree.nodeLayer.contents.close();
-    }
+    const layers = Array.from(this.#trees.values(), ({ tree }) => tree.nodeLayer);
+    const results = await Promise.allSettled(layers.map((layer) => layer.contents.close()));
     this.#shared.files.closeAll();
+    for (const result of results) if (result.status === "rejected") throw result.reason;
   }
 }
 

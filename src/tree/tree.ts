@@ -121,6 +121,8 @@ export class Tree implements Volume {
       this.#checkFile(id);
       if (offset + bytes.length > FILE_BYTES_MAX) throw new VolumeError("NFS3ERR_FBIG");
       const detached = this.#detach(id);
+      // Both can fail, on a full disk: when the write does, nobody waits for this any more.
+      detached?.catch(() => {});
       if (bytes.length > 0) this.#layer.contents.write(id, bytes, offset, this.#nowNs());
       if (!stable) return detached;
       return Promise.all([detached, this.#layer.contents.flush(id)]).then(() => {});
