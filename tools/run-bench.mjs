@@ -2,7 +2,7 @@
 //   bench NAME ours=N peer=N unit=U ratio=R goal=>=G
 // They are compiled as the program is, so that what is measured is the code that users run.
 import { execFileSync } from "node:child_process";
-import { readdirSync } from "node:fs";
+import { copyFileSync, readdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 
 const ROOT = resolve(import.meta.dirname, "..");
@@ -31,6 +31,8 @@ async function runBenches(wanted) {
   }
   process.chdir(ROOT);
   execFileSync(join(ROOT, "node_modules/.bin/tsc"), ["-p", "tsconfig.bench.json"], { stdio: "inherit" });
+  // The program reads its version from there, and it says that the files are modules.
+  copyFileSync("package.json", join(OUTPUT, "package.json"));
   for (const name of wanted.length > 0 ? wanted : names) {
     const { run } = await import(join(OUTPUT, "bench", `${name}.js`));
     await run(print);

@@ -8,7 +8,7 @@ import type { Report } from "../boot/report.ts";
 import type { BootTrees } from "../boot/tftp-files.ts";
 import type { Ipv4 } from "../bytes/addresses.ts";
 import type { GeneratedFile, TreeKind } from "../cluster/generated-file.ts";
-import type { Manifest, ManifestNode } from "../cluster/manifest.ts";
+import type { ImageReference, Manifest, ManifestNode } from "../cluster/manifest.ts";
 import { type BootPlan, planNode } from "../cluster/plan.ts";
 import { isEepromUpdateFile } from "../pi/eeprom-files.ts";
 import type { Tree } from "../tree/tree.ts";
@@ -28,10 +28,22 @@ export interface NodeSetOptions {
 
 interface PlannedNode {
   plan: BootPlan;
+  /** What the plan was made from: the image, the manifest without its other nodes, and the files that they name. */
+  inputs: string;
+  sources: ReadonlyMap<string, Uint8Array | undefined>;
   boot: Tree;
   root: Tree;
   /** The trees still show an older plan, because the node may be running. */
   isOutdated: boolean;
+}
+
+/** What the nodes of a manifest share while it is applied; images and files are read once for all of them. */
+interface Surroundings {
+  manifest: Manifest;
+  /** The manifest without its nodes, as JSON. */
+  sharedInputs: string;
+  openImage(reference: ImageReference): Promise<OpenedImage>;
+  readSource(path: string): Uint8Array | undefined;
 }
 
 const TREE_KINDS: readonly TreeKind[] = ["boot", "root"];
@@ -66,47 +78,72 @@ export class NodeSet {
     return node ? node.boot.usedBytes() + node.root.usedBytes() : 0;
   }
 
-  /** Takes a manifest. A node that cannot be planned is reported and left as it was; the others go on. */
+  /**
+   * Takes a manifest. A node that cannot be planned is reported and left as it was; the others go on. Of a thousand nodes
+   * only those are planned anew whose plan can have changed.
+   */
   async apply(loaded: LoadedManifest): Promise<void> {
     const manifest = withManagerKey(loaded.manifest, this.#options.secrets.managerPublicKey());
-    for (const name of this.#nodes.keys()) {
-      if (!manifest.nodes.some((node) => node.name === name)) this.#forget(name);
-    }
+    const names = new Set(manifest.nodes.map((node) => node.name));
+    for (const name of this.#nodes.keys()) if (!names.has(name)) this.#forget(name);
+    const surroundings = this.#surroundings(manifest, loaded.resolvePath);
     for (const node of manifest.nodes) {
       try {
-        await this.#applyNode(manifest, node, loaded);
+        await this.#applyNode(node, surroundings);
       } catch (error) {
         this.#options.report({ kind: "warning", message: (error as Error).message }, node.name);
       }
     }
-    this.#options.secrets.writeKnownHosts(manifest.nodes.map((node) => node.name));
+    this.#options.secrets.writeKnownHosts([...names]);
   }
 
-  async #applyNode(manifest: Manifest, node: ManifestNode, loaded: LoadedManifest): Promise<void> {
+  #surroundings(manifest: Manifest, resolvePath: (path: string) => string): Surroundings {
+    return {
+      manifest,
+      sharedInputs: JSON.stringify({ ...manifest, nodes: [] }),
+      openImage: remember(
+        (reference) => this.#options.images.open(reference, resolvePath, () => {}),
+        (reference) => JSON.stringify(reference),
+      ),
+      readSource: remember(
+        (path) => readIfPresent(resolvePath(path)),
+        (path) => path,
+      ),
+    };
+  }
+
+  async #applyNode(node: ManifestNode, { manifest, sharedInputs, openImage, readSource }: Surroundings): Promise<void> {
     const reference = node.image ?? manifest.image;
     if (!reference) throw new Error(`Cannot boot ${node.name}: neither the node nor the manifest names an image`);
-    const { images, report, secrets, serverAddress, ports } = this.#options;
-    const image = await images.open(reference, loaded.resolvePath, () => {});
+    const image = await openImage(reference);
+    const known = this.#nodes.get(node.name);
+    const inputs = `${image.contentSha256} ${JSON.stringify(node)} ${sharedInputs}`;
+    if (known?.inputs === inputs && [...known.sources].every(([path, was]) => isSame(was, readSource(path)))) return;
+
+    const { report, secrets, serverAddress, ports } = this.#options;
+    const sources = new Map<string, Uint8Array | undefined>();
     const plan = planNode(manifest, node, image, {
       serverAddress,
       ports,
       secrets: secrets.forNode(node.name),
-      readSource: (path) => readIfPresent(loaded.resolvePath(path)),
+      readSource: (path) => {
+        sources.set(path, readSource(path));
+        return sources.get(path);
+      },
     });
-    const known = this.#nodes.get(node.name);
     const alreadySaid = new Set(known && [...known.plan.problems, ...known.plan.warnings]);
     for (const message of [...plan.problems, ...plan.warnings]) {
       if (!alreadySaid.has(message)) report({ kind: "warning", message }, node.name);
     }
     if (known) {
       known.isOutdated ||= !isSamePlan(known.plan, plan);
-      known.plan = plan;
+      Object.assign(known, { plan, inputs, sources });
     } else {
-      await this.#open(plan, image);
+      this.#nodes.set(plan.node, { ...(await this.#open(plan, image)), plan, inputs, sources, isOutdated: false });
     }
   }
 
-  async #open(plan: BootPlan, image: OpenedImage): Promise<void> {
+  async #open(plan: BootPlan, image: OpenedImage): Promise<{ boot: Tree; root: Tree }> {
     const [boot, root] = await Promise.all(
       TREE_KINDS.map((kind) =>
         this.#options.trees.tree({
@@ -119,10 +156,10 @@ export class NodeSet {
       ),
     );
     if (!boot || !root) throw new Error(`Cannot open the trees of ${plan.node}`);
-    this.#nodes.set(plan.node, { plan, boot, root, isOutdated: false });
     for (const [kind, volume] of [["boot", boot] as const, ["root", root] as const]) {
       this.served.set(volume.treeId, { node: plan.node, kind, treeId: volume.treeId, volume });
     }
+    return { boot, root };
   }
 
   #forget(name: string): void {
@@ -185,6 +222,19 @@ export class NodeSet {
 
 function filesOf(plan: BootPlan, kind: TreeKind): GeneratedFile[] {
   return plan.files.filter((file) => file.tree === kind);
+}
+
+function remember<Key, Value>(read: (key: Key) => Value, nameOf: (key: Key) => string): (key: Key) => Value {
+  const known = new Map<string, Value>();
+  return (key) => {
+    const name = nameOf(key);
+    if (!known.has(name)) known.set(name, read(key));
+    return known.get(name)!;
+  };
+}
+
+function isSame(one: Uint8Array | undefined, other: Uint8Array | undefined): boolean {
+  return one === undefined || other === undefined ? one === other : Buffer.compare(one, other) === 0;
 }
 
 function isSamePlan(a: BootPlan, b: BootPlan): boolean {
