@@ -49,6 +49,12 @@ export class LayerCache<Value> {
     this.#values.set(id, value);
   }
 
+  /** A value that is here has become heavier. It may be gone after this. */
+  grow(weight: number): void {
+    this.#weight += weight;
+    this.#budget.charge(this, weight);
+  }
+
   delete(id: number): void {
     this.#values.delete(id);
   }

@@ -180,8 +180,10 @@ export class NodeLayer extends OverlayLayer {
 
   showName(directoryId: number, name: FileName, entry: LayerEntry | undefined): void {
     const names = this.names(directoryId) as Map<string, LayerEntry> | undefined;
+    const countBefore = names?.size ?? 0;
     if (entry === undefined) names?.delete(this.key(name));
     else names?.set(this.key(name), entry);
+    if (names !== undefined && names.size > countBefore) this.#names.grow(1);
     this.forgetListing(directoryId);
   }
 

@@ -197,8 +197,12 @@ function replace(
 
 /** A directory cannot be moved into itself. */
 function checkNotBelow(layer: NodeLayer, directoryId: number, ancestorId: number): void {
-  for (let id = directoryId; ; id = layer.parentOf(id)) {
+  const passed = new Set<number>();
+  for (let id = directoryId; id !== layer.rootId; id = layer.parentOf(id)) {
     if (id === ancestorId) throw new VolumeError("NFS3ERR_INVAL");
-    if (id === layer.rootId) return;
+    // In a damaged image the way up may be a circle.
+    if (passed.has(id)) throw new VolumeError("NFS3ERR_IO");
+    passed.add(id);
   }
+  if (ancestorId === layer.rootId) throw new VolumeError("NFS3ERR_INVAL");
 }

@@ -232,3 +232,14 @@ describe("a tree over a FAT image", () => {
     expect(listing(tree, "/")).toEqual([".", "..", "overlays"]);
   });
 });
+
+describe("a damaged image", () => {
+  it("whose directories are each other's parents does not hold up a rename", async () => {
+    const image = imageOfADistribution();
+    const [one, other] = [image.idOf("/usr/share"), image.idOf("/usr/share/doc")];
+    image.parent = (id) => (id === one ? other : one);
+    const { tree } = await openTree({ image });
+    await tree.mkdir(tree.rootId, name("new"), ROOT);
+    expect(await status(() => tree.rename(tree.rootId, name("new"), one, name("new")))).toBe("NFS3ERR_IO");
+  });
+});
