@@ -8,8 +8,9 @@ const PAUSE_MS = { min: 500, max: 6000 };
 
 let cluster: Simulation;
 
-beforeAll(() => {
+beforeAll(async () => {
   cluster = new Simulation({ image: demoImage(), nodes: 2 });
+  await cluster.wait("power is on", (event) => event.kind === "power-on");
 }, 300_000);
 
 afterAll(() => cluster.stop(), 60_000);
