@@ -36,7 +36,7 @@ export class ClusterChains {
     const clustersNeeded = Math.ceil(sizeBytes / clusterBytes);
     let clusters = 0;
     for (const cluster of this.#chain(firstCluster, what)) {
-      appendCluster(extents, this.startByte(cluster), clusterBytes);
+      appendCluster(extents, this.#startByte(cluster), clusterBytes);
       clusters += 1;
       if (clusters === clustersNeeded) return extents;
     }
@@ -55,12 +55,20 @@ export class ClusterChains {
     for (const cluster of this.#chain(firstCluster, what)) {
       sizeBytes += clusterBytes;
       if (sizeBytes > bytesMax) throw new DecodeError(kind, what, `it is larger than ${bytesMax} bytes`);
-      appendCluster(extents, this.startByte(cluster), clusterBytes);
+      appendCluster(extents, this.#startByte(cluster), clusterBytes);
     }
     return extents;
   }
 
-  startByte(cluster: number): number {
+  *clustersIn(extents: readonly FileExtent[]): Generator<number> {
+    const { dataByte, clusterBytes } = this.#layout;
+    for (const { sourceOffset, lengthBytes } of extents) {
+      const first = FIRST_CLUSTER + (sourceOffset - dataByte) / clusterBytes;
+      for (let index = 0; index < lengthBytes / clusterBytes; index += 1) yield first + index;
+    }
+  }
+
+  #startByte(cluster: number): number {
     return this.#layout.dataByte + (cluster - FIRST_CLUSTER) * this.#layout.clusterBytes;
   }
 

@@ -173,6 +173,19 @@ describe.skipIf(missing)("openFat()", () => {
       },
       "its cluster 2 belongs to another directory already",
     ],
+    [
+      // A few thousand of them would each be read whole: many times the volume.
+      "a directory that goes on in another one",
+      () => {
+        const bytes = bytesOf("fat32");
+        const layout = readFatLayout(memorySource(bytes));
+        const { entries } = readDirectory(bytes.subarray(layout.dataByte, layout.dataByte + 512), "");
+        const cluster = entries.find(({ isDirectory }) => isDirectory)?.firstCluster ?? 0;
+        new DataView(bytes.buffer).setUint32(layout.tableByte + 2 * 4, cluster, true);
+        return bytes;
+      },
+      "Cannot read fat32 at directory overlays: its cluster 3 belongs to another directory already",
+    ],
   ])("refuses %s", (_title, make, message) => {
     const bytes = make();
     expect(() => open(bytes)).toThrow(message);

@@ -43,12 +43,16 @@ export function foldName(name: FileName): string {
 export function indexTree(source: ByteSource, layout: FatLayout, chains: ClusterChains): TreeIndex {
   const index: TreeIndex = { directories: new Map(), entries: new Map() };
   const clustersSeen = new Set<number>();
+  // All of them, or many directories that share their later clusters would take for ever.
   const extentsOf = (firstCluster: number, what: string): FileExtent[] => {
-    if (clustersSeen.has(firstCluster)) {
-      throw new DecodeError(layout.kind, what, `its cluster ${firstCluster} belongs to another directory already`);
+    const extents = chains.extentsOfDirectory(firstCluster, FAT_DIRECTORY_BYTES_MAX, what);
+    for (const cluster of chains.clustersIn(extents)) {
+      if (clustersSeen.has(cluster)) {
+        throw new DecodeError(layout.kind, what, `its cluster ${cluster} belongs to another directory already`);
+      }
+      clustersSeen.add(cluster);
     }
-    clustersSeen.add(firstCluster);
-    return chains.extentsOfDirectory(firstCluster, FAT_DIRECTORY_BYTES_MAX, what);
+    return extents;
   };
 
   const what = "root directory";
