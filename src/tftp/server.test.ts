@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { MemoryClock, MemorySockets } from "../../test/memory-network.ts";
 import { parseIpv4 } from "../bytes/addresses.ts";
+import type { UdpBinding } from "../ports.ts";
 import type { TftpObservation } from "./observation.ts";
 import { decodePacket, encodePacket, type TftpPacket } from "./packet.ts";
 import { startTftpServer, type TftpAnswer, type TftpRequest, type TftpServerOptions } from "./server.ts";
@@ -53,6 +54,40 @@ async function start(
 const acknowledge = (block: number): TftpPacket => ({ kind: "acknowledge", block });
 
 describe("the TFTP server", () => {
+  it("closes a file that is found only after it was stopped, and starts nothing", async () => {
+    let found = (_: TftpAnswer) => {};
+    const opening = new Promise<TftpAnswer>((resolve) => {
+      found = resolve;
+    });
+    const { service, sockets, clock, request } = await start({ open: () => opening });
+    request("start4.elf");
+    service.close();
+    let isClosed = false;
+    const close = () => {
+      isClosed = true;
+    };
+    found({ kind: "file", sizeBytes: 3000, read: (target) => target.length, close });
+    await new Promise(setImmediate);
+    expect({ isClosed, transfers: service.transferCount, timers: clock.timerCount }).toEqual({
+      isClosed: true,
+      transfers: 0,
+      timers: 0,
+    });
+    expect(sockets.sent()).toEqual([]);
+  });
+
+  it("gives its port back when it cannot have the others", async () => {
+    const sockets = new MemorySockets();
+    const closed: number[] = [];
+    const bind = async (binding: UdpBinding) => {
+      if (binding.port === 0 && sockets.bindings.length > 1) throw new Error("EMFILE");
+      const socket = await sockets.bind(binding);
+      return { ...socket, close: () => void closed.push(socket.localPort) };
+    };
+    await expect(start({ sockets: { bind } })).rejects.toThrow("EMFILE");
+    expect(closed).toEqual([69, 40000]);
+  });
+
   it("serves a file from a port of its own, from the address that was asked", async () => {
     const { sockets, request, say, observed, clock, state, service } = await start();
     request("/91cdf03d//config.txt", { tsize: "0", blksize: "1468" });

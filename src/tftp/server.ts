@@ -60,8 +60,14 @@ const ETHERNET_BLOCK_BYTES = 1468;
 export async function startTftpServer(options: TftpServerOptions): Promise<TftpServer> {
   const { sockets, binding } = options;
   const requests = await sockets.bind(binding);
-  const data = await Promise.all(Array.from({ length: DATA_SOCKETS }, () => sockets.bind({ ...binding, port: 0 })));
-  return new Service(requests, data, options);
+  const bound = [requests];
+  try {
+    while (bound.length <= DATA_SOCKETS) bound.push(await sockets.bind({ ...binding, port: 0 }));
+  } catch (error) {
+    for (const socket of bound) socket.close();
+    throw error;
+  }
+  return new Service(requests, bound.slice(1), options);
 }
 
 interface Running {
@@ -83,6 +89,7 @@ class Service implements TftpServer {
   /** Which data socket a client's port was last served from. */
   readonly #lastSocket = new Map<string, number>();
   #timer: Timer | undefined;
+  #isClosed = false;
 
   constructor(requests: UdpSocket, data: UdpSocket[], options: TftpServerOptions) {
     this.#requests = requests;
@@ -105,6 +112,7 @@ class Service implements TftpServer {
   }
 
   close(): void {
+    this.#isClosed = true;
     this.#timer?.cancel();
     for (const { transfer } of this.#running.values()) transfer.abort("The server is stopping");
     for (const socket of [this.#requests, ...this.#data]) socket.close();
@@ -185,6 +193,10 @@ class Service implements TftpServer {
     requestBytes: Uint8Array,
     answer: TftpAnswer,
   ): void {
+    if (this.#isClosed) {
+      if (answer.kind === "file") answer.close();
+      return;
+    }
     const key = keyOf(request.client);
     const { observe, clock, blockBytesMax = ETHERNET_BLOCK_BYTES } = this.#options;
     if (answer.kind !== "file") {
