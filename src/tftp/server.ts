@@ -133,24 +133,15 @@ class Service implements TftpServer {
   #onRequest(packet: TftpPacket, datagram: ReceivedDatagram): void {
     if (packet.kind !== "readRequest" && packet.kind !== "writeRequest") return;
     const { from: client, localAddress } = datagram;
-    if (packet.kind === "writeRequest") {
-      this.#refuse({ path: packet.path, client }, "files cannot be written", localAddress);
-    } else if (packet.mode.toLowerCase() !== "octet") {
-      this.#refuse(
-        { path: packet.path, client },
-        `only octet (binary) mode is served, not ${packet.mode}`,
-        localAddress,
-      );
-    } else {
-      const result = normalisePath(packet.path);
-      if ("refused" in result) this.#refuse({ path: packet.path, client }, result.refused, localAddress);
-      else
-        this.#onRead(
-          { path: result.path, client, ...(localAddress && { localAddress }) },
-          packet.options,
-          datagram.bytes,
-        );
+    const refuse = (reason: string) => this.#refuse({ path: packet.path, client }, reason, localAddress);
+    if (packet.kind === "writeRequest") return refuse("files cannot be written");
+    if (packet.mode.toLowerCase() !== "octet") {
+      return refuse(`only octet (binary) mode is served, not ${packet.mode}`);
     }
+    const result = normalisePath(packet.path);
+    if ("refused" in result) return refuse(result.refused);
+    const request = { path: result.path, client, ...(localAddress && { localAddress }) };
+    this.#onRead(request, packet.options, datagram.bytes);
   }
 
   #onRead(request: TftpRequest, asked: ReadonlyMap<string, string>, requestBytes: Uint8Array): void {
