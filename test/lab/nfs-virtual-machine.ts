@@ -9,7 +9,7 @@ import { join, resolve } from "node:path";
 const CACHE = resolve(import.meta.dirname, "../../.cache/nfs-kernel-client");
 const MODULES = ["virtio_pci", "virtio_net", "nfsv3"];
 export const MISSION_TIMEOUT_MS = 300_000;
-export const MISSION_TOOLS = ["qemu-system-x86_64", "apt-get", "dpkg-deb", "cpio"];
+export const MISSION_TOOLS = ["qemu-system-x86_64", "apt-get", "dpkg-deb", "cpio", "xz"];
 
 export interface Mission {
   /** Where on this machine's loopback NFS and MOUNT are served. */
@@ -28,6 +28,8 @@ function unpackPackage(name: string): string {
     execFileSync("apt-get", ["download", name], { cwd: CACHE, stdio: "ignore" });
     const archive = readdirSync(CACHE).find((file) => file.startsWith(`${name}_`));
     execFileSync("dpkg-deb", ["-x", join(CACHE, archive ?? ""), `${folder}.part`]);
+    // Since Debian 13 modules are compressed, which busybox cannot load.
+    execFileSync("find", [`${folder}.part`, "-name", "*.ko.xz", "-exec", "xz", "-d", "{}", "+"]);
     execFileSync("mv", [`${folder}.part`, folder]);
     rmSync(join(CACHE, archive ?? ""));
   }
@@ -44,9 +46,10 @@ function kernelPackage(): string {
 /** Paths of the modules and all they need, in the order to load them. A module names its needs in `.modinfo`. */
 function moduleOrder(kernel: string, wanted: readonly string[]): string[] {
   const all = new Map<string, string>();
-  for (const entry of readdirSync(join(kernel, "lib/modules"), { recursive: true, encoding: "utf8" })) {
+  const folder = present(kernel, "lib/modules");
+  for (const entry of readdirSync(folder, { recursive: true, encoding: "utf8" })) {
     const name = /([^/]+)\.ko$/.exec(entry)?.[1];
-    if (name) all.set(name.replaceAll("-", "_"), join(kernel, "lib/modules", entry));
+    if (name) all.set(name.replaceAll("-", "_"), join(folder, entry));
   }
   const order: string[] = [];
   const add = (name: string) => {
@@ -58,6 +61,13 @@ function moduleOrder(kernel: string, wanted: readonly string[]): string[] {
   };
   for (const name of wanted) add(name);
   return order;
+}
+
+/** Debian 13 has moved the last of its packages' files below /usr. */
+function present(folder: string, path: string): string {
+  const found = [join(folder, path), join(folder, "usr", path)].find(existsSync);
+  if (found === undefined) throw new Error(`Cannot find ${path} in ${folder}`);
+  return found;
 }
 
 function initScript({ port, checks }: Mission, modules: number): string {
@@ -88,7 +98,7 @@ export async function runMission(work: string, mission: Mission): Promise<string
   for (const folder of ["bin", "proc", "sys", "dev", "mnt", "modules", "etc"]) {
     mkdirSync(join(root, folder), { recursive: true });
   }
-  execFileSync("cp", [join(busybox, "bin/busybox"), join(root, "bin/busybox")]);
+  execFileSync("cp", [present(busybox, "bin/busybox"), join(root, "bin/busybox")]);
   const modules = moduleOrder(kernel, MODULES);
   modules.forEach((path, index) => {
     execFileSync("cp", [path, join(root, `modules/${index}.ko`)]);

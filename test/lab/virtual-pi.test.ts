@@ -5,7 +5,7 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type FleetEvent, startFleet } from "../../src/simulator/fleet.ts";
 import { findVirtualModel, makeBoard } from "../../src/simulator/models.ts";
@@ -15,26 +15,31 @@ import { createLabNetwork, type LabNetwork } from "../../src/system/lab-network.
 import { qemuMachines } from "../../src/system/qemu.ts";
 import { systemRandom } from "../../src/system/random.ts";
 import { openTap } from "../../src/system/tap.ts";
+import { demoImage } from "./demo-image.ts";
 import { startDnsmasq } from "./dnsmasq.ts";
 import { enterNetworkNamespace, missingRoot } from "./network-namespace.ts";
 import { requireTools } from "./required-tools.ts";
 
-const CHECKOUT = resolve(import.meta.dirname, "../..");
 const SERVER_WORDS = ["--dhcp-range=10.77.0.50,10.77.0.99,1h", "--no-ping", "--enable-tftp"];
 const BOOT_MENU = "--pxe-service=0,Raspberry Pi Boot   ";
 const QEMU_TIMEOUT_MS = 180_000;
 
 const skipped = missingRoot() || requireTools(["ip", "dnsmasq"]);
+const skipQemu =
+  skipped || requireTools(["qemu-system-aarch64", "setpriv", "mcopy", "mke2fs", "mkfs.vfat", "dpkg-deb"]);
 
 describe.skipIf(skipped)("a virtual Pi on a network of the kernel", () => {
   let lab: LabNetwork;
   let folder: string;
+  let image: string;
 
   beforeAll(async () => {
+    // It may have to be downloaded, and the namespace has no way out.
+    if (!skipQemu) image = demoImage();
     enterNetworkNamespace();
     lab = await createLabNetwork({ taps: 3 });
     folder = mkdtempSync(join(tmpdir(), "bramble-lab-"));
-  });
+  }, QEMU_TIMEOUT_MS);
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
   async function bootFirmware(model: "3b+" | "4" | "5", words: readonly string[]): Promise<FleetEvent[]> {
@@ -139,12 +144,9 @@ describe.skipIf(skipped)("a virtual Pi on a network of the kernel", () => {
     expect(events.find((event) => event.kind === "firmware-failed")).toMatchObject({ reason: "no-boot-server" });
   });
 
-  const skipQemu =
-    skipped || requireTools(["qemu-system-aarch64", "setpriv", "mcopy", "mke2fs", "mkfs.vfat", "dpkg-deb"]);
   it.skipIf(skipQemu)(
     "runs the kernel of the demo image, and starts over when it reboots",
     async () => {
-      const image = demoImage();
       const root = mkdtempSync(join(folder, "boot-"));
       execFileSync("mcopy", ["-n", "-s", "-i", `${image}@@4M`, "::*", root]);
       // Nothing serves this root: the initramfs says so and restarts the machine.
@@ -189,10 +191,3 @@ describe.skipIf(skipped)("a virtual Pi on a network of the kernel", () => {
     QEMU_TIMEOUT_MS,
   );
 });
-
-function demoImage(): string {
-  return execFileSync(process.execPath, [join(CHECKOUT, "tools/demo-image.mjs")], {
-    cwd: CHECKOUT,
-    encoding: "utf8",
-  }).trim();
-}

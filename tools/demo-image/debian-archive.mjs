@@ -94,6 +94,8 @@ function writePrivateApt(folder, release) {
 APT::Architecture "arm64";
 APT::Architectures { "arm64"; };
 APT::Sandbox::User "";
+APT::Update::Error-Mode "any";
+Acquire::Retries "3";
 Acquire::Languages "none";
 Dir::State "${folder}/state";
 Dir::State::status "${folder}/status";
