@@ -67,7 +67,8 @@ export async function simulate(settings: SimulationSettings): Promise<number> {
   const view = new SimulationView(settings.json);
   const power = new AbortController();
   const interrupted = new Promise<"interrupted">((done) => {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => done("interrupted"));
+    // Not once: at a terminal Ctrl-C comes twice, from it and passed on by the process outside, and the second would kill.
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => done("interrupted"));
   });
   let pis: Awaited<ReturnType<typeof virtualPis>> = [];
   try {

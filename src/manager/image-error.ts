@@ -12,6 +12,9 @@ export function importError(what: string, error: unknown, folder: string): Error
   return new ImageError(`Cannot import ${what}: ${reasonOf(error, folder)}`, { cause: error });
 }
 
+/** What xz, zstd, zlib and the libraries in their place say of a container that lacks its end or has wrong bytes. */
+const DAMAGE = /unexpected (end|eof)|premature end|corrupt|xz file is truncated|incorrect .*check|^invalid /i;
+
 function reasonOf(error: unknown, folder: string): string {
   const { code, message } =
     error instanceof Error ? (error as NodeJS.ErrnoException) : { code: "", message: `${error}` };
@@ -21,5 +24,6 @@ function reasonOf(error: unknown, folder: string): string {
   if (code === "ENOENT") return "there is no such file";
   if (code === "EACCES") return "the file may not be read by this user";
   if (code === "EISDIR") return "it is a directory";
+  if (DAMAGE.test(message)) return `the file is damaged or cut short, so download or copy it again: ${message}`;
   return message;
 }

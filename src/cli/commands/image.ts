@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import type { Command } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
 import { type ImageFacts, imageProblems, readImageFacts } from "../../cluster/image-facts.ts";
 import { imageFiles } from "../../disk/image-files.ts";
 import type { StoredImage } from "../../manager/image-metadata.ts";
@@ -14,7 +14,7 @@ export function addImageCommands(bramble: Command): void {
   image
     .command("import <source>")
     .description("take in an image: a path or a URL of .img, .img.xz, .img.gz, .img.zst or .zip")
-    .option("--sha256 <digits>", "refuse it unless this is its checksum")
+    .option("--sha256 <digits>", "refuse it unless this is its checksum", sha256Digits)
     .option("--name <name>", "call it this instead of its file name")
     .action(async (source: string, options: { sha256?: string; name?: string }, command: Command) => {
       const store = storeOf(command);
@@ -77,14 +77,19 @@ function factsOf(store: ImageStore, stored: StoredImage): ImageFacts {
 }
 
 async function userOf(image: StoredImage, command: Command): Promise<string | undefined> {
-  const loaded = await loadManifestOf(command).catch(() => undefined);
-  if (!loaded) return undefined;
-  const { manifest, resolvePath } = loaded;
+  if (!existsSync(globalOptions(command).manifest)) return undefined;
+  // One that is wrong cannot be asked: better refuse than delete what a running cluster boots from.
+  const { manifest, resolvePath } = await loadManifestOf(command);
   const names = new Set([image.name, image.source, image.contentSha256, image.containerSha256]);
   const uses = (reference: string | undefined) =>
     reference !== undefined && (names.has(reference) || names.has(resolvePath(reference)));
   if (uses(manifest.image?.source)) return "the manifest";
   return manifest.nodes.find((node) => uses(node.image?.source))?.name;
+}
+
+function sha256Digits(text: string): string {
+  if (!/^[0-9a-f]{64}$/i.test(text)) throw new InvalidArgumentError("Expected 64 hex digits");
+  return text;
 }
 
 function showProgress({ phase, doneBytes, totalBytes }: ImportProgress): void {
