@@ -4,7 +4,7 @@
  * and 14), which gives the whole file again if the server's has changed.
  */
 import { createHash } from "node:crypto";
-import { mkdir, open, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
@@ -77,8 +77,15 @@ async function continueDownload(url: string, folder: string, { signal, onProgres
   const haveBytes = state === undefined ? 0 : await sizeOf(path);
   if (state?.totalBytes !== undefined && haveBytes === state.totalBytes) return;
   const response = await request(url, state, haveBytes, signal);
-  const isRest =
-    response.status === 206 && response.headers.get("content-range")?.startsWith(`bytes ${haveBytes}-`) === true;
+  const isRest = response.status === 206 && haveBytes > 0;
+  if (
+    response.status === 416 ||
+    (isRest && !response.headers.get("content-range")?.startsWith(`bytes ${haveBytes}-`))
+  ) {
+    await response.body?.cancel();
+    await rm(path, { force: true });
+    throw new Error(`the server does not have what follows byte ${haveBytes}`);
+  }
   const startByte = isRest ? haveBytes : 0;
   const length = response.headers.get("content-length");
   const totalBytes = length === null ? undefined : startByte + Number(length);
@@ -91,7 +98,7 @@ async function continueDownload(url: string, folder: string, { signal, onProgres
   let position = startByte;
   try {
     for await (const chunk of response.body ?? []) {
-      await file.writev([chunk], position);
+      await writeAll(file, chunk, position);
       position += chunk.length;
       onProgress(position, totalBytes);
     }
@@ -103,6 +110,14 @@ async function continueDownload(url: string, folder: string, { signal, onProgres
   }
 }
 
+/** A disk that gets full takes part of it first, and refuses only the next. */
+async function writeAll(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    done += (await file.write(bytes, done, bytes.length - done, position + done)).bytesWritten;
+  }
+}
+
+/** Answers the ones that can be used: all that is well, and the refusal of a range. */
 async function request(
   url: string,
   state: PartState | undefined,
@@ -115,7 +130,7 @@ async function request(
     headers["if-range"] = state.validator;
   }
   const response = await fetch(url, { headers, signal });
-  if (response.ok) return response;
+  if (response.ok || (response.status === 416 && headers.range !== undefined)) return response;
   await response.body?.cancel();
   const why = `the server answered ${response.status} ${response.statusText}`.trimEnd();
   const mayPass = response.status >= 500 || response.status === 429;

@@ -48,7 +48,16 @@ export function isSameOrigin(a: ImageOrigin, b: ImageOrigin): boolean {
 
 /** `https://…/2025-10-01-raspios-trixie-arm64-lite.img.xz` is `2025-10-01-raspios-trixie-arm64-lite`. */
 export function defaultName(source: string): string {
-  const path = /^https?:/.test(source) ? decodeURIComponent(new URL(source).pathname) : source;
+  const path = /^https?:/i.test(source) ? decoded(new URL(source).pathname) : source;
   const base = path.split("/").at(-1) ?? "";
   return base.replace(/(\.img)?(\.(xz|gz|zst|zstd|zip))?$/i, "") || "image";
+}
+
+/** The text itself where its percent signs stand for nothing. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }

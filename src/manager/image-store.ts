@@ -78,7 +78,7 @@ export class ImageStore {
    */
   import(source: string, options: ImportOptions = {}): Promise<StoredImage> {
     const running = this.#underWay.get(source);
-    if (running !== undefined) return running;
+    if (running !== undefined) return running.then((image) => checkHash(source, image, options));
     const work = this.#import(source, options)
       .catch((error: unknown) => {
         throw importError(source, error, this.#folders.root);
@@ -92,7 +92,7 @@ export class ImageStore {
   async obtain(reference: string, options: ImportOptions = {}): Promise<StoredImage> {
     if (isUrl(reference) || existsSync(reference)) return this.import(reference, options);
     const image = await this.find(reference);
-    if (image !== undefined) return image;
+    if (image !== undefined) return checkHash(reference, image, options);
     throw new ImageError(
       `Cannot find image ${reference}: there is no such file, and no image of that name was imported; ` +
         '"bramble image list" shows those that were',
@@ -131,8 +131,7 @@ export class ImageStore {
   async #import(source: string, options: ImportOptions): Promise<StoredImage> {
     await this.#folders.removeLeftovers();
     const image = isUrl(source) ? await this.#importUrl(source, options) : await this.#importPath(source, options);
-    await checkHash(source, image, options);
-    return image;
+    return checkHash(source, image, options);
   }
 
   async #importPath(source: string, options: ImportOptions): Promise<StoredImage> {
@@ -144,11 +143,14 @@ export class ImageStore {
     return this.#take({ source, path, sizeBytes: found.size, origin }, options);
   }
 
-  /** A URL stands for what it gave the first time, so that a cluster does not change because a server did. */
+  /**
+   * A URL stands for what it gave before, so that a cluster does not change because a server did: unless there is a
+   * checksum, and it is another's.
+   */
   async #importUrl(source: string, options: ImportOptions): Promise<StoredImage> {
-    const images = await this.list();
-    const known = images.findLast(({ origins }) => origins.some((one) => one.kind === "url" && one.url === source));
-    if (known !== undefined && options.refresh !== true) return known;
+    const images = options.refresh === true ? [] : await this.list();
+    const known = images.filter(({ origins }) => origins.some((one) => one.kind === "url" && one.url === source));
+    for (const image of known.reverse()) if ((await wrongHash(image, options)) === undefined) return image;
     const download = await downloadImage(source, {
       folder: this.#folders.root,
       retryDelayMs: this.#retryDelayMs,
@@ -245,18 +247,28 @@ function checkImage(path: string): void {
   }
 }
 
-/** The publisher's checksum is that of the file, or else of the disk image in it; only then is that one worth its time. */
-async function checkHash(
-  source: string,
-  image: { containerSha256: string; path: string },
+interface Hashed {
+  containerSha256: string;
+  path: string;
+}
+
+/**
+ * The publisher's checksum is that of the file, or else of the disk image in it; only then is that one worth its time.
+ * `undefined` when it is right, or none is expected.
+ */
+async function wrongHash(
+  image: Hashed,
   { expectedSha256, signal = new AbortController().signal }: ImportOptions,
-): Promise<void> {
+): Promise<string | undefined> {
   const expected = expectedSha256?.toLowerCase();
-  if (expected === undefined || expected === image.containerSha256) return;
+  if (expected === undefined || expected === image.containerSha256) return undefined;
   const unpackedSha256 = await hashFile(image.path, signal);
-  if (expected === unpackedSha256) return;
-  throw new ImageError(
-    `Cannot import ${source}: its SHA-256 is ${image.containerSha256} (unpacked: ${unpackedSha256}) instead of ` +
-      `${expected}; download it again, and compare with the publisher's page`,
-  );
+  if (expected === unpackedSha256) return undefined;
+  return `its SHA-256 is ${image.containerSha256} (unpacked: ${unpackedSha256}) instead of ${expected}`;
+}
+
+async function checkHash<Image extends Hashed>(source: string, image: Image, options: ImportOptions): Promise<Image> {
+  const why = await wrongHash(image, options);
+  if (why === undefined) return image;
+  throw new ImageError(`Cannot import ${source}: ${why}; download it again, and compare with the publisher's page`);
 }

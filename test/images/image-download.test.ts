@@ -21,6 +21,8 @@ describe.skipIf(missing)("ImageStore with a URL", () => {
   let folder = "";
   let stateDir = "";
   let content = Buffer.alloc(0);
+  /** Another image, of another time. */
+  let older = Buffer.alloc(0);
   let server: Server;
   let base = "";
   let requests: Request[] = [];
@@ -34,6 +36,8 @@ describe.skipIf(missing)("ImageStore with a URL", () => {
     writeFileSync(join(tree, "file"), "content");
     makeOsImage(join(folder, "pi.img"), { bootTree: tree, rootTree: tree });
     content = readFileSync(join(folder, "pi.img"));
+    older = Buffer.from(content);
+    older.write("older", 0);
     server = createServer((request, response) => {
       requests.push({ path: request.url ?? "", range: request.headers.range, ifRange: header(request, "if-range") });
       answer(request, response);
@@ -157,6 +161,36 @@ describe.skipIf(missing)("ImageStore with a URL", () => {
     });
     expect(requests).toHaveLength(2);
     expect(inStore()).toEqual([first.contentSha256]);
+  });
+
+  it("asks again when the file it has is not the one with the checksum", async () => {
+    answer = (_, response) => response.end(older);
+    const first = await store.import(`${base}/pi.img`);
+    answer = serve();
+    const expectedSha256 = createHash("sha256").update(content).digest("hex");
+    const second = await store.import(`${base}/pi.img`, { expectedSha256 });
+    expect(second.containerSha256).toBe(expectedSha256);
+    expect(await store.import(`${base}/pi.img`, { expectedSha256: first.containerSha256 })).toEqual(first);
+    expect(requests).toHaveLength(2);
+  });
+
+  it("takes an address with a percent sign for what it is", async () => {
+    answer = serve();
+    expect((await store.import(`${base}/100%.img`)).name).toBe("100%");
+  });
+
+  it.each([
+    ["knows no end of what it had", (response: ServerResponse) => response.writeHead(416).end()],
+    ["sends another part", (response: ServerResponse) => response.writeHead(206).end(content.subarray(9_000_000))],
+  ])("starts again when the server %s", async (_title, answerRange) => {
+    answer = (request, response) => {
+      if (requests.length === 1) serve({ bytesMax: 3_000_000 })(request, response);
+      else if (request.headers.range !== undefined) answerRange(response);
+      else serve()(request, response);
+    };
+    const image = await store.import(`${base}/pi.img`);
+    expect(image.containerSha256).toBe(createHash("sha256").update(content).digest("hex"));
+    expect(requests.map(({ range }) => range !== undefined)).toEqual([false, true, false]);
   });
 
   it.each<[string, (request: IncomingMessage, response: ServerResponse) => void, string, number]>([

@@ -183,6 +183,15 @@ describe.skipIf(missing)("ImageStore", () => {
     await store.import(xz, { expectedSha256: rawSha256.toUpperCase() });
     await store.import(xz, { expectedSha256: await hashFile(xz, never) });
     await expect(store.import(xz, { expectedSha256: wrong })).rejects.toThrow(`instead of ${wrong}`);
+    await expect(store.obtain("small", { expectedSha256: wrong })).rejects.toThrow(`instead of ${wrong}`);
+  });
+
+  it("checks the checksum of an import that joins another one", async () => {
+    const xz = file("small.img.xz");
+    const expectedSha256 = "0".repeat(64);
+    const [one, other] = await Promise.allSettled([store.import(xz), store.import(xz, { expectedSha256 })]);
+    expect(one.status).toBe("fulfilled");
+    expect(other).toMatchObject({ status: "rejected", reason: { message: expect.stringContaining("instead of 000") } });
   });
 
   it("stops when told, and leaves nothing", async () => {
