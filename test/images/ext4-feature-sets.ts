@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { closeSync, ftruncateSync, openSync, writeSync } from "node:fs";
 
 export interface FeatureSet {
@@ -21,8 +21,19 @@ export interface FeatureSet {
   kernel?: "reads" | "refuses";
 }
 
+/** `-r 0` until e2fsprogs 1.47.0, `-E revision=0` since: the list of options that an unknown one brings up tells. */
+const FIRST_REVISION = String(spawnSync("mke2fs", ["-n", "-E", "help", "/dev/null", "1M"]).stderr).includes("revision=")
+  ? "-E revision=0"
+  : "-r 0";
+
 export const FEATURE_SETS: readonly FeatureSet[] = [
-  { name: "ext2, first revision", mke2fs: "-t ext2 -r 0", blockBytes: 1024, hasHugeFiles: false, hasExtents: false },
+  {
+    name: "ext2, first revision",
+    mke2fs: `-t ext2 ${FIRST_REVISION}`,
+    blockBytes: 1024,
+    hasHugeFiles: false,
+    hasExtents: false,
+  },
   { name: "ext2, 128-byte inodes", mke2fs: "-t ext2 -I 128", blockBytes: 1024, hasExtents: false },
   { name: "ext2 without filetype and dir_index", mke2fs: "-t ext2 -O ^filetype,^dir_index", hasExtents: false },
   { name: "ext3", mke2fs: "-t ext3 -I 128", blockBytes: 2048, hasExtents: false },
