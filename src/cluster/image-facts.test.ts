@@ -58,6 +58,11 @@ describe("the facts of an image", () => {
     expect(JSON.parse(JSON.stringify(read))).toEqual(read);
   });
 
+  it("take the boot files' place from a line of fstab that counts", () => {
+    const fstab = "#/dev/mmcblk0p1 /boot vfat defaults 0 2\nLABEL=firm /boot/firmware vfat defaults 0 2\n";
+    expect(facts(withRoot(DEBIAN, { "/etc/fstab": fstab })).bootMountPoint).toBe("/boot/firmware");
+  });
+
   it("tell the system by its own words", () => {
     expect(facts(DEBIAN).os).toEqual({
       id: "debian",

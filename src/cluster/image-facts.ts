@@ -152,7 +152,8 @@ function readInit(root: ImageFiles): InitSystem {
 
 /** Raspberry Pi OS moved it with bookworm; its own fstab says where it is. */
 function bootMountPoint(root: ImageFiles): string {
-  const fields = (text(root, "/etc/fstab") ?? "").split("\n").map((line) => line.trim().split(/\s+/));
+  const lines = (text(root, "/etc/fstab") ?? "").split("\n").filter((line) => !line.trimStart().startsWith("#"));
+  const fields = lines.map((line) => line.trim().split(/\s+/));
   const stated = fields.find(([, mountPoint, type]) => type === "vfat" && mountPoint?.startsWith("/boot"))?.[1];
   return stated ?? (root.isDirectory("/boot/firmware") ? "/boot/firmware" : "/boot");
 }

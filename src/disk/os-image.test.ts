@@ -66,6 +66,38 @@ describe.skipIf(missing)("openOsImage()", () => {
     expect(imageFiles(opened.root).exists("/etc/os-release")).toBe(true);
   });
 
+  /** A third partition, which the table lists first or last, with a copy of the root that has these changes. */
+  function withThird(isFirst: boolean, ...changes: [offset: number, content: number[]][]): Uint8Array {
+    const start = pristine.length;
+    const bytes = Buffer.concat([image(), pristine.subarray(ROOT_START)]);
+    const entry = Buffer.from(bytes.subarray(462, 478));
+    entry.writeUInt32LE(start / 512, 8);
+    if (isFirst) bytes.copy(bytes, 478, 462, 478);
+    bytes.set(entry, isFirst ? 462 : 478);
+    for (const [offset, content] of changes) bytes.set(content, start + offset);
+    return bytes;
+  }
+  /** Not only not a superblock, but one whose checksum is wrong. */
+  const damage: [number, number[]] = [1024 + 0x60, [0xff, 0xff]];
+
+  it.each([
+    ["behind", false, 2],
+    ["before", true, 3],
+  ])("finds the root %s which there is a file system that cannot be read", (_title, isFirst, number) => {
+    const opened = openOsImage(memorySource(withThird(isFirst, damage)));
+    expect(opened.rootPartition).toMatchObject({ number, startByte: ROOT_START });
+  });
+
+  it("does not take a file system without a system for the root when another one cannot be read", () => {
+    const data = join(folder, "data");
+    makeOsImage(data, { bootTree: join(folder, "boot"), rootTree: join(folder, "boot") });
+    const alone = readFileSync(data);
+    expect(openOsImage(memorySource(alone)).rootPartition.number).toBe(2);
+    const bytes = withThird(false, damage);
+    bytes.set(alone.subarray(ROOT_START), ROOT_START);
+    expect(() => openOsImage(memorySource(bytes))).toThrow("Cannot read ext4 superblock");
+  });
+
   const noRoot = (holds: string) =>
     `there is no ext4 root partition, the only kind that can be served: partition 1 holds FAT, partition 2 holds ${holds}`;
   const withoutExt = [ROOT_START + 1080, [0, 0]] as [number, number[]];

@@ -52,12 +52,8 @@ export function openOsImage(source: ByteSource): OsImage {
   };
 
   const boot = contents.find(({ holds }) => holds === FAT) ?? refuse("there is no FAT partition to boot from");
-  const roots = contents
-    .filter(({ holds }) => holds === EXT)
-    .map(({ partition, window }) => ({ partition, fs: openExt4(window) }));
   const root =
-    roots.find(({ fs }) => imageFiles(fs).exists("/etc/os-release")) ??
-    roots[0] ??
+    findRoot(contents.filter(({ holds }) => holds === EXT)) ??
     refuse("there is no ext4 root partition, the only kind that can be served");
   return {
     partitions,
@@ -68,6 +64,26 @@ export function openOsImage(source: ByteSource): OsImage {
     root: root.fs,
     close: () => source.close(),
   };
+}
+
+/** The one with a system in it, else the first. What else an image has beside it may be unreadable. */
+function findRoot(
+  candidates: readonly { partition: Partition; window: ByteSource }[],
+): { partition: Partition; fs: FileSystemImage } | undefined {
+  let first: { partition: Partition; fs: FileSystemImage } | undefined;
+  let refusal: DecodeError | undefined;
+  for (const { partition, window } of candidates) {
+    try {
+      const found = { partition, fs: openExt4(window) };
+      if (imageFiles(found.fs).exists("/etc/os-release")) return found;
+      first ??= found;
+    } catch (error) {
+      if (!(error instanceof DecodeError)) throw error;
+      refusal ??= error;
+    }
+  }
+  if (refusal !== undefined) throw refusal;
+  return first;
 }
 
 /**
