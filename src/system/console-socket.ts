@@ -21,7 +21,8 @@ export async function openConsoleSocket(folder: string, name: string): Promise<C
   mkdirSync(folder, { recursive: true });
   const logPath = join(folder, `${name}.log`);
   const socketPath = join(folder, `${name}.sock`);
-  const log = createWriteStream(logPath);
+  // A log that cannot be written (disk full) must not stop the Pi.
+  const log = createWriteStream(logPath).on("error", () => {});
   const watchers = new Set<Socket>();
   let backlog = Buffer.alloc(0);
   let onInput: (text: string) => void = () => {};
@@ -38,8 +39,6 @@ export async function openConsoleSocket(folder: string, name: string): Promise<C
     server.once("error", reject);
     server.listen(socketPath, resolve);
   });
-  // A log that cannot be written (disk full) must not stop the Pi.
-  log.on("error", () => {});
 
   return {
     logPath,

@@ -9,7 +9,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createReadStream } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
-import { Readable } from "node:stream";
+import { pipeline as pipeFrom, Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
 import { Decompress as ZstdDecoder } from "fzstd";
@@ -60,9 +60,8 @@ const DECODERS: Record<Container, (job: Decompression) => AsyncIterable<Uint8Arr
   raw: inputOf,
   gzip: (job) => {
     const gunzip = createGunzip({ chunkSize: CHUNK_BYTES });
-    Readable.from(inputOf(job))
-      .on("error", (error) => gunzip.destroy(error))
-      .pipe(gunzip);
+    // Whoever reads `gunzip` is told of errors by it; this closes the container at any end.
+    pipeFrom(inputOf(job), gunzip, () => {});
     return gunzip;
   },
   xz: decodeXz,
@@ -89,14 +88,16 @@ const XZ_FAILURES: Record<string, string> = {
 };
 
 async function* decodeXz(job: Decompression): AsyncGenerator<Uint8Array> {
-  const input = inputOf(job);
+  const input = Readable.from(inputOf(job));
   try {
-    const source = Readable.toWeb(Readable.from(input)) as ReadableStream<Uint8Array>;
+    const source = Readable.toWeb(input) as ReadableStream<Uint8Array>;
     for await (const chunk of new xzDecompress.XzReadableStream(source)) yield chunk;
   } catch (error) {
     const code = /error code (\d+)/.exec(error instanceof Error ? error.message : "")?.[1];
     const words = code === undefined ? undefined : XZ_FAILURES[code];
     throw words === undefined ? error : new Error(words, { cause: error });
+  } finally {
+    input.destroy();
   }
 }
 

@@ -23,6 +23,8 @@ export const nodeTcpListeners: TcpListeners = {
       );
       server.listen(binding.port, binding.address, () => {
         server.removeAllListeners("error");
+        // Of a single connection that could not be accepted (out of memory): the peer will try again.
+        server.on("error", () => {});
         resolve();
       });
     });

@@ -45,7 +45,8 @@ class NodeUdpSocket implements UdpSocket {
   }
 
   send(bytes: Uint8Array, to: UdpPeer, { hardwareAddress }: SendOptions = {}): void {
-    if (!this.#isOpen) return;
+    // Port 0 is what a forged datagram came from. The kernel would refuse it; dgram throws.
+    if (!this.#isOpen || to.port === 0) return;
     // A copy: dgram sends later, and the caller may use its buffer again.
     this.#socket.send(Buffer.from(bytes), to.port, hardwareAddress ? IPV4_BROADCAST : to.address, () => {});
   }

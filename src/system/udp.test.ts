@@ -60,6 +60,14 @@ describe.each(KINDS)("UDP sockets by %s", (_, make) => {
     expect(received[0]!.from).toEqual({ address: loopback, port: sender.socket.localPort });
   });
 
+  it("lose an answer to a datagram that came from no port, and go on", async () => {
+    const sockets = await make();
+    const [sender, receiver] = [await bind(sockets), await bind(sockets)];
+    sender.socket.send(Buffer.from("lost"), { address: loopback, port: 0 });
+    sender.socket.send(Buffer.from("sent"), { address: loopback, port: receiver.socket.localPort });
+    expect(Buffer.from((await receiver.count(1))[0]!.bytes).toString()).toBe("sent");
+  });
+
   it("let promises go on that a handler began", async () => {
     const sockets = await make();
     const { socket } = await bind(sockets);
