@@ -1,5 +1,5 @@
 /** The demo image: is it sound, and does its builder read every way apt's sources are written? */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -52,6 +52,20 @@ describe("reading apt's sources", () => {
 
 const skipped = missingRequirement({
   commands: ["mke2fs", "mkfs.vfat", "mcopy", "dpkg-deb", "fsck.vfat", "e2fsck", "debugfs", "cpio", "apt-get"],
+});
+
+describe("the demo", () => {
+  it("ends when its image cannot be built", () => {
+    const folder = mkdtempSync(join(tmpdir(), "bramble-demo-test-"));
+    try {
+      const script = '#!/bin/sh\ncase "$1" in *demo-image.mjs) exit 3 ;; esac\nexit 4\n';
+      writeFileSync(join(folder, "node"), script, { mode: 0o755 });
+      const env = { ...process.env, PATH: `${folder}:${process.env.PATH}` };
+      expect(spawnSync(join(CHECKOUT, "tools/demo"), ["--once"], { env }).status).toBe(3);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
 });
 
 describe.skipIf(skipped)("the demo image", () => {
