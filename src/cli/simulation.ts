@@ -47,6 +47,8 @@ const POLL_MS = 500;
 const NO_EXTERNAL_DHCP =
   "Cannot simulate dhcp: external: nobody on the lab's network would tell the Pis where to boot from; set network.dhcp to proxy or server";
 
+type Outcome = "up" | "done" | "late" | "stopped" | "interrupted" | "gave-up";
+
 /** Resolves with the exit code. */
 export async function simulate(settings: SimulationSettings): Promise<number> {
   const { stateFolder } = settings;
@@ -88,10 +90,11 @@ export async function simulate(settings: SimulationSettings): Promise<number> {
       onEvent: (event) => view.onPi(event),
     });
     const names = loaded.manifest.nodes.slice(0, count).map((node) => node.name);
-    const end = settings.firmwareOnly
-      ? fleet.finished.then(() => "done" as const)
-      : untilUp(api, names, view, settings, power.signal);
-    const outcome = await Promise.race([end, interrupted, manager.gaveUp]);
+    const end = settings.firmwareOnly ? fleet.finished.then(() => "done" as const) : untilUp(api, names, power.signal);
+    const ends: Promise<Outcome>[] = [end, interrupted, manager.gaveUp];
+    if (settings.once || settings.firmwareOnly) ends.push(deadline(settings.timeout * 1000, power.signal));
+    const outcome = await Promise.race(ends);
+    if (outcome === "late") view.say(`Not all nodes got there within ${settings.timeout} s`);
     if (outcome === "up" || outcome === "done") {
       view.finish(await summary(api, names, manifestPath, stateFolder, settings));
       if (!settings.once && !settings.firmwareOnly) await Promise.race([interrupted, fleet.finished]);
@@ -204,20 +207,9 @@ async function followStatus(api: ApiClient, view: SimulationView, signal: AbortS
   }
 }
 
-async function untilUp(
-  api: ApiClient,
-  names: readonly string[],
-  view: SimulationView,
-  { once, timeout }: SimulationSettings,
-  signal: AbortSignal,
-): Promise<"up" | "late" | "stopped"> {
+async function untilUp(api: ApiClient, names: readonly string[], signal: AbortSignal): Promise<"up" | "stopped"> {
   const startMs = systemClock.unixMs();
-  const deadlineMs = systemClock.monotonicMs() + timeout * 1000;
   while (!signal.aborted) {
-    if (once && systemClock.monotonicMs() > deadlineMs) {
-      view.say(`Not all nodes were up after ${timeout} s`);
-      return "late";
-    }
     const status = await api.get<ManagerStatusView>("/v1/status").catch(() => undefined);
     // The state folder may remember that they were up in an earlier simulation.
     const isUp = ({ stage, lastBoot }: NodeStatusView) => stage === "up" && (lastBoot?.startedMs ?? 0) >= startMs;
@@ -249,6 +241,14 @@ async function summary(
     `status    ${command} status`,
     "end       Ctrl-C",
   ];
+}
+
+/** A timer that does not keep the process once the simulation is over. */
+function deadline(delayMs: number, over: AbortSignal): Promise<"late"> {
+  return new Promise((resolve) => {
+    const timer = systemClock.after(delayMs, () => resolve("late"));
+    over.addEventListener("abort", () => timer.cancel(), { once: true });
+  });
 }
 
 function pause(delayMs: number): Promise<void> {

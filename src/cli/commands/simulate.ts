@@ -27,7 +27,12 @@ export function addSimulate(bramble: Command): void {
     .option("--image <source>", "an OS image, instead of a manifest")
     .option("--firmware-only", "stop where the kernel would start")
     .option("--once", "end when all are up, with exit code 0")
-    .option("--timeout <seconds>", "with --once: fail when they are not up by then", positive, 900)
+    .option(
+      "--timeout <seconds>",
+      "with --once or --firmware-only: fail when they are not there by then",
+      positive,
+      900,
+    )
     .option("--memory <MiB>", "of each virtual Pi", positive, 1024)
     .action(async (options: SimulateOptions, command: Command) => {
       if (!insideLab()) {
