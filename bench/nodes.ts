@@ -77,6 +77,7 @@ function hexByte(value: number): string {
   return value.toString(16).padStart(2, "0");
 }
 
+/** Without the image, whose blocks the file system may give it only some seconds later. */
 function diskKib(folder: string): number {
-  return Number(execFileSync("du", ["-sk", folder], { encoding: "utf8" }).split("\t")[0]);
+  return Number(execFileSync("du", ["-sk", "--exclude=images", folder], { encoding: "utf8" }).split("\t")[0]);
 }
