@@ -212,7 +212,7 @@ async function untilUp(api: ApiClient, names: readonly string[], signal: AbortSi
   while (!signal.aborted) {
     const status = await api.get<ManagerStatusView>("/v1/status").catch(() => undefined);
     // The state folder may remember that they were up in an earlier simulation.
-    const isUp = ({ stage, lastBoot }: NodeStatusView) => stage === "up" && (lastBoot?.startedMs ?? 0) >= startMs;
+    const isUp = ({ stage, stageSinceMs }: NodeStatusView) => stage === "up" && stageSinceMs >= startMs;
     const upNames = new Set(status?.nodes.filter(isUp).map((node) => node.name));
     if (names.every((name) => upNames.has(name))) return "up";
     await pause(POLL_MS);
