@@ -74,6 +74,21 @@ function start({ reserved = [ip(10)], saved = [] as Lease[], overrides = {} as P
 }
 
 describe("the lease server", () => {
+  it("is silent to strangers where it has no addresses for them: another server may have given them theirs", () => {
+    const { range: _, ...rest } = settings;
+    const respond = leaseResponder(rest, { isReserved: (address) => address === ip(10), isNode: () => false }, []);
+    const ask = (client: DhcpClient, requested: Ipv4) => {
+      const options = [makeOption(OPTIONS.messageType, "REQUEST"), makeOption(OPTIONS.requestedAddress, requested)];
+      const request = makePacket({ op: "request", transactionId: 7, mac: mac(2), options });
+      const decision = respond(request, readClientFacts(request, "REQUEST"), client, 1_000_000);
+      return decision.kind === "ignore" ? "" : readOption(decision.reply.options, OPTIONS.messageType);
+    };
+    expect(ask(other, ip(77))).toBe("");
+    expect(ask({ kind: "unknown-pi" }, ip(77))).toBe("");
+    expect(ask(node, ip(77))).toBe("NAK");
+    expect(ask(other, ip(10))).toBe("NAK");
+  });
+
   it("gives a node its reserved address, and others one of the range", () => {
     const { join } = start();
     expect(join(mac(1), node)).toBe("ACK 10.0.0.10");

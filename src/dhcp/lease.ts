@@ -51,6 +51,9 @@ export function leaseResponder(
     const address = facts.address ?? leases.current(facts.mac, unixMs)?.address;
     if (!address) return ignore("it names no address, and none was offered to it");
     if (!leases.mayHold(facts.mac, address, reserved, unixMs)) {
+      // RFC 2131 section 4.3.2: silence about a client and an address that may be another server's.
+      const isOurs = settings.range || chosenServer || exchange.client.kind === "pi" || policy.isReserved(address);
+      if (!isOurs) return ignore("no address is set aside for it");
       return { kind: "reply", reply: nakReply(settings, exchange, `${address} is not yours here`) };
     }
     const lease = leases.bind(facts.mac, address, unixMs, facts.hostName);
