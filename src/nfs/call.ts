@@ -113,7 +113,7 @@ export class NfsCall {
     }
   }
 
-  /** For REMOVE, RMDIR and RENAME: the named file may go from this directory. Undefined when there is none. */
+  /** For REMOVE, RMDIR and RENAME: the named file, if there is one, may go from this directory. */
   *demandDeletable(directory: Subject, name: FileName): Task<void> {
     if (!isSticky(directory.before)) return;
     const id = yield* wait(this.volume.lookup(directory.id, name));

@@ -21,12 +21,12 @@ const ANY_EXECUTE = 0o111;
 /** Bits of ACCESS3args. */
 export const ACCESS = { READ: 0x01, LOOKUP: 0x02, MODIFY: 0x04, EXTEND: 0x08, DELETE: 0x10, EXECUTE: 0x20 } as const;
 
-export function isInGroup(who: Credentials, gid: number): boolean {
+function isInGroup(who: Credentials, gid: number): boolean {
   return who.gid === gid || who.groups.includes(gid);
 }
 
 /** Whether the mode bits grant all of `wanted` (READ, WRITE, EXECUTE or-ed). */
-export function permits(who: Credentials, file: VolumeAttributes, wanted: number): boolean {
+function permits(who: Credentials, file: VolumeAttributes, wanted: number): boolean {
   if (who.uid === 0) {
     return (wanted & EXECUTE) === 0 || file.type === "directory" || (file.mode & ANY_EXECUTE) !== 0;
   }

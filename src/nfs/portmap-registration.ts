@@ -86,7 +86,7 @@ function asker({
     });
 }
 
-export function encodeCall(xid: number, procedure: number, mapping: PortMapping): Uint8Array {
+function encodeCall(xid: number, procedure: number, mapping: PortMapping): Uint8Array {
   const call = new XdrWriter();
   call.u32(xid).u32(MESSAGE_TYPE.CALL).u32(RPC_VERSION);
   call.u32(PORTMAP_PROGRAM).u32(PORTMAP_VERSION).u32(procedure);

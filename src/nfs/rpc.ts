@@ -18,7 +18,7 @@ export const ACCEPT_STATUS = {
   SYSTEM_ERR: 5,
 } as const;
 export const REJECT_STATUS = { RPC_MISMATCH: 0, AUTH_ERROR: 1 } as const;
-export const AUTH_STATUS = { AUTH_BADCRED: 1, AUTH_BADVERF: 3, AUTH_TOOWEAK: 5 } as const;
+export const AUTH_STATUS = { AUTH_BADCRED: 1, AUTH_TOOWEAK: 5 } as const;
 export const AUTH_FLAVOR = { AUTH_NONE: 0, AUTH_SYS: 1 } as const;
 
 export type AuthStatus = keyof typeof AUTH_STATUS;

@@ -134,11 +134,11 @@ function layerKey(layerId: number, part: number): Uint8Array {
   return new Writer(8).u8(LAYER).u32(layerId).u8(part).finish();
 }
 
-export function putId(writer: Writer, id: number): Writer {
+function putId(writer: Writer, id: number): Writer {
   return writer.u16(Math.floor(id / 2 ** 32)).u32(id % 2 ** 32);
 }
 
-export function getId(reader: Reader, field: string): number {
+function getId(reader: Reader, field: string): number {
   return reader.u16(field) * 2 ** 32 + reader.u32(field);
 }
 

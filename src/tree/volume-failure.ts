@@ -21,7 +21,7 @@ const CODE_BY_MESSAGE: [RegExp, string][] = [
 ];
 
 /** The refusal to send for an error, or the error itself when it is none that a client can understand. */
-export function asVolumeError(error: unknown): unknown {
+function asVolumeError(error: unknown): unknown {
   if (error instanceof VolumeError) return error;
   if (error instanceof DecodeError) return new VolumeError("NFS3ERR_IO", { cause: error });
   const { code, message } = error as { code?: unknown; message?: unknown };

@@ -2,12 +2,9 @@
  * PATHCONF (20): object → attributes, POSIX limits. RFC 1813 3.3.20.
  */
 
-import { FILE_NAME_BYTES_MAX } from "../../limits.ts";
+import { FILE_NAME_BYTES_MAX, LINKS_MAX } from "../../limits.ts";
 import type { Procedure } from "../call.ts";
 import { HANDLE } from "./arguments.ts";
-
-/** EXT4_LINK_MAX. */
-const LINK_MAX = 65000;
 
 export const pathconf: Procedure<{ object: Uint8Array }> = {
   name: "PATHCONF",
@@ -18,7 +15,7 @@ export const pathconf: Procedure<{ object: Uint8Array }> = {
     const file = yield* call.file(object);
     return (reply) => {
       call.writeAttributes(reply, file.before);
-      reply.u32(LINK_MAX).u32(FILE_NAME_BYTES_MAX);
+      reply.u32(LINKS_MAX).u32(FILE_NAME_BYTES_MAX);
       reply.bool(true); // no_trunc: long names are refused
       reply.bool(true); // chown_restricted
       reply.bool(false); // case_insensitive
