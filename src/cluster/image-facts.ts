@@ -85,7 +85,7 @@ export function bootFiles(boot: ImageFiles): BootFiles {
 }
 
 /** Files without which a board of this model stops: its firmware, device tree and kernel, as config.txt chooses them. */
-export function missingFor(model: PiModel, files: BootFiles): string[] {
+function missingFor(model: PiModel, files: BootFiles): string[] {
   const { kernel, deviceTree } = evaluateConfigTxt(files, { model });
   const needed = [...model.firmwareFiles, ...(deviceTree === undefined ? [] : [deviceTree]), kernel];
   return needed.filter((path) => !files.exists(path));

@@ -25,7 +25,7 @@ export interface LocatedProblem {
   other?: ManifestPath;
 }
 
-export function describePath(path: ManifestPath): string {
+function describePath(path: ManifestPath): string {
   return path
     .map((part) => (typeof part === "number" ? `[${part}]` : `.${part}`))
     .join("")

@@ -189,6 +189,12 @@ describe("the plan of a node", () => {
     expect(own.commandLine).not.toContain("mountport");
   });
 
+  it("refuses a command line of any board that holds more than ASCII", () => {
+    const boot = { ...BOOKWORM.boot, "/config.txt": "[pi5]\ncmdline=five.txt\n", "/five.txt": "console=tty1 név\n" };
+    const problem = "Cannot build the kernel command line: the image's cmdline.txt holds bytes that are not ASCII";
+    expect(plan({ ...BOOKWORM, boot }).problems).toEqual([problem]);
+  });
+
   it("refuses a command line that the kernel would cut off", () => {
     const planned = plan(BOOKWORM, `${BASE}cmdline: [x=${"y".repeat(2000)}]\n${NODES}`);
     expect(planned.problems[0]).toMatch(
@@ -207,6 +213,11 @@ describe("the plan of a node", () => {
     });
     expect(planned.commandLine).toContain(",nolock,port=12049,rsize=");
     expect(textAt(planned, "/etc/fstab")).toContain("port=12049,mountport=12048");
+  });
+
+  it("hides the password when it stands among the accounts", () => {
+    const text = `${BASE.replace("access: {", 'access: { passwordHash: "$6$salt$hash",')}${NODES}`;
+    expect(JSON.stringify(planToJson(plan(BUSYBOX, text)))).not.toContain("$6$salt$hash");
   });
 
   it("hides secrets when it is printed", () => {

@@ -154,18 +154,19 @@ function bootTreeFiles(
   const lineFiles = new Set(
     models.map((model) => evaluateConfigTxt(patched, board(model, node.serial)).commandLineFile),
   );
-  for (const path of lineFiles.size > 0 ? lineFiles : ["cmdline.txt"]) {
-    texts.set(path, `${patchCommandLine(textOf(files, path), root, extraWords)}\n`);
-  }
-  const commandLine = texts.get([...lineFiles][0] ?? "cmdline.txt")!.trimEnd();
+  const commandLines = (lineFiles.size > 0 ? [...lineFiles] : ["cmdline.txt"]).map((path) => {
+    const line = patchCommandLine(textOf(files, path), root, extraWords);
+    texts.set(path, `${line}\n`);
+    return line;
+  });
   return {
     placed: [...texts]
       .filter(([path, text]) => text !== textOf(files, path))
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([path, text]) => bootFile(path, text)),
     patched,
-    commandLine,
-    problems: commandLineProblems(commandLine),
+    commandLine: commandLines[0]!,
+    problems: [...new Set(commandLines.flatMap(commandLineProblems))],
     warnings: config.hiddenLines.map((line) => `config.txt is too long: the firmware will not read "${line}"`),
   };
 }

@@ -11,7 +11,7 @@ const origin = z.discriminatedUnion("kind", [
     mtimeMs: z.number(),
     inode: z.number(),
   }),
-  z.object({ kind: z.literal("url"), url: z.string(), etag: z.string().optional() }),
+  z.object({ kind: z.literal("url"), url: z.string() }),
 ]);
 
 export const imageMetadata = z.object({

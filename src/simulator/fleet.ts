@@ -42,8 +42,3 @@ export function startFleet(settings: FleetSettings): Fleet {
     });
   return { pi: (name) => fleet.find((pi) => pi.name === name), finished };
 }
-
-/** Runs them until the last one is off. */
-export async function runFleet(settings: FleetSettings): Promise<void> {
-  await startFleet(settings).finished;
-}

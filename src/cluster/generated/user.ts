@@ -44,15 +44,21 @@ export function accountsWithUser({ manifest, root }: GenerationInput): { databas
 
 export function userFiles(input: GenerationInput): GeneratedFile[] {
   const { database, account } = accountsWithUser(input);
-  return [...databaseFiles(database), ...homeFiles(input, account), ...sudoFiles(input), ...firstUserFiles(input)];
+  return [
+    ...databaseFiles(input, database),
+    ...homeFiles(input, account),
+    ...sudoFiles(input),
+    ...firstUserFiles(input),
+  ];
 }
 
-function databaseFiles(database: AccountDatabase): GeneratedFile[] {
+function databaseFiles({ manifest }: GenerationInput, database: AccountDatabase): GeneratedFile[] {
+  const holdsHash = database.shadow.length === 0 && manifest.access.passwordHash !== undefined;
   const secret = { mode: 0o640, gid: idOf(database.group, "shadow") ?? SHADOW_GID, secret: true };
   const file = (path: string, lines: readonly string[], options = {}) =>
     lines.length === 0 ? [] : [textFile(path, `${lines.join("\n")}\n`, REASON, options)];
   return [
-    ...file("/etc/passwd", database.passwd),
+    ...file("/etc/passwd", database.passwd, { secret: holdsHash }),
     ...file("/etc/shadow", database.shadow, secret),
     ...file("/etc/group", database.group),
     ...file("/etc/gshadow", database.gshadow, secret),
