@@ -30,6 +30,8 @@ export function openDataFiles(folder: string): DataFiles {
 
 class FolderDataFiles implements DataFiles {
   readonly #folder: string;
+  /** Files whose names may not be on disk yet. They may be closed and opened again before they are made durable. */
+  readonly #newPaths = new Set<string>();
 
   constructor(folder: string) {
     this.#folder = folder;
@@ -44,24 +46,34 @@ class FolderDataFiles implements DataFiles {
   open(name: string): DataFile {
     const path = this.#path(name);
     try {
-      return new FolderDataFile(this.#folder, openSync(path, constants.O_RDWR));
+      return this.#opened(path, openSync(path, constants.O_RDWR));
     } catch (error) {
       if (!isMissing(error)) throw error;
     }
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    return new FolderDataFile(this.#folder, openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600), path);
+    const descriptor = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600);
+    this.#newPaths.add(path);
+    return this.#opened(path, descriptor);
+  }
+
+  #opened(path: string, descriptor: number): DataFile {
+    return new FolderDataFile(this.#folder, descriptor, path, this.#newPaths);
   }
 
   remove(name: string): void {
+    const path = this.#path(name);
+    this.#newPaths.delete(path);
     try {
-      unlinkSync(this.#path(name));
+      unlinkSync(path);
     } catch (error) {
       if (!isMissing(error)) throw error;
     }
   }
 
   removeFolder(name: string): void {
-    rmSync(this.#path(name), { force: true, recursive: true });
+    const path = this.#path(name);
+    for (const newPath of this.#newPaths) if (newPath.startsWith(`${path}/`)) this.#newPaths.delete(newPath);
+    rmSync(path, { force: true, recursive: true });
   }
 
   list(folder: string): string[] {
@@ -82,13 +94,14 @@ class FolderDataFiles implements DataFiles {
 class FolderDataFile implements DataFile {
   readonly #folder: string;
   readonly #descriptor: number;
-  /** Set until the name of a new file is on disk too. */
-  #newPath: string | undefined;
+  readonly #path: string;
+  readonly #newPaths: Set<string>;
 
-  constructor(folder: string, descriptor: number, newPath?: string) {
+  constructor(folder: string, descriptor: number, path: string, newPaths: Set<string>) {
     this.#folder = folder;
     this.#descriptor = descriptor;
-    this.#newPath = newPath;
+    this.#path = path;
+    this.#newPaths = newPaths;
   }
 
   readSync(target: Uint8Array, offset: number): number {
@@ -131,10 +144,10 @@ class FolderDataFile implements DataFile {
 
   async sync(): Promise<void> {
     await fdatasyncOf(this.#descriptor);
-    if (this.#newPath === undefined) return;
-    await syncFolder(dirname(this.#newPath));
-    await syncFolder(dirname(dirname(this.#newPath)));
-    this.#newPath = undefined;
+    if (!this.#newPaths.has(this.#path)) return;
+    await syncFolder(dirname(this.#path));
+    await syncFolder(dirname(dirname(this.#path)));
+    this.#newPaths.delete(this.#path);
   }
 
   close(): void {

@@ -1,0 +1,36 @@
+import { mkdtempSync, renameSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { openDataFiles } from "./data-files.ts";
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "bramble-data-files-"));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+it("makes a new file's name durable with its contents, also when it was closed in between", async () => {
+  const files = openDataFiles(folder);
+  files.open("a/1").close();
+  const again = files.open("a/1");
+  // With the folder out of the way nobody can sync it: the promise of `sync` cannot be kept.
+  renameSync(join(folder, "a"), join(folder, "b"));
+  await expect(again.sync()).rejects.toThrow("ENOENT");
+  renameSync(join(folder, "b"), join(folder, "a"));
+  await again.sync();
+  renameSync(join(folder, "a"), join(folder, "b"));
+  await again.sync();
+  again.close();
+});
+
+it("forgets names that were removed before they were durable", async () => {
+  const files = openDataFiles(folder);
+  for (const remove of [() => files.remove("a/1"), () => files.removeFolder("a")]) {
+    const file = files.open("a/1");
+    remove();
+    rmSync(join(folder, "a"), { recursive: true, force: true });
+    await file.sync();
+    file.close();
+  }
+});
