@@ -53,6 +53,22 @@ describe("a generated layer", () => {
     expect(listing(tree, "/etc")).toEqual([".", "..", "hostname", "fstab", "os-release"]);
   });
 
+  it("leaves the node what it renamed or linked, when the path it came from is removed", async () => {
+    const { tree, trees } = await openTree();
+    const etc = at(tree, "/etc");
+    await tree.rename(etc, name("fstab"), etc, name("fstab.old"));
+    await tree.link(at(tree, "/etc/hostname"), etc, name("hostname.old"));
+    const removed = ["/etc/fstab", "/etc/hostname"].map((path): PlacedFile => ({ kind: "removed", path }));
+    await trees.setGenerated("node1", "root", removed);
+    expect(listing(tree, "/etc")).toEqual([".", "..", "os-release", "fstab.old", "hostname.old"]);
+    expect(textOf(tree, "/etc/fstab.old")).toContain("ext4");
+    expect(textOf(tree, "/etc/hostname.old")).toBe("raspberrypi\n");
+    await tree.write(at(tree, "/etc/fstab.old"), 0, Buffer.from("#"), true);
+    expect(textOf(tree, "/etc/fstab.old").startsWith("#")).toBe(true);
+    for (const old of ["fstab.old", "hostname.old"]) await tree.remove(etc, name(old));
+    expect(listing(tree, "/etc")).toEqual([".", "..", "os-release"]);
+  });
+
   it("adds files and their directories, with ids between those of the image and those of the node", async () => {
     const { tree, image } = await openTree({ generated: [file("/etc/systemd/system/up.service", "[Unit]\n")] });
     const made = await makeFile(tree, "/etc", "mine", "");

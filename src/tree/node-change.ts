@@ -58,8 +58,8 @@ export class NodeChange {
 
   linkCount(id: number): number {
     const inode = this.inode(id);
-    const below = inode.whole ? 0 : (this.#layer.below.attributes(id)?.linkCount ?? 0);
-    return below + inode.attributes.linkCount;
+    const linksBelow = inode.whole ? 0 : (this.#layer.linksBelow(id) ?? 0);
+    return linksBelow + inode.attributes.linkCount;
   }
 
   /** A new file without a name yet. */

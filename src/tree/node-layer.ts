@@ -131,6 +131,11 @@ export class NodeLayer extends OverlayLayer {
     return this.below instanceof GeneratedLayer ? this.below.below : this.below;
   }
 
+  /** A file that the node changed outlives its path's removal by a generated layer: the node may have renamed it. */
+  override linksBelow(id: number): number | undefined {
+    return super.linksBelow(id) ?? this.inherited.attributes(id)?.linkCount;
+  }
+
   nextCookie(directoryId: number): number {
     const record = this.record(directoryId);
     return typeof record === "object" ? record.nextCookie : this.below.nextCookie(directoryId);

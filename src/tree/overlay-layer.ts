@@ -70,9 +70,14 @@ export abstract class OverlayLayer implements Layer {
     if (override === undefined) return this.#below.attributes(id);
     if (override === REMOVED) return undefined;
     if (override.whole) return override.attributes;
-    const below = this.#below.attributes(id);
-    if (below === undefined) return undefined;
-    return { ...override.attributes, linkCount: below.linkCount + override.attributes.linkCount };
+    const linksBelow = this.linksBelow(id);
+    if (linksBelow === undefined) return undefined;
+    return { ...override.attributes, linkCount: linksBelow + override.attributes.linkCount };
+  }
+
+  /** What the link count of an override that is not whole is to be added to; `undefined`: the file is gone. */
+  linksBelow(id: number): number | undefined {
+    return this.#below.attributes(id)?.linkCount;
   }
 
   key(name: FileName): string {
