@@ -54,6 +54,14 @@ describe("editing a manifest", () => {
     expect(removeNode(TEXT, "node9")).toBeUndefined();
   });
 
+  it.each([
+    ["cluster: attic\nnodes:\n  - { name: a }\n# end\n", "cluster: attic\nnodes: []\n# end\n"],
+    ["nodes: # mine\n  # old\n  - name: a\n    mac: x\n", "nodes: [] # mine\n  # old\n"],
+    ["nodes: [{ name: a }]\n", "nodes: []\n"],
+  ])("leaves an empty list in %j, which still is a list", (text, expected) => {
+    expect(removeNode(text, "a")).toBe(expected);
+  });
+
   it("gives back the same text when what was added is removed", () => {
     for (const text of [TEXT, "nodes:\n  - name: a\n    mac: x\n# end\n", "nodes: [{ name: a }]\n"]) {
       expect(removeNode(addNode(text, { name: "new", serial: "1a" }), "new")).toBe(text);

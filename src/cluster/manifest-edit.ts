@@ -2,7 +2,7 @@
  * Changes the text of a manifest as its owner would: only the lines concerned, so that comments, order and style of
  * everything else stay to the byte.
  */
-import { isMap, isSeq, type Node, parseDocument, stringify, YAMLMap } from "yaml";
+import { type Document, isMap, isScalar, isSeq, type Node, parseDocument, stringify, YAMLMap } from "yaml";
 
 export interface NodeEntry {
   name: string;
@@ -34,17 +34,31 @@ export function addNode(text: string, entry: NodeEntry): string {
 
 /** Removes the node of this name; `undefined` when there is none. */
 export function removeNode(text: string, name: string): string | undefined {
-  const nodes = open(text).get("nodes", true);
+  const document = open(text);
+  const nodes = document.get("nodes", true);
   if (!isSeq(nodes)) return undefined;
   const index = nodes.items.findIndex((candidate) => isMap(candidate) && candidate.get("name") === name);
   if (index < 0) return undefined;
   const [from, to] = rangeOf(nodes.items[index] as Node);
-  if (!nodes.flow) return text.slice(0, lineStart(text, from)) + text.slice(lineEnd(text, to));
+  if (!nodes.flow) {
+    // Without any item the key would stand for nothing instead of a list.
+    const colon = nodes.items.length > 1 ? undefined : colonOf(document, text, "nodes");
+    const before = text.slice(0, lineStart(text, from));
+    const emptied = colon === undefined ? before : `${before.slice(0, colon)} []${before.slice(colon)}`;
+    return emptied + text.slice(lineEnd(text, to));
+  }
   const comma = index === 0 ? /^\s*,\s*/.exec(text.slice(to)) : undefined;
   const before = text.slice(0, from);
   return index === 0
     ? before + text.slice(to + (comma?.[0].length ?? 0))
     : before.replace(/,\s*$/, "") + text.slice(to);
+}
+
+/** Behind the colon of a key at the top. */
+function colonOf(document: Document, text: string, key: string): number {
+  const { items } = document.contents as YAMLMap<Node>;
+  const pair = items.find((candidate) => isScalar(candidate.key) && candidate.key.value === key)!;
+  return text.indexOf(":", rangeOf(pair.key)[1]) + 1;
 }
 
 /** `- { name: … }`, or with a line for each key, ended by a newline. */
@@ -70,7 +84,7 @@ function lineEnd(text: string, offset: number): number {
   return newline < 0 ? text.length : newline + 1;
 }
 
-function open(text: string) {
+function open(text: string): Document {
   const document = parseDocument(text);
   const [error] = document.errors;
   if (error) throw new Error(`Cannot change the manifest: it is not valid YAML: ${error.message}`);
