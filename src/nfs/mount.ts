@@ -2,7 +2,8 @@
  * MOUNT version 3, which turns a path into the first file handle: RFC 1813 section 5 (appendix I).
  * Version 1 (RFC 1094), which belongs to NFSv2, is answered PROG_MISMATCH.
  *
- * The server keeps no state for a mount; the table that DUMP shows is what clients said and forgot to take back.
+ * The server keeps no state for a mount; the table that DUMP shows is what clients said and forgot to take back. Each
+ * is shown its own mounts only, as it is its own exports: what other nodes there are is none of its business.
  */
 import type { Ipv4 } from "../bytes/addresses.ts";
 import { fileNameFromText } from "../bytes/file-name.ts";
@@ -39,7 +40,7 @@ export function createMountProgram(exports: Exports, handles: HandleCodec, obser
           return mount(readPath(args), client);
         case PROCEDURE.DUMP:
           return (reply) => {
-            for (const entry of mounts.entries()) writeListItem(reply, entry.client, entry.path);
+            for (const path of mounts.pathsOf(client)) writeListItem(reply, client, path);
             reply.bool(false);
           };
         case PROCEDURE.UMNT:
@@ -109,10 +110,6 @@ class MountTable {
 
   remove(client: Ipv4, path: string): boolean {
     return this.#entries.delete(`${client} ${path}`);
-  }
-
-  entries(): Iterable<{ client: Ipv4; path: string }> {
-    return this.#entries.values();
   }
 
   pathsOf(client: Ipv4): string[] {

@@ -307,6 +307,14 @@ describe("MOUNT", () => {
     exports.end();
   });
 
+  it("tells nobody of another client's mounts", () => {
+    const { service } = createBench();
+    const stranger = new MemoryConnection(parseIpv4("192.0.2.99"));
+    service.serveConnection(stranger);
+    stranger.arrive(encodeRecord(2, () => {}, { program: 100005 }));
+    expect(acceptedBody(stranger.takeReplies()[0]!).bool("entry")).toBe(false);
+  });
+
   it("answers version 1 with the versions there are", () => {
     const { connection } = createBench();
     connection.arrive(encodeRecord(1, (args) => args.name(name("/tree")), { program: 100005, version: 1, xid: 1 }));
