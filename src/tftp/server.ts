@@ -134,14 +134,17 @@ class Service implements TftpServer {
     if (packet.kind !== "readRequest" && packet.kind !== "writeRequest") return;
     const { from: client, localAddress } = datagram;
     const refuse = (reason: string) => this.#refuse({ path: packet.path, client }, reason, localAddress);
-    if (packet.kind === "writeRequest") return refuse("files cannot be written");
-    if (packet.mode.toLowerCase() !== "octet") {
-      return refuse(`only octet (binary) mode is served, not ${packet.mode}`);
-    }
     const result = normalisePath(packet.path);
-    if ("refused" in result) return refuse(result.refused);
-    const request = { path: result.path, client, ...(localAddress && { localAddress }) };
-    this.#onRead(request, packet.options, datagram.bytes);
+    if (packet.kind === "writeRequest") {
+      refuse("files cannot be written");
+    } else if (packet.mode.toLowerCase() !== "octet") {
+      refuse(`only octet (binary) mode is served, not ${packet.mode}`);
+    } else if ("refused" in result) {
+      refuse(result.refused);
+    } else {
+      const request = { path: result.path, client, ...(localAddress && { localAddress }) };
+      this.#onRead(request, packet.options, datagram.bytes);
+    }
   }
 
   #onRead(request: TftpRequest, asked: ReadonlyMap<string, string>, requestBytes: Uint8Array): void {
