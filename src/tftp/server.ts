@@ -3,7 +3,6 @@
  * sockets with ports of their own, told apart by the client's address and port.
  * Left out: writing, and the netascii and mail modes. Boot firmware uses none of them.
  */
-
 import type { Ipv4 } from "../bytes/addresses.ts";
 import { DecodeError } from "../bytes/decode-error.ts";
 import { TFTP_TRANSFERS_MAX, TFTP_TRANSFERS_PER_CLIENT_MAX } from "../limits.ts";
