@@ -41,6 +41,13 @@ describe("NodeDirectory", () => {
     expect(nodes.identify(mac2, "91cdf03d")).toBeUndefined();
   });
 
+  it("knows a 3B, whose ROM tells no serial, by the part of it in the MAC", () => {
+    const nodes = new NodeDirectory([{ name: "old", serial: "b66c4c16" }]);
+    expect(nodes.identify("b8:27:eb:6c:4c:16" as Mac, undefined)?.name).toBe("old");
+    expect(nodes.identify("b8:27:eb:6c:4c:17" as Mac, undefined)).toBeUndefined();
+    expect(nodes.identify("dc:a6:32:6c:4c:16" as Mac, undefined)).toBeUndefined();
+  });
+
   it("lets a MAC outrank a serial prefix, and not the other way round", () => {
     const nodes = directory();
     const [node1, node2] = nodes.nodes;

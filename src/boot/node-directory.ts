@@ -6,6 +6,7 @@
  * is known by serial prefix only (a TFTP path), since anybody can ask for any path.
  */
 import type { Ipv4, Mac } from "../bytes/addresses.ts";
+import { serialTailFromMac } from "../pi/oui.ts";
 
 export interface NodeIdentity {
   name: string;
@@ -93,12 +94,18 @@ export class NodeDirectory {
   identify(mac: Mac, serial: string | undefined): NodeIdentity | undefined {
     const byMac = this.#byMac.get(mac);
     if (byMac) return byMac;
-    const bySerial = serial === undefined ? undefined : this.#bySerial.get(serial);
+    const bySerial = serial === undefined ? this.#bySerialTail(mac) : this.#bySerial.get(serial);
     // A node that the manifest pins to another MAC is not this machine, whatever serial it claims.
-    if (serial === undefined || bySerial === undefined || bySerial.mac !== undefined) return undefined;
-    this.#macMemory.set(serial, mac);
+    if (bySerial?.serial === undefined || bySerial.mac !== undefined) return undefined;
+    this.#macMemory.set(bySerial.serial, mac);
     this.#byMac.set(mac, bySerial);
     return bySerial;
+  }
+
+  /** A 3B's ROM tells no serial, but the MAC of boards up to the 3B+ holds most of it. */
+  #bySerialTail(mac: Mac): NodeIdentity | undefined {
+    const tail = serialTailFromMac(mac);
+    return tail === undefined ? undefined : this.#nodes.find((node) => node.serial?.endsWith(tail));
   }
 
   /** Notes that an address belongs to a node; weaker evidence never displaces stronger. */

@@ -57,6 +57,13 @@ describe("tftpFiles", () => {
     expect(await ask("config.txt", newcomer)).toMatchObject({ kind: "file", sizeBytes: 2 });
   });
 
+  it("takes nobody for a node whose MAC is known because he asks below its serial", async () => {
+    const { directory, ask } = filesOfTwoNodes();
+    directory.identify("dc:a6:32:00:00:02" as Mac, "91cdf03d");
+    expect(await ask("91cdf03d/config.txt", newcomer)).toMatchObject({ kind: "file", sizeBytes: 2 });
+    expect(directory.byAddress(newcomer)).toBeUndefined();
+  });
+
   it.each([
     ["a stranger", "config.txt", newcomer, "no node of the manifest"],
     ["a file that is not there", "91cdf03d/absent.dtb", newcomer, "has no /absent.dtb"],

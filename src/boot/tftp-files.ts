@@ -74,7 +74,8 @@ function resolveNode(directory: NodeDirectory, path: string, client: Ipv4): Foun
     : byMac
       ? directory.byMac(parseMac(byMac[1]!))
       : undefined;
-  if (named) directory.learnAddress(client, named, "serial");
+  // Anybody can ask below anybody's serial: it tells an address only of a node that nothing better is known of.
+  if (named && directory.macOf(named) === undefined) directory.learnAddress(client, named, "serial");
   // A board that the manifest names by MAC only still asks below its serial.
   const node = named ?? directory.byAddress(client);
   return node && { node, path: rest };

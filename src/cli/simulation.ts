@@ -91,7 +91,9 @@ export async function simulate(settings: SimulationSettings): Promise<number> {
     });
     const names = loaded.manifest.nodes.slice(0, count).map((node) => node.name);
     const end = settings.firmwareOnly ? fleet.finished.then(() => "done" as const) : untilUp(api, names, power.signal);
-    const ends: Promise<Outcome>[] = [end, interrupted, manager.gaveUp];
+    // A port of the switch that cannot be opened ends everything.
+    const failed = new Promise<never>((_, reject) => void fleet.finished.catch(reject));
+    const ends: Promise<Outcome>[] = [end, interrupted, manager.gaveUp, failed];
     if (settings.once || settings.firmwareOnly) ends.push(deadline(settings.timeout * 1000, power.signal));
     const outcome = await Promise.race(ends);
     if (outcome === "late") view.say(`Not all nodes got there within ${settings.timeout} s`);

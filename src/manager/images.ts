@@ -1,6 +1,6 @@
 /** The images that nodes boot from: imported once, opened once, and shared by everybody. */
 import { existsSync } from "node:fs";
-import { type ImageFacts, imageProblems, readImageFacts } from "../cluster/image-facts.ts";
+import { imageProblems, readImageFacts } from "../cluster/image-facts.ts";
 import type { ImageReference } from "../cluster/manifest.ts";
 import type { PlanImage } from "../cluster/plan.ts";
 import { rememberFiles } from "../cluster/remembered-files.ts";
@@ -38,17 +38,7 @@ export class Images {
     });
     const known = this.#opened.get(stored.contentSha256);
     if (known) return known;
-    const disk = this.#store.open(stored);
-    const boot = rememberFiles(imageFiles(disk.boot));
-    const root = rememberFiles(imageFiles(disk.root));
-    const facts = readImageFacts(boot, root);
-    try {
-      refuseUnbootable(stored.name, facts);
-    } catch (error) {
-      disk.close();
-      throw error;
-    }
-    const opened = { name: stored.name, contentSha256: stored.contentSha256, disk, facts, boot, root };
+    const opened = openBootable(stored.name, stored.contentSha256, this.#store.open(stored));
     this.#opened.set(stored.contentSha256, opened);
     return opened;
   }
@@ -59,7 +49,17 @@ export class Images {
   }
 }
 
-function refuseUnbootable(name: string, facts: ImageFacts): void {
-  const problems = imageProblems(facts);
-  if (problems.length > 0) throw new Error(`Cannot use image ${name}: ${problems.join("; ")}`);
+/** Closes the disk when it cannot be booted from. */
+function openBootable(name: string, contentSha256: string, disk: OsImage): OpenedImage {
+  try {
+    const boot = rememberFiles(imageFiles(disk.boot));
+    const root = rememberFiles(imageFiles(disk.root));
+    const facts = readImageFacts(boot, root);
+    const problems = imageProblems(facts);
+    if (problems.length > 0) throw new Error(`Cannot use image ${name}: ${problems.join("; ")}`);
+    return { name, contentSha256, disk, facts, boot, root };
+  } catch (error) {
+    disk.close();
+    throw error;
+  }
 }

@@ -255,10 +255,17 @@ export class Manager implements ManagerControl {
   async stop(): Promise<void> {
     // One that found another manager here has nothing to say in that one's journal.
     if (this.#stoppers.length > 0) this.#report({ kind: "manager-stopping" });
-    for (const stop of this.#stoppers.reverse()) await stop();
-    this.#stoppers.length = 0;
-    this.#images.close();
-    await this.#keyValueStore.close();
+    const failures: unknown[] = [];
+    const stoppers = this.#stoppers.splice(0).reverse();
+    for (const stop of [...stoppers, () => this.#images.close(), () => this.#keyValueStore.close()]) {
+      try {
+        await stop();
+      } catch (error) {
+        // A disk that is full must not keep the rest from being closed.
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
   }
 
   status(): ManagerStatusView {
@@ -291,7 +298,10 @@ export class Manager implements ManagerControl {
     if (!this.#nodes?.plan(name)) {
       throw new RequestError(404, `Cannot reset ${name}: the manifest has no node of that name`);
     }
-    return this.#nodes.reset(name);
+    const dropped = await this.#nodes.reset(name);
+    // An image that the node could not be moved to, because of what it had written, fits now.
+    await this.#nodes.apply(this.#loaded);
+    return dropped;
   }
 
   /** Reads the manifest again. What is wrong with it is the caller's to know; the running cluster goes on. */

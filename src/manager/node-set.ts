@@ -7,7 +7,7 @@ import type { ServedTree } from "../boot/node-exports.ts";
 import type { Report } from "../boot/report.ts";
 import type { BootTrees } from "../boot/tftp-files.ts";
 import type { Ipv4 } from "../bytes/addresses.ts";
-import type { GeneratedFile, TreeKind } from "../cluster/generated-file.ts";
+import type { TreeKind } from "../cluster/generated-file.ts";
 import type { ImageReference, Manifest, ManifestNode } from "../cluster/manifest.ts";
 import { type BootPlan, planNode } from "../cluster/plan.ts";
 import { isEepromUpdateFile } from "../pi/eeprom-files.ts";
@@ -28,6 +28,7 @@ export interface NodeSetOptions {
 
 interface PlannedNode {
   plan: BootPlan;
+  image: OpenedImage;
   /** What the plan was made from: the image, the manifest without its other nodes, and the files that they name. */
   inputs: string;
   sources: ReadonlyMap<string, Uint8Array | undefined>;
@@ -45,8 +46,6 @@ interface Surroundings {
   openImage(reference: ImageReference): Promise<OpenedImage>;
   readSource(path: string): Uint8Array | undefined;
 }
-
-const TREE_KINDS: readonly TreeKind[] = ["boot", "root"];
 
 export class NodeSet {
   readonly #options: NodeSetOptions;
@@ -120,6 +119,9 @@ export class NodeSet {
     const inputs = `${image.contentSha256} ${JSON.stringify(node)} ${sharedInputs}`;
     if (known?.inputs === inputs && [...known.sources].every(([path, was]) => isSame(was, readSource(path)))) return;
 
+    const isMoved = known !== undefined && known.image.contentSha256 !== image.contentSha256;
+    if (isMoved) this.#checkMove(known, image);
+
     const { report, secrets, serverAddress, ports } = this.#options;
     const sources = new Map<string, Uint8Array | undefined>();
     const plan = planNode(manifest, node, image, {
@@ -136,30 +138,36 @@ export class NodeSet {
       if (!alreadySaid.has(message)) report({ kind: "warning", message }, node.name);
     }
     if (known) {
-      known.isOutdated ||= !isSamePlan(known.plan, plan);
-      Object.assign(known, { plan, inputs, sources });
+      known.isOutdated ||= isMoved || !isSamePlan(known.plan, plan);
+      Object.assign(known, { plan, image, inputs, sources });
     } else {
-      this.#nodes.set(plan.node, { ...(await this.#open(plan, image)), plan, inputs, sources, isOutdated: false });
+      const trees = await this.#open(plan, image);
+      this.#nodes.set(plan.node, { ...trees, plan, image, inputs, sources, isOutdated: false });
     }
   }
 
-  async #open(plan: BootPlan, image: OpenedImage): Promise<{ boot: Tree; root: Tree }> {
-    const [boot, root] = await Promise.all(
-      TREE_KINDS.map((kind) =>
-        this.#options.trees.tree({
-          node: plan.node,
-          kind,
-          image: image.disk[kind],
-          imageId: image.contentSha256,
-          generated: filesOf(plan, kind),
-        }),
-      ),
+  /** What a node has written means nothing over another image. */
+  #checkMove({ plan, image }: PlannedNode, next: OpenedImage): void {
+    if (plan.rootMode === "ephemeral" || !this.#options.trees.hasNodeLayer(plan.node)) return;
+    throw new Error(
+      `Cannot move ${plan.node} to image ${next.name}: what it has written belongs to ${image.name}; ` +
+        `go back to that image, or drop what was written with: bramble nodes reset ${plan.node}`,
     );
-    if (!boot || !root) throw new Error(`Cannot open the trees of ${plan.node}`);
+  }
+
+  async #open(plan: BootPlan, image: OpenedImage): Promise<{ boot: Tree; root: Tree }> {
+    const [boot, root] = await Promise.all([this.#tree(plan, image, "boot"), this.#tree(plan, image, "root")]);
     for (const [kind, volume] of [["boot", boot] as const, ["root", root] as const]) {
       this.served.set(volume.treeId, { node: plan.node, kind, treeId: volume.treeId, volume });
     }
     return { boot, root };
+  }
+
+  /** The tree as the plan wants it; an open one goes on as the same object. */
+  #tree(plan: BootPlan, image: OpenedImage, kind: TreeKind): Promise<Tree> {
+    const generated = plan.files.filter((file) => file.tree === kind);
+    const { contentSha256: imageId, disk } = image;
+    return this.#options.trees.tree({ node: plan.node, kind, image: disk[kind], imageId, generated });
   }
 
   #forget(name: string): void {
@@ -184,10 +192,10 @@ export class NodeSet {
   }
 
   async #begin(name: string, node: PlannedNode): Promise<void> {
-    const { plan } = node;
+    const { plan, image } = node;
     if (plan.rootMode === "ephemeral") await this.#options.trees.dropNodeLayer(name);
     if (!node.isOutdated) return;
-    for (const kind of TREE_KINDS) await this.#options.trees.setGenerated(name, kind, filesOf(plan, kind));
+    await this.#open(plan, image);
     node.isOutdated = node.plan !== plan;
   }
 
@@ -218,10 +226,6 @@ export class NodeSet {
           : undefined,
     };
   }
-}
-
-function filesOf(plan: BootPlan, kind: TreeKind): GeneratedFile[] {
-  return plan.files.filter((file) => file.tree === kind);
 }
 
 function remember<Key, Value>(read: (key: Key) => Value, nameOf: (key: Key) => string): (key: Key) => Value {

@@ -9,6 +9,12 @@ import { globalOptions, loadManifestOf, printJson } from "../context.ts";
 import { formatBytes, formatTable, progressBar } from "../table.ts";
 import { UserError } from "../user-error.ts";
 
+interface ImportFlags {
+  sha256?: string;
+  name?: string;
+  refresh?: boolean;
+}
+
 export function addImageCommands(bramble: Command): void {
   const image = bramble.command("image").description("import, list, inspect and remove OS images");
   image
@@ -16,11 +22,13 @@ export function addImageCommands(bramble: Command): void {
     .description("take in an image: a path or a URL of .img, .img.xz, .img.gz, .img.zst or .zip")
     .option("--sha256 <digits>", "refuse it unless this is its checksum", sha256Digits)
     .option("--name <name>", "call it this instead of its file name")
-    .action(async (source: string, options: { sha256?: string; name?: string }, command: Command) => {
+    .option("--refresh", "ask the server again for a URL that was imported before")
+    .action(async (source: string, options: ImportFlags, command: Command) => {
       const store = storeOf(command);
       const imported = await store.import(source, {
         ...(options.sha256 && { expectedSha256: options.sha256 }),
         ...(options.name && { name: options.name }),
+        ...(options.refresh && { refresh: true }),
         ...(process.stderr.isTTY && { onProgress: showProgress }),
       });
       if (process.stderr.isTTY) process.stderr.write("\r\u001b[K");
