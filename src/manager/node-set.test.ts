@@ -1,0 +1,102 @@
+import { describe, expect, it } from "vitest";
+import { DEBIAN, planImage } from "../../test/plan-images.ts";
+import type { Ipv4 } from "../bytes/addresses.ts";
+import type { BootOccurrence } from "../cluster/event.ts";
+import { parseManifest } from "../cluster/manifest.ts";
+import { createNodeSecrets } from "../cluster/ssh-keys.ts";
+import type { OsImage } from "../disk/os-image.ts";
+import { systemRandom } from "../system/random.ts";
+import { MemoryImage } from "../tree/memory-image.ts";
+import { makeFile, Storage, textOf } from "../tree/tree-fixture.ts";
+import { openTreeStore } from "../tree/tree-store.ts";
+import type { Images, OpenedImage } from "./images.ts";
+import type { LoadedManifest } from "./manifest-file.ts";
+import { NodeSet } from "./node-set.ts";
+import type { Secrets } from "./secrets.ts";
+
+/** An image whose root tells by /etc/issue which one it is; what the plan reads is Debian's. */
+function imageOf(name: string): OpenedImage {
+  const root = new MemoryImage({ etc: { directory: { issue: name } } });
+  const boot = new MemoryImage({ "start4.elf": name }, { caseSensitive: false });
+  return { ...planImage(name, DEBIAN), contentSha256: name, disk: { boot, root } as unknown as OsImage };
+}
+
+async function nodeSet() {
+  const opened: Record<string, OpenedImage> = { old: imageOf("old"), new: imageOf("new") };
+  const said: BootOccurrence[] = [];
+  const secrets = createNodeSecrets(systemRandom);
+  const nodes = new NodeSet({
+    trees: await openTreeStore(new Storage()),
+    images: { open: async ({ source }: { source: string }) => opened[source]! } as unknown as Images,
+    secrets: {
+      managerPublicKey: () => secrets.sshHostKey.publicKey,
+      forNode: () => secrets,
+      writeKnownHosts: () => {},
+    } as unknown as Secrets,
+    report: (occurrence) => void said.push(occurrence),
+    serverAddress: "10.77.0.1" as Ipv4,
+    ports: { nfs: 2049, mount: 20048 },
+  });
+  const apply = async (lines: string) => {
+    const text = `cluster: test\nnodes:\n  - { name: node1, mac: "dc:a6:32:00:00:01" }\n${lines}`;
+    const result = parseManifest(text, { fileExists: () => true, imageNames: Object.keys(opened) });
+    if (!result.ok) throw new Error(JSON.stringify(result.problems));
+    await nodes.apply({ manifest: result.manifest, resolvePath: (path: string) => path } as LoadedManifest);
+  };
+  const shown = (path: string) => textOf(nodes.rootTree("node1")!, path);
+  const warnings = () => said.flatMap((each) => (each.kind === "warning" ? [each.message] : []));
+  return { nodes, apply, shown, warnings };
+}
+
+describe("a manifest that changes", () => {
+  it("shows a running node nothing new until it boots again", async () => {
+    const { nodes, apply, shown } = await nodeSet();
+    await apply("image: old\nfiles: [{ path: /etc/motd, content: one }]\n");
+    await apply("image: old\nfiles: [{ path: /etc/motd, content: two }]\n");
+    expect(shown("/etc/motd")).toBe("one");
+    await nodes.beginBoot("node1");
+    expect(shown("/etc/motd")).toBe("two");
+    expect(nodes.beginBoot("node1")).toBeUndefined();
+  });
+
+  it("moves a node that wrote nothing to another image when it boots again, tree and plan together", async () => {
+    const { nodes, apply, shown } = await nodeSet();
+    await apply("image: old\n");
+    const tree = nodes.rootTree("node1");
+    await apply("image: new\n");
+    expect(shown("/etc/issue")).toBe("old");
+    await nodes.beginBoot("node1");
+    expect(shown("/etc/issue")).toBe("new");
+    expect(nodes.rootTree("node1")).toBe(tree);
+    expect(nodes.served.get(tree!.treeId)?.volume).toBe(tree);
+  });
+
+  it("leaves a node that has written on its image, says so, and moves it after a reset", async () => {
+    const { nodes, apply, shown, warnings } = await nodeSet();
+    await apply("image: old\n");
+    await makeFile(nodes.rootTree("node1")!, "/etc", "mine", "precious");
+    await apply("image: new\n");
+    expect(warnings()).toContainEqual(
+      expect.stringMatching(/^Cannot move node1 to image new: .* bramble nodes reset node1$/),
+    );
+    expect(nodes.beginBoot("node1")).toBeUndefined();
+    expect(shown("/etc/mine")).toBe("precious");
+    expect(nodes.plan("node1")?.image).toBe("old");
+
+    await nodes.reset("node1");
+    await apply("image: new\n");
+    await nodes.beginBoot("node1");
+    expect(shown("/etc/issue")).toBe("new");
+  });
+
+  it("takes a node that is gone out of what is served", async () => {
+    const { nodes, apply } = await nodeSet();
+    await apply("image: old\n");
+    expect(nodes.served.size).toBe(2);
+    const empty = parseManifest("cluster: test\nimage: old\n", { fileExists: () => true });
+    if (empty.ok)
+      await nodes.apply({ manifest: empty.manifest, resolvePath: (path: string) => path } as LoadedManifest);
+    expect(nodes.served.size).toBe(0);
+    expect(nodes.plan("node1")).toBeUndefined();
+  });
+});
