@@ -14,7 +14,6 @@ import { observeTftp, tftpFiles } from "../boot/tftp-files.ts";
 import type { BootEvent } from "../cluster/event.ts";
 import { planToJson } from "../cluster/plan-json.ts";
 import { type ClusterStatus, INITIAL_STATUS, nextStatus } from "../cluster/status.ts";
-import type { TreeCounters } from "../nfs/observation.ts";
 import { createNfsService, type NfsService } from "../nfs/server.ts";
 import type { KeyValueStore } from "../ports.ts";
 import { systemClock } from "../system/clock.ts";
@@ -35,6 +34,7 @@ import { LeaseFile } from "./lease-file.ts";
 import { type LoadedManifest, loadManifest, ManifestError, socketPathOf } from "./manifest-file.ts";
 import { watchManifest } from "./manifest-watch.ts";
 import { NodeSet } from "./node-set.ts";
+import { reportRootActivity } from "./root-activity.ts";
 import { Secrets } from "./secrets.ts";
 import { portMappings, type ServiceNetwork, Services, serviceNetwork } from "./services.ts";
 import { type ManagerStatusView, viewNode } from "./status-view.ts";
@@ -42,8 +42,6 @@ import { catchUpWithReports, watchUpReports } from "./up-watch.ts";
 import { VERSION } from "./version.ts";
 import { limitWarnings } from "./warning-limit.ts";
 
-/** How often the work of each root is put on the feed. */
-const ACTIVITY_INTERVAL_MS = 1000;
 const SEND_WARNING_INTERVAL_MS = 60_000;
 
 export interface ManagerOptions {
@@ -60,7 +58,6 @@ export class Manager implements ManagerControl {
   readonly #keyValueStore: KeyValueStore;
   readonly #network: ServiceNetwork;
   readonly #startedMs = systemClock.unixMs();
-  readonly #activity = new Map<number, TreeCounters>();
   readonly #stoppers: (() => void | Promise<void>)[] = [];
   #loaded: LoadedManifest;
   #isServing = false;
@@ -137,8 +134,7 @@ export class Manager implements ManagerControl {
     this.#recallNodes();
     await this.#startServices(secrets);
     this.#stoppers.push(watchManifest(path, () => void this.#reloadQuietly()));
-    const activity = setInterval(() => this.#reportActivity(), ACTIVITY_INTERVAL_MS);
-    this.#stoppers.push(() => clearInterval(activity));
+    this.#stoppers.push(reportRootActivity(this.#nodes.served, (treeId) => this.#nfs.counters(treeId), this.#report));
     this.#isServing = true;
   }
 
@@ -229,25 +225,6 @@ export class Manager implements ManagerControl {
       const problems = error instanceof ManifestError ? error.problems.length : 1;
       this.#report({ kind: "manifest-rejected", problems });
       this.#report({ kind: "warning", message: (error as Error).message });
-    }
-  }
-
-  #reportActivity(): void {
-    for (const { node, kind, treeId } of this.#nodes.served.values()) {
-      if (kind !== "root") continue;
-      const total = this.#nfs.counters(treeId);
-      const before = this.#activity.get(treeId) ?? { operations: 0, readBytes: 0, writtenBytes: 0 };
-      if (total.operations === before.operations) continue;
-      this.#activity.set(treeId, { ...total });
-      this.#report(
-        {
-          kind: "root-activity",
-          operations: total.operations - before.operations,
-          readBytes: total.readBytes - before.readBytes,
-          writtenBytes: total.writtenBytes - before.writtenBytes,
-        },
-        node,
-      );
     }
   }
 
