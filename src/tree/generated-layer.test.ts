@@ -5,6 +5,7 @@ import {
   at,
   BIG,
   imageOfADistribution,
+  layGenerated,
   listing,
   makeFile,
   name,
@@ -34,7 +35,7 @@ describe("a generated layer", () => {
     const [id, small] = [image.idOf("/var/big"), image.idOf("/etc/fstab")];
     await tree.write(id, 0, Buffer.from("mine"), true);
     await tree.setattr(small, { mode: 0o600 });
-    await trees.setGenerated("node1", "root", [file("/var/big", "generated"), file("/etc/fstab", "generated")]);
+    await layGenerated(trees, image, [file("/var/big", "generated"), file("/etc/fstab", "generated")]);
     const expected = new Uint8Array(BIG);
     expected.set(Buffer.from("mine"));
     expect(Buffer.compare((await tree.read(id, 0, BIG.length)).bytes, expected)).toBe(0);
@@ -54,12 +55,12 @@ describe("a generated layer", () => {
   });
 
   it("leaves the node what it renamed or linked, when the path it came from is removed", async () => {
-    const { tree, trees } = await openTree();
+    const { tree, trees, image } = await openTree();
     const etc = at(tree, "/etc");
     await tree.rename(etc, name("fstab"), etc, name("fstab.old"));
     await tree.link(at(tree, "/etc/hostname"), etc, name("hostname.old"));
     const removed = ["/etc/fstab", "/etc/hostname"].map((path): PlacedFile => ({ kind: "removed", path }));
-    await trees.setGenerated("node1", "root", removed);
+    await layGenerated(trees, image, removed);
     expect(listing(tree, "/etc")).toEqual([".", "..", "os-release", "fstab.old", "hostname.old"]);
     expect(textOf(tree, "/etc/fstab.old")).toContain("ext4");
     expect(textOf(tree, "/etc/hostname.old")).toBe("raspberrypi\n");
@@ -192,11 +193,11 @@ describe("a node's changes to generated files", () => {
       file("/etc/motd", content),
       file("/etc/hosts", content),
     ];
-    const { tree, trees } = await openTree({ storage, generated: files("generated") });
+    const { tree, trees, image } = await openTree({ storage, generated: files("generated") });
     await tree.write(at(tree, "/etc/hostname"), 0, Buffer.from("MINE"), true);
     await tree.remove(at(tree, "/etc"), name("motd"));
     expect(tree.overriddenGeneratedPaths()).toEqual(["/etc/hostname", "/etc/motd"]);
-    await trees.setGenerated("node1", "root", files("another"));
+    await layGenerated(trees, image, files("another"));
     expect(textOf(tree, "/etc/hostname")).toBe("MINErated");
     expect(tree.lookupPath("/etc/motd")).toBeUndefined();
     expect(textOf(tree, "/etc/hosts")).toBe("another");
@@ -204,13 +205,13 @@ describe("a node's changes to generated files", () => {
   });
 
   it("stay where they are, with what is beside them, when nothing is generated there any more", async () => {
-    const { tree, trees } = await openTree({
+    const { tree, trees, image } = await openTree({
       generated: [file("/opt/app/conf", "generated"), file("/opt/app/other", "")],
     });
     const id = at(tree, "/opt/app/conf");
     await tree.setattr(id, { mode: 0o600 });
     await makeFile(tree, "/opt/app", "state", "mine");
-    await trees.setGenerated("node1", "root", []);
+    await layGenerated(trees, image, []);
     expect(at(tree, "/opt/app/conf")).toBe(id);
     expect(textOf(tree, "/opt/app/conf")).toBe("generated");
     expect(listing(tree, "/opt/app")).toEqual([".", "..", "conf", "state"]);

@@ -5,7 +5,7 @@ import { MemoryImage } from "./memory-image.ts";
 import { MemoryDataFiles, MemoryStore } from "./memory-store.ts";
 import type { PlacedFile } from "./placed-file.ts";
 import type { Tree } from "./tree.ts";
-import { openTreeStore, type TreeKind } from "./tree-store.ts";
+import { openTreeStore, type TreeKind, type TreeStore } from "./tree-store.ts";
 
 export const ROOT = { mode: 0o644, uid: 0, gid: 0 };
 export const BIG = Uint8Array.from({ length: 50_000 }, (_, index) => (index * 7 + (index >> 8)) & 0xff);
@@ -67,6 +67,11 @@ export async function openTree(setup: Setup = {}) {
   const trees = await openTreeStore(storage);
   const options = { node: "node1", kind: "root" as TreeKind, imageId: "debian", generated: [], ...setup, image };
   return { trees, image, storage, tree: await trees.tree(options) };
+}
+
+/** Lays the tree that `openTree` made over other generated files, as for the next boot. */
+export function layGenerated(trees: TreeStore, image: MemoryImage, generated: readonly PlacedFile[]): Promise<Tree> {
+  return trees.tree({ node: "node1", kind: "root", imageId: "debian", image, generated });
 }
 
 export const name = fileNameFromText;

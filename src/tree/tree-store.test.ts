@@ -6,6 +6,7 @@ import {
   at,
   BIG,
   imageOfADistribution,
+  layGenerated,
   listing,
   makeFile,
   name,
@@ -114,10 +115,10 @@ describe("a change", () => {
   });
 
   it("that needs both a record and a data file fails once, when the disk is full for both", async () => {
-    const { tree, trees, store, storage } = await heldTree();
+    const { tree, trees, store, storage, image } = await heldTree();
     store.isHeld = false;
     const content = Buffer.alloc(5000, "x");
-    await trees.setGenerated("node1", "root", [{ kind: "file", path: "/etc/new", content, ...ROOT }]);
+    await layGenerated(trees, image, [{ kind: "file", path: "/etc/new", content, ...ROOT }]);
     store.isHeld = true;
     storage.dataFiles.open = () => {
       throw diskFull();
@@ -223,7 +224,7 @@ describe("a tree store", () => {
     await makeFile(tree, "/etc", "mine", "");
     store.isHeld = true;
     const generated = [{ kind: "file", path: "/etc/new", content: Buffer.from("new"), ...ROOT } as const];
-    const laid = trees.setGenerated("node1", "root", generated);
+    const laid = layGenerated(trees, image, generated);
     const dropped = trees.dropNodeLayer("node1");
     const { epoch } = tree;
     store.isHeld = false;

@@ -166,12 +166,6 @@ export class TreeStore {
     return known;
   }
 
-  /** Lays an open tree over other generated files: for the next boot of its node. */
-  async setGenerated(node: string, kind: TreeKind, generated: readonly PlacedFile[]): Promise<void> {
-    const open = this.#trees.get(nameOf(node, kind));
-    if (open !== undefined) await this.tree({ ...open.options, generated });
-  }
-
   /** True when the node has written anything. */
   hasNodeLayer(node: string): boolean {
     return TREE_KINDS.some((kind) => {
