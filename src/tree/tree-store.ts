@@ -48,16 +48,11 @@ export interface TreeStoreOptions {
 /** An image whose ids do not leave room below 2^32 for those of a node's files. */
 const IMAGE_ID_MAX = 2 ** 31;
 
-interface OpenTree {
-  tree: Tree;
-  options: TreeOptions;
-}
-
 export class TreeStore {
   readonly #store: KeyValueStore;
   readonly #shared: NodeLayerShared;
   readonly #record: StoreRecord;
-  readonly #trees = new Map<string, OpenTree>();
+  readonly #trees = new Map<string, Tree>();
   readonly #images = new WeakMap<FileSystemImage, ImageLayer>();
   readonly #paths = new Map<string, GeneratedPaths>();
 
@@ -78,11 +73,11 @@ export class TreeStore {
     const generated = this.#generate(options, record.treeId, mutations);
     const open = this.#trees.get(name);
     const layer =
-      open !== undefined && open.tree.nodeLayer.layerId === record.layerId
-        ? open.tree.nodeLayer
+      open?.nodeLayer.layerId === record.layerId
+        ? open.nodeLayer
         : new NodeLayer(record.layerId, generated, record.firstId, this.#shared);
-    const tree = open?.tree ?? new Tree(this.#identity(record), generated, layer);
-    this.#trees.set(name, { tree, options });
+    const tree = open ?? new Tree(this.#identity(record), generated, layer);
+    this.#trees.set(name, tree);
     try {
       await this.#store.write(mutations);
     } catch (error) {
@@ -200,7 +195,7 @@ export class TreeStore {
 
   /** At once, so that nothing is written any more to a layer that is about to go. Returns the way back. */
   #moveToLayer(name: string, before: TreeRecord, after: TreeRecord): () => void {
-    const tree = this.#trees.get(name)?.tree;
+    const tree = this.#trees.get(name);
     if (tree === undefined) return () => {};
     const { nodeLayer: oldLayer, generatedLayer: generated } = tree;
     const goBack = oldLayer.contents.abandon();
@@ -223,7 +218,7 @@ export class TreeStore {
 
   /** Makes unstable writes durable and lets go of all files. The key-value store stays open. */
   async close(): Promise<void> {
-    const layers = Array.from(this.#trees.values(), ({ tree }) => tree.nodeLayer);
+    const layers = Array.from(this.#trees.values(), (tree) => tree.nodeLayer);
     const results = await Promise.allSettled(layers.map((layer) => layer.contents.close()));
     this.#shared.files.closeAll();
     for (const result of results) if (result.status === "rejected") throw result.reason;
