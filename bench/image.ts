@@ -21,17 +21,27 @@ export async function run(report: (line: Measure) => void): Promise<void> {
   try {
     const image = existsSync(SHARED_IMAGE) ? SHARED_IMAGE : await makeImage(folder);
     const ours: number[] = [];
-    const peer: number[] = [];
+    const plain: number[] = [];
+    const threaded: number[] = [];
     // In turns, so that a slow minute of the machine is one of both; the fastest round is the least disturbed one.
     for (let round = 0; round < ROUNDS; round += 1) {
-      peer.push(await seconds(async () => void execFileSync("sh", ["-c", 'xz -T0 -dc "$1" > /dev/null', "sh", image])));
+      plain.push(await seconds(async () => decompressToNothing(image, "-dc")));
+      threaded.push(await seconds(async () => decompressToNothing(image, "-T0", "-dc")));
       ours.push(await seconds(() => readFirstByte(image, join(folder, `state${round}`))));
       rmSync(join(folder, `state${round}`), { recursive: true });
     }
-    report({ name: "image.import", ours: Math.min(...ours), peer: Math.min(...peer), unit: "s", goal: "<=1.15" });
+    const line = (name: string, peer: number[]) =>
+      report({ name, ours: Math.min(...ours), peer: Math.min(...peer), unit: "s", goal: "<=1.15" });
+    line("image.import", plain);
+    // The harder peer: with a thread for each core, as we call it too, nothing is left for hashing and writing.
+    line("image.import.beside-threads", threaded);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+function decompressToNothing(image: string, ...flags: string[]): void {
+  execFileSync("sh", ["-c", 'xz "$@" > /dev/null', "sh", ...flags, image]);
 }
 
 async function seconds(work: () => Promise<void>): Promise<number> {

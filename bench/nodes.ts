@@ -7,9 +7,8 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
-import { addNode } from "../src/cluster/manifest-edit.ts";
 import { type Manager, startManager } from "../src/manager/manager.ts";
-import { loadManifest, loadManifestText } from "../src/manager/manifest-file.ts";
+import { addNodeToManifest, loadManifest } from "../src/manager/manifest-file.ts";
 import { writeFileAtomically } from "../src/system/atomic-file.ts";
 import type { Measure } from "./instruments/measure.ts";
 
@@ -62,8 +61,7 @@ async function addNodes(manager: Manager, path: string): Promise<{ edit: number[
   for (let index = 0; index < NODES; index += 1) {
     const mac = `02:00:00:00:${hexByte(index >> 8)}:${hexByte(index & 0xff)}`;
     const startMs = performance.now();
-    const edited = addNode(readFileSync(path, "utf8"), { name: `node${index}`, mac });
-    await loadManifestText(path, edited);
+    const edited = await addNodeToManifest(path, readFileSync(path, "utf8"), { name: `node${index}`, mac });
     writeFileAtomically(path, edited);
     const editedMs = performance.now();
     await manager.reload();

@@ -1,4 +1,6 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { checkOpened, type ManifestResult, openManifest, parseManifest } from "./manifest.ts";
 import { addNode, removeNode } from "./manifest-edit.ts";
 
 const TEXT = `# The attic
@@ -44,6 +46,48 @@ describe("editing a manifest", () => {
       );
     },
   );
+
+  it("writes what was checked: the edited text reads as the manifest with the node added", () => {
+    const heads = [
+      "image: x\ncluster: a\n",
+      "image: x\ncluster: a\nnodes:\n",
+      "image: x\ncluster: a\nnodes: []\n# end\n",
+    ];
+    const lists = [
+      "nodes:\n  - { name: n1, serial: '1' } # x\n",
+      "nodes: [{ name: n1, serial: '1' }]\n",
+      "nodes:\n- name: n1\n  serial: '1'\n",
+    ];
+    const texts = [
+      ...heads,
+      ...lists.map((list) => `image: x\ncluster: a\n${list}cmdline: b\n`),
+      ...lists.map((list) => `image: x\ncluster: a\n${list}`),
+    ];
+    const hex = (length: number) =>
+      fc.string({ unit: fc.constantFrom(..."0123456789abcdef"), minLength: length, maxLength: length });
+    const entry = fc.record(
+      {
+        name: fc.constantFrom("n2", "n", "yes", "null", "1", "1e3", "0x10"),
+        serial: hex(8),
+        mac: hex(12),
+        model: fc.constantFrom("4", "5", "3b+"),
+      },
+      { requiredKeys: ["name", "serial"] },
+    );
+    fc.assert(
+      fc.property(fc.constantFrom(...texts), entry, (text, node) => {
+        const surroundings = { fileExists: () => true };
+        // Places differ: the node has none in the text that it is not in yet.
+        const judged = (result: ManifestResult) =>
+          result.ok ? result : result.problems.map(({ message }) => message).sort();
+        const opened = openManifest(text);
+        if ("problems" in opened) throw new Error("the text is wrong");
+        expect(judged(parseManifest(addNode(text, node, opened.document), surroundings))).toEqual(
+          judged(checkOpened(opened, surroundings, node)),
+        );
+      }),
+    );
+  });
 
   it("removes a node and nothing else", () => {
     const line = '  - { name: node2, serial: "91cdf03d", root: ephemeral }\n';

@@ -12,9 +12,11 @@ export interface NodeEntry {
   model?: string;
 }
 
-/** Adds a node at the end of the list, in the style of the last one there. The text must be valid YAML. */
-export function addNode(text: string, entry: NodeEntry): string {
-  const document = open(text);
+/**
+ * Adds a node at the end of the list, in the style of the last one there. The text must be valid YAML; `document` is it
+ * as it was read before, if it was.
+ */
+export function addNode(text: string, entry: NodeEntry, document = open(text)): string {
   const nodes = document.get("nodes", true);
   if (!document.has("nodes"))
     return `${text}${text === "" || text.endsWith("\n") ? "" : "\n"}nodes:\n${item(entry, "  ", true)}`;

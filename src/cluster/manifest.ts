@@ -22,31 +22,58 @@ export type ManifestResult = { ok: true; manifest: Manifest } | { ok: false; pro
 /** Values that are text even when they look like numbers: a serial of digits only, permissions in octal. */
 const TEXT_KEYS = new Set(["cluster", "name", "mac", "serial", "model", "mode", "content", "sha256"]);
 
+/** A manifest's text, read as YAML: to be checked, and to be edited, without being read again. */
+export interface OpenedManifest {
+  text: string;
+  document: Document;
+  counter: LineCounter;
+}
+
 export function parseManifest(text: string, surroundings: ManifestSurroundings): ManifestResult {
+  const opened = openManifest(text);
+  return "problems" in opened ? refuse(opened.problems) : checkOpened(opened, surroundings);
+}
+
+export function openManifest(text: string): OpenedManifest | { problems: ManifestProblem[] } {
   if (Buffer.byteLength(text) > MANIFEST_BYTES_MAX) {
-    return refuse([wholeFile(`The manifest is larger than ${MANIFEST_BYTES_MAX} bytes`)]);
+    return { problems: [wholeFile(`The manifest is larger than ${MANIFEST_BYTES_MAX} bytes`)] };
   }
   const counter = new LineCounter();
   const document = parseDocument(text, { lineCounter: counter, prettyErrors: false, logLevel: "error" });
   if (document.errors.length > 0) {
-    return refuse(
-      document.errors.map((error) => {
-        const { line, col } = counter.linePos(error.pos[0]);
-        return { line, column: col, path: "", message: `Not valid YAML: ${error.message}` };
-      }),
-    );
+    const problems = document.errors.map((error) => {
+      const { line, col } = counter.linePos(error.pos[0]);
+      return { line, column: col, path: "", message: `Not valid YAML: ${error.message}` };
+    });
+    return { problems };
   }
   keepText(document);
+  return { text, document, counter };
+}
+
+/** With `added`: as it will be with this node at the end of its list. Problems of that node are shown at the list. */
+export function checkOpened(
+  { document, counter }: OpenedManifest,
+  surroundings: ManifestSurroundings,
+  added?: object,
+): ManifestResult {
   const data = toData(document);
   if (data.problem) return refuse([data.problem]);
-  const shape = manifestSchema.safeParse(data.value ?? {}, { reportInput: true });
+  const value = added ? withNode(data.value, added) : data.value;
+  const shape = manifestSchema.safeParse(value ?? {}, { reportInput: true });
   const found = [
     ...(shape.success ? [] : shape.error.issues.flatMap((issue) => fromIssue(issue, []))),
-    ...checkManifest(data.value, surroundings),
+    ...checkManifest(value, surroundings),
   ];
   if (shape.success && found.length === 0) return { ok: true, manifest: shape.data };
   const problems = found.map((problem) => locate(problem, document, counter));
   return refuse(problems.sort((a, b) => a.line - b.line || a.column - b.column));
+}
+
+function withNode(value: unknown, added: object): unknown {
+  const manifest = typeof value === "object" ? value : {};
+  const nodes = (manifest as { nodes?: unknown } | null)?.nodes;
+  return { ...manifest, nodes: [...(Array.isArray(nodes) ? nodes : []), added] };
 }
 
 /** One problem as a line for people: `bramble.yaml:7:12: nodes[0].mac: Expected …`. */

@@ -3,7 +3,16 @@ import { accessSync, constants, existsSync, mkdirSync, readFileSync, statSync } 
 import { homedir } from "node:os";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { ipv4FromNumber, ipv4ToNumber } from "../bytes/addresses.ts";
-import { formatProblem, type Manifest, type ManifestProblem, parseManifest } from "../cluster/manifest.ts";
+import {
+  checkOpened,
+  formatProblem,
+  type Manifest,
+  type ManifestProblem,
+  type ManifestSurroundings,
+  openManifest,
+  parseManifest,
+} from "../cluster/manifest.ts";
+import { addNode, type NodeEntry } from "../cluster/manifest-edit.ts";
 import { interfaceAddresses } from "../system/network-interfaces.ts";
 import { ImageStore } from "./image-store.ts";
 
@@ -37,13 +46,8 @@ export async function loadManifest(path: string, stateFolder?: string): Promise<
 
 /** The same for a text that is not in the file, or not yet. */
 export async function loadManifestText(path: string, text: string, stateFolder?: string): Promise<LoadedManifest> {
-  const folder = dirname(resolve(path));
-  const resolvePath = (given: string) => resolveFrom(folder, given);
-  const result = parseManifest(text, {
-    fileExists: (given) => existsSync(resolvePath(given)),
-    imageNames: await importedNames(stateFolder ?? stateFolderOf(stateDirIn(text), resolvePath)),
-    ...subnetOfInterface(text),
-  });
+  const { resolvePath, surroundings } = await surroundingsOf(path, text, stateFolder);
+  const result = parseManifest(text, surroundings);
   if (!result.ok) throw new ManifestError(path, result.problems);
   const { manifest } = result;
   return {
@@ -53,6 +57,39 @@ export async function loadManifestText(path: string, text: string, stateFolder?:
     resolvePath,
     stateFolder: stateFolder === undefined ? stateFolderOf(manifest.stateDir, resolvePath) : resolve(stateFolder),
   };
+}
+
+/**
+ * The text with a node more. Rejects with `ManifestError` when it was wrong, or would be. A manifest of 1,000 nodes takes
+ * longest to be read as YAML, so that is done once.
+ */
+export async function addNodeToManifest(
+  path: string,
+  text: string,
+  entry: NodeEntry,
+  stateFolder?: string,
+): Promise<string> {
+  const { surroundings } = await surroundingsOf(path, text, stateFolder);
+  const opened = openManifest(text);
+  if ("problems" in opened) throw new ManifestError(path, opened.problems);
+  const result = checkOpened(opened, surroundings, entry);
+  if (!result.ok) throw new ManifestError(path, result.problems);
+  return addNode(text, entry, opened.document);
+}
+
+async function surroundingsOf(
+  path: string,
+  text: string,
+  stateFolder: string | undefined,
+): Promise<{ resolvePath: (path: string) => string; surroundings: ManifestSurroundings }> {
+  const folder = dirname(resolve(path));
+  const resolvePath = (given: string) => resolveFrom(folder, given);
+  const surroundings = {
+    fileExists: (given: string) => existsSync(resolvePath(given)),
+    imageNames: await importedNames(stateFolder ?? stateFolderOf(stateDirIn(text), resolvePath)),
+    ...subnetOfInterface(text),
+  };
+  return { resolvePath, surroundings };
 }
 
 /** Where state goes: `stateDir` of the manifest, else the place the system has for it. */

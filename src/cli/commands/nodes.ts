@@ -1,7 +1,7 @@
 import { realpathSync, statSync } from "node:fs";
 import type { Command } from "commander";
-import { addNode, type NodeEntry, removeNode } from "../../cluster/manifest-edit.ts";
-import { loadManifestText, ManifestError, readManifestText } from "../../manager/manifest-file.ts";
+import { type NodeEntry, removeNode } from "../../cluster/manifest-edit.ts";
+import { addNodeToManifest, loadManifestText, ManifestError, readManifestText } from "../../manager/manifest-file.ts";
 import { writeFileAtomically } from "../../system/atomic-file.ts";
 import { apiOf, globalOptions, loadManifestOf, printJson } from "../context.ts";
 import { formatBytes, formatTable } from "../table.ts";
@@ -23,7 +23,9 @@ export function addNodesCommands(bramble: Command): void {
     .action(async (name: string, entry: Omit<NodeEntry, "name">, command: Command) => {
       const { mac, serial, address, model } = entry;
       const given = Object.entries({ mac, serial, address, model }).filter(([, value]) => value !== undefined);
-      await editManifest(command, `add ${name}`, (text) => addNode(text, { name, ...Object.fromEntries(given) }));
+      await editManifest(command, `add ${name}`, (path, text, state) =>
+        addNodeToManifest(path, text, { name, ...Object.fromEntries(given) }, state),
+      );
       console.log(`${name} is in the manifest; what it writes will be kept apart from all others`);
     });
   nodes
@@ -32,9 +34,10 @@ export function addNodesCommands(bramble: Command): void {
       "take a node out of the manifest; what it wrote stays for when it comes back: reset it first to drop that",
     )
     .action(async (name: string, _, command: Command) => {
-      await editManifest(command, `remove ${name}`, (text) => {
+      await editManifest(command, `remove ${name}`, async (path, text, state) => {
         const edited = removeNode(text, name);
         if (edited === undefined) throw new UserError(`Cannot remove ${name}: the manifest has no node of that name`);
+        await loadManifestText(path, edited, state);
         return edited;
       });
       console.log(`${name} is no longer in the manifest`);
@@ -68,14 +71,17 @@ async function listNodes(command: Command): Promise<void> {
   console.log(formatTable(["NAME", "MAC", "SERIAL", "MODEL", "ADDRESS", "ROOT"], rows));
 }
 
-/** Writes the edited text only when it is a good manifest, so that a slip cannot break a running cluster. */
-async function editManifest(command: Command, what: string, edit: (text: string) => string): Promise<void> {
+/** Writes the text that `edit` resolves with, which it has checked, so that a slip cannot break a running cluster. */
+async function editManifest(
+  command: Command,
+  what: string,
+  edit: (path: string, text: string, state: string | undefined) => Promise<string>,
+): Promise<void> {
   const { manifest: path, state } = globalOptions(command);
   const text = readManifestText(path);
   let edited: string;
   try {
-    edited = edit(text);
-    await loadManifestText(path, edited, state);
+    edited = await edit(path, text, state);
   } catch (error) {
     // If the text was wrong before, its own problems have lines that can be looked up.
     await loadManifestText(path, text, state);
