@@ -2,7 +2,7 @@
  * A whole cluster without hardware: a lab network, a manager as its own process, and virtual Pis whose kernels run in
  * QEMU. Runs inside the lab's network namespace. The manager is started again when it dies, as systemd would.
  */
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { type Ipv4, ipv4FromNumber } from "../bytes/addresses.ts";
 import type { BootEvent } from "../cluster/event.ts";
@@ -53,6 +53,7 @@ type Outcome = "up" | "done" | "late" | "stopped" | "interrupted" | "gave-up";
 export async function simulate(settings: SimulationSettings): Promise<number> {
   const { stateFolder } = settings;
   mkdirSync(stateFolder, { recursive: true });
+  if (settings.image !== undefined) beginAnew(stateFolder);
   const manifestPath = settings.image === undefined ? settings.manifestPath : writeManifest(settings, settings.image);
   const loaded = await loadManifest(manifestPath, stateFolder);
   const count = Math.min(settings.nodes ?? loaded.manifest.nodes.length, loaded.manifest.nodes.length);
@@ -133,6 +134,23 @@ async function startLabRouter({ manifest }: LoadedManifest, lab: LabNetwork): Pr
   const address = manifest.network.router ?? lastFreeAddress({ address: manager, prefixLength, taken });
   const port = await openTap(taps.at(-1)!);
   return startRouter({ port, clock: systemClock, address, prefixLength, taken: [...taken, address] });
+}
+
+/** In a state folder whose cluster was made up for an image, so that it may be thrown away. */
+const MADE_UP_MARK = "made-up-cluster";
+const FORGOTTEN = ["trees", "data", "events.ndjson", "leases.json", "learned-macs.json"];
+
+/** Made-up nodes start as new each time: what they wrote over one image means nothing over another. */
+function beginAnew(stateFolder: string): void {
+  const mark = join(stateFolder, MADE_UP_MARK);
+  if (existsSync(join(stateFolder, "trees")) && !existsSync(mark)) {
+    throw new UserError(
+      `Cannot simulate in ${stateFolder}: it holds what the nodes of a manifest wrote; name another folder with --state`,
+      2,
+    );
+  }
+  writeFileSync(mark, "");
+  for (const name of FORGOTTEN) rmSync(join(stateFolder, name), { recursive: true, force: true });
 }
 
 function writeManifest({ stateFolder, nodes = NODES_DEFAULT, model }: SimulationSettings, image: string): string {
