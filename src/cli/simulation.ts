@@ -21,6 +21,7 @@ import {
   LAB_PREFIX_LENGTH,
   LAB_RECORD,
   type LabNetwork,
+  readLabRecord,
   recordLab,
 } from "../system/lab-network.ts";
 import { qemuMachines } from "../system/qemu.ts";
@@ -142,6 +143,12 @@ const FORGOTTEN = ["trees", "data", "events.ndjson", "leases.json", "learned-mac
 
 /** Made-up nodes start as new each time: what they wrote over one image means nothing over another. */
 function beginAnew(stateFolder: string): void {
+  const running = readLabRecord(join(stateFolder, LAB_RECORD));
+  if (running) {
+    throw new UserError(
+      `Cannot simulate in ${stateFolder}: process ${running.pid} does already; end it, or name another folder with --state`,
+    );
+  }
   const mark = join(stateFolder, MADE_UP_MARK);
   if (existsSync(join(stateFolder, "trees")) && !existsSync(mark)) {
     throw new UserError(
