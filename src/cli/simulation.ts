@@ -201,12 +201,17 @@ async function virtualPis({ manifest }: LoadedManifest, taps: readonly string[],
   );
 }
 
-async function waitForManager(api: ApiClient, signal: AbortSignal): Promise<ManagerStatusView | "stopped"> {
+/** The manager's status again and again; none while it is away. */
+async function* statuses(api: ApiClient, pauseMs: number, signal: AbortSignal): AsyncGenerator<ManagerStatusView> {
   while (!signal.aborted) {
     const status = await api.get<ManagerStatusView>("/v1/status").catch(() => undefined);
-    if (status?.isServing) return status;
-    await pause(POLL_MS / 5);
+    if (status) yield status;
+    await pause(pauseMs);
   }
+}
+
+async function waitForManager(api: ApiClient, signal: AbortSignal): Promise<ManagerStatusView | "stopped"> {
+  for await (const status of statuses(api, POLL_MS / 5, signal)) if (status.isServing) return status;
   return "stopped";
 }
 
@@ -227,22 +232,16 @@ async function followEvents(api: ApiClient, view: SimulationView, after: number,
 }
 
 async function followStatus(api: ApiClient, view: SimulationView, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) {
-    const status = await api.get<ManagerStatusView>("/v1/status").catch(() => undefined);
-    if (status) view.showStatus(status);
-    await pause(POLL_MS);
-  }
+  for await (const status of statuses(api, POLL_MS, signal)) view.showStatus(status);
 }
 
 async function untilUp(api: ApiClient, names: readonly string[], signal: AbortSignal): Promise<"up" | "stopped"> {
   const startMs = systemClock.unixMs();
-  while (!signal.aborted) {
-    const status = await api.get<ManagerStatusView>("/v1/status").catch(() => undefined);
+  for await (const { nodes } of statuses(api, POLL_MS, signal)) {
     // The state folder may remember that they were up in an earlier simulation.
     const isUp = ({ stage, stageSinceMs }: NodeStatusView) => stage === "up" && stageSinceMs >= startMs;
-    const upNames = new Set(status?.nodes.filter(isUp).map((node) => node.name));
+    const upNames = new Set(nodes.filter(isUp).map((node) => node.name));
     if (names.every((name) => upNames.has(name))) return "up";
-    await pause(POLL_MS);
   }
   return "stopped";
 }
