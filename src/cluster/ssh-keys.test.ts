@@ -1,17 +1,10 @@
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { requireTools } from "../../test/lab/required-tools.ts";
 import { createNodeSecrets, encodeSshKey } from "./ssh-keys.ts";
-
-/** Missing tools are fatal in CI and excused on a laptop. */
-function hasTool(name: string): boolean {
-  const found = spawnSync("sh", ["-c", `command -v ${name}`]).status === 0;
-  if (!found && process.env.CI) throw new Error(`Cannot run the tests: ${name} is not installed`);
-  if (!found) console.warn(`skipped: ${name} is not installed`);
-  return found;
-}
 
 /** RFC 8032 7.1, test 1: the secret and the public key. */
 const RFC_SEED = Buffer.from("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60", "hex");
@@ -24,7 +17,7 @@ describe("an SSH host key", () => {
     expect(blob.subarray(19)).toEqual(RFC_PUBLIC);
   });
 
-  it.skipIf(!hasTool("ssh-keygen"))("is read by OpenSSH, which finds the same public key in it", () => {
+  it.skipIf(requireTools(["ssh-keygen"]))("is read by OpenSSH, which finds the same public key in it", () => {
     const folder = mkdtempSync(join(tmpdir(), "bramble-ssh-"));
     try {
       for (let seed = 0; seed < 5; seed++) {

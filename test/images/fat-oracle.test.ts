@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -10,6 +10,7 @@ import type { FileSystemImage } from "../../src/disk/file-system-image.ts";
 import { readPartitions } from "../../src/disk/partitions.ts";
 import { subSource } from "../../src/disk/sub-source.ts";
 import { openFileSource } from "../../src/system/file-source.ts";
+import { missingImages } from "../lab/images.ts";
 import { missingRequirement } from "./requirements.ts";
 import { VFAT_COMMANDS, type VfatCase, type VfatView, viewByKernel } from "./vfat-kernel.ts";
 
@@ -95,7 +96,7 @@ describe.skipIf(missing)("FAT volumes against the kernel", () => {
   }, 120_000);
 
   const debian = new URL("../../../shared/images/debian-12-pi-arm64.img.xz", import.meta.url).pathname;
-  it.skipIf(!existsSync(debian))(
+  it.skipIf(missingImages())(
     "reads the boot partition of a Debian image",
     () => {
       const path = join(folder, "debian.img");
