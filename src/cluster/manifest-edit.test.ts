@@ -112,6 +112,23 @@ describe("editing a manifest", () => {
     }
   });
 
+  it.each([
+    ["in braces", '{"cluster":"attic"}\n'],
+    ["in braces, with an empty list", '{"cluster":"attic","nodes":[]}\n'],
+    ["elsewhere", "orchestrator: { kind: swarm, all: &all [{ name: a }] }\nnodes: *all\n"],
+    ["behind the end of the document", "cluster: attic\n...\n"],
+  ])("refuses to add where nodes are written %s, rather than lose one", (_, text) => {
+    expect(() => addNode(text, { name: "b", serial: "1a" })).toThrow(
+      /^Cannot change the manifest: .*; add the node by hand$/,
+    );
+  });
+
+  it("adds under the dashes, wherever the nodes begin", () => {
+    expect(addNode("nodes:\n  -\n      name: a\n", { name: "b", serial: "1a" })).toBe(
+      "nodes:\n  -\n      name: a\n  - name: b\n    serial: 1a\n",
+    );
+  });
+
   it("refuses text that is not YAML", () => {
     expect(() => addNode("nodes: [", { name: "a" })).toThrow(/^Cannot change the manifest: it is not valid YAML/);
   });

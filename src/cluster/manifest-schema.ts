@@ -146,7 +146,7 @@ const perNode = {
   cmdline: lines.default([]).describe("Words to add to the kernel command line"),
 };
 
-const node = z
+export const nodeSchema = z
   .strictObject({
     name: hostName("a host name"),
     mac: mac.exactOptional(),
@@ -181,7 +181,7 @@ export const manifestSchema = z
     root: rootMode.default("persistent").describe("What becomes of a node's changes when it boots again"),
     stateDir: z.string().min(1).exactOptional().describe("Where the manager keeps images, node layers and keys"),
     orchestrator: z.looseObject({ kind: z.string().min(1) }).exactOptional(),
-    nodes: z.array(node).default([]),
+    nodes: z.array(nodeSchema).default([]),
     ...perNode,
   })
   .meta({ title: "Bramble manifest", description: "A cluster of Raspberry Pis that boot over the network" });

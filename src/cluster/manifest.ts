@@ -3,11 +3,12 @@ import { type Document, isScalar, LineCounter, parseDocument, visit } from "yaml
 import type { z } from "zod";
 import { MANIFEST_BYTES_MAX } from "../limits.ts";
 import { checkManifest, type ManifestSurroundings } from "./manifest-checks.ts";
-import { type LocatedProblem, locate, type ManifestPath, type ManifestProblem, suggest } from "./manifest-problem.ts";
+import { locate } from "./manifest-place.ts";
+import { type LocatedProblem, type ManifestPath, type ManifestProblem, suggest } from "./manifest-problem.ts";
 import { type Manifest, manifestJsonSchema, manifestSchema } from "./manifest-schema.ts";
 
 export { isPublicKey, type ManifestSurroundings, parseSubnet } from "./manifest-checks.ts";
-export type { ManifestProblem } from "./manifest-problem.ts";
+export { formatProblem, type ManifestProblem } from "./manifest-problem.ts";
 export {
   type ImageReference,
   type Manifest,
@@ -17,7 +18,10 @@ export {
   type RootMode,
 } from "./manifest-schema.ts";
 
-export type ManifestResult = { ok: true; manifest: Manifest } | { ok: false; problems: ManifestProblem[] };
+/** `data` is what the text says, before defaults and normal forms. */
+export type ManifestResult =
+  | { ok: true; manifest: Manifest; data: unknown }
+  | { ok: false; problems: ManifestProblem[] };
 
 /** Values that are text even when they look like numbers: a serial of digits only, permissions in octal. */
 const TEXT_KEYS = new Set(["cluster", "name", "mac", "serial", "model", "mode", "content", "sha256"]);
@@ -65,20 +69,16 @@ export function checkOpened(
     ...(shape.success ? [] : shape.error.issues.flatMap((issue) => fromIssue(issue, []))),
     ...checkManifest(value, surroundings),
   ];
-  if (shape.success && found.length === 0) return { ok: true, manifest: shape.data };
+  if (shape.success && found.length === 0) return { ok: true, manifest: shape.data, data: value };
   const problems = found.map((problem) => locate(problem, document, counter));
   return refuse(problems.sort((a, b) => a.line - b.line || a.column - b.column));
 }
 
-function withNode(value: unknown, added: object): unknown {
+/** The data of a manifest with one node more. */
+export function withNode(value: unknown, added: object): unknown {
   const manifest = typeof value === "object" ? value : {};
   const nodes = (manifest as { nodes?: unknown } | null)?.nodes;
   return { ...manifest, nodes: [...(Array.isArray(nodes) ? nodes : []), added] };
-}
-
-/** One problem as a line for people: `bramble.yaml:7:12: nodes[0].mac: Expected …`. */
-export function formatProblem(fileName: string, { line, column, path, message, hint }: ManifestProblem): string {
-  return `${fileName}:${line}:${column}: ${path ? `${path}: ` : ""}${message}${hint ? `. ${hint}` : ""}`;
 }
 
 function refuse(problems: ManifestProblem[]): ManifestResult {
