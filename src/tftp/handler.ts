@@ -1,6 +1,7 @@
 /** What the TFTP server asks the rest of the program: which bytes stand behind a path, for this client. */
 import type { Ipv4 } from "../bytes/addresses.ts";
 import type { Awaitable, UdpPeer } from "../ports.ts";
+import { ERROR_CODE, type TftpOptions, type TftpPacket } from "./packet.ts";
 import type { TransferSource } from "./transfer.ts";
 
 export interface TftpRequest {
@@ -11,10 +12,34 @@ export interface TftpRequest {
   localAddress?: Ipv4;
 }
 
-export type TftpAnswer =
-  /** Closed by the server after the transfer, also when it fails. */
-  ({ kind: "file" } & TransferSource) | { kind: "missing"; reason: string } | { kind: "refused"; reason: string };
+/** A request with all that was in its packet. Plain data, so that another process can answer it. */
+export interface TftpReadRequest extends TftpRequest {
+  options: TftpOptions;
+  /** The packet: by it a repeated request is told from a new one. */
+  bytes: Uint8Array;
+}
+
+/** Why there is no file to send. */
+export interface TftpRefusal {
+  kind: "missing" | "refused" | "failed";
+  reason: string;
+}
+
+/** A file is closed by the server after the transfer, also when it fails. */
+export type TftpAnswer = ({ kind: "file" } & TransferSource) | TftpRefusal;
 
 export interface TftpHandler {
   open(request: TftpRequest): Awaitable<TftpAnswer>;
+}
+
+/** What a client is told. */
+export function refusalPacket({ kind, reason }: TftpRefusal): TftpPacket {
+  switch (kind) {
+    case "missing":
+      return { kind: "error", code: ERROR_CODE.fileNotFound, message: "File not found" };
+    case "refused":
+      return { kind: "error", code: ERROR_CODE.accessViolation, message: reason };
+    case "failed":
+      return { kind: "error", code: ERROR_CODE.notDefined, message: reason };
+  }
 }

@@ -1,6 +1,6 @@
 /**
  * TFTP packets: RFC 1350 section 5, options as RFC 2347.
- * Left out: nothing of the format; that only octet reads are served is decided in server.ts.
+ * Left out: nothing of the format; that only octet reads are served is decided in listener.ts.
  */
 import { DecodeError } from "../bytes/decode-error.ts";
 import { Reader } from "../bytes/reader.ts";
