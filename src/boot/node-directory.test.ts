@@ -77,4 +77,27 @@ describe("NodeDirectory", () => {
     nodes.setNodes([]);
     expect(nodes.byAddress(address)).toBeUndefined();
   });
+
+  it("tells of every address that has another owner than before, and of nothing else", () => {
+    const nodes = directory();
+    const told: string[] = [];
+    nodes.onOwnerChange = (of, owner) => void told.push(`${of} ${owner}`);
+    const [node1, node2] = nodes.nodes;
+    const steps: [string, () => void, string[]][] = [
+      ["learned", () => nodes.learnAddress(address, node1!, "serial"), [`${address} node1`]],
+      ["learned again by better evidence", () => nodes.learnNeighbour(address, mac1), []],
+      ["claimed by weaker evidence", () => nodes.learnAddress(address, node2!, "serial"), []],
+      ["taken over by a MAC", () => nodes.learnAddress(address, node2!, "mac"), [`${address} node2`]],
+      ["held by a stranger", () => nodes.learnNeighbour(address, stranger), [`${address} undefined`]],
+      ["back", () => nodes.learnNeighbour(address, mac1), [`${address} node1`]],
+      ["another manifest with the node", () => nodes.setNodes([{ name: "node1", mac: mac1 }]), []],
+      ["a manifest that gives it away", () => nodes.setNodes([{ name: "node3", address }]), [`${address} node3`]],
+      ["a manifest without the node", () => nodes.setNodes([]), [`${address} undefined`]],
+    ];
+    for (const [name, step, expected] of steps) {
+      step();
+      expect([name, told.splice(0)]).toEqual([name, expected]);
+    }
+    expect([...nodes.owners()]).toEqual([]);
+  });
 });

@@ -33,6 +33,8 @@ export class NodeDirectory {
   readonly #bySerial = new Map<string, NodeIdentity>();
   readonly #byAddress = new Map<Ipv4, { node: NodeIdentity; evidence: AddressEvidence }>();
   readonly #macMemory: MacMemory;
+  /** Hears of each address that has another owner than before. One listener. */
+  onOwnerChange: (address: Ipv4, owner: string | undefined) => void = () => {};
 
   constructor(nodes: readonly NodeIdentity[], macMemory: MacMemory = new Map<string, Mac>()) {
     this.#macMemory = macMemory;
@@ -45,6 +47,15 @@ export class NodeDirectory {
 
   /** Takes a new manifest. What was learned about nodes that remain is kept. */
   setNodes(nodes: readonly NodeIdentity[]): void {
+    const before = new Map(Array.from(this.#byAddress, ([address, { node }]) => [address, node.name]));
+    this.#takeNodes(nodes);
+    for (const address of new Set([...before.keys(), ...this.#byAddress.keys()])) {
+      const owner = this.ownerOf(address);
+      if (owner !== before.get(address)) this.onOwnerChange(address, owner);
+    }
+  }
+
+  #takeNodes(nodes: readonly NodeIdentity[]): void {
     this.#nodes = nodes;
     this.#byMac.clear();
     this.#bySerial.clear();
@@ -76,6 +87,16 @@ export class NodeDirectory {
 
   byAddress(address: Ipv4): NodeIdentity | undefined {
     return this.#byAddress.get(address)?.node;
+  }
+
+  /** The name of the node whose address it is. */
+  ownerOf(address: Ipv4): string | undefined {
+    return this.#byAddress.get(address)?.node.name;
+  }
+
+  /** Every address that is somebody's, with the name of its node. */
+  *owners(): Generator<[Ipv4, string]> {
+    for (const [address, { node }] of this.#byAddress) yield [address, node.name];
   }
 
   /** The MAC of a node, from the manifest or seen. */
@@ -113,6 +134,7 @@ export class NodeDirectory {
     const known = this.#byAddress.get(address);
     if (known && EVIDENCE_RANK[known.evidence] > EVIDENCE_RANK[evidence]) return;
     this.#byAddress.set(address, { node, evidence });
+    if (known?.node.name !== node.name) this.onOwnerChange(address, node.name);
   }
 
   /**
@@ -122,6 +144,9 @@ export class NodeDirectory {
   learnNeighbour(address: Ipv4, mac: Mac): void {
     const node = this.#byMac.get(mac);
     if (node) this.learnAddress(address, node, "mac");
-    else if (this.#byAddress.get(address)?.evidence === "mac") this.#byAddress.delete(address);
+    else if (this.#byAddress.get(address)?.evidence === "mac") {
+      this.#byAddress.delete(address);
+      this.onOwnerChange(address, undefined);
+    }
   }
 }

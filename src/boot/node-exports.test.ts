@@ -8,7 +8,7 @@ const address1 = "10.0.0.11" as Ipv4;
 const address2 = "10.0.0.12" as Ipv4;
 const strangerAddress = "10.0.0.99" as Ipv4;
 
-function exportsOfTwoNodes() {
+function exportsOfTwoNodes(others?: "forbidden") {
   const directory = new NodeDirectory([
     { name: "node1", mac: "dc:a6:32:00:00:01" as Mac, address: address1 },
     { name: "node2", mac: "dc:a6:32:00:00:02" as Mac, address: address2 },
@@ -20,6 +20,7 @@ function exportsOfTwoNodes() {
   return nodeExports(
     directory,
     new Map([tree(1, "node1", "root"), tree(2, "node1", "boot"), tree(3, "node2", "root")]),
+    others,
   );
 }
 
@@ -31,6 +32,7 @@ describe("nodeExports", () => {
 
   it.each([
     ["another node's path", "/bramble/node2/root", address1, "ACCES"],
+    ["the path of a node that is not there, as that of one that is", "/bramble/node7/root", address1, "ACCES"],
     ["a stranger", "/bramble/node1/root", strangerAddress, "ACCES"],
     ["a path that is not there", "/srv/nfs", address1, "NOENT"],
   ] as const)("refuses %s", (_, path, client, refused) => {
@@ -42,6 +44,7 @@ describe("nodeExports", () => {
     expect(exportsOfTwoNodes().volume(3, strangerAddress)).toBe("forbidden");
     expect(exportsOfTwoNodes().volume(9, address1)).toBeUndefined();
     expect(exportsOfTwoNodes().volume(1, address1)).toMatchObject({ fsid: 1n });
+    expect(exportsOfTwoNodes("forbidden").volume(9, address1)).toBe("forbidden");
   });
 
   it("shows a stranger an empty list", () => {

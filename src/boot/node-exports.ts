@@ -10,50 +10,79 @@ import type { Volume } from "../nfs/volume.ts";
 import type { NodeDirectory } from "./node-directory.ts";
 import type { Report } from "./report.ts";
 
-export interface ServedTree {
+/** Whose an address is at this moment: the name of a node. */
+export interface AddressOwners {
+  ownerOf(address: Ipv4): string | undefined;
+}
+
+/** A tree as MOUNT needs it. */
+export interface ExportedTree {
   node: string;
   kind: TreeKind;
   treeId: number;
+  volume: Pick<Volume, "rootId" | "epoch">;
+}
+
+export interface ServedTree extends ExportedTree {
   volume: Volume;
 }
 
-/** The trees being served, by id. Changes when the manifest does. */
-export type ServedTrees = ReadonlyMap<number, ServedTree>;
+/** Trees by id. Changes when the manifest does. */
+export type TreesById<Tree extends ExportedTree = ExportedTree> = ReadonlyMap<number, Tree>;
+
+const EXPORT_PATH = /^\/bramble\/([^/]+)\/(boot|root)$/;
 
 export function exportPath(node: string, kind: TreeKind): string {
   return `/bramble/${node}/${kind}`;
 }
 
-export function nodeExports(directory: NodeDirectory, trees: ServedTrees): Exports {
-  const visibleTo = (client: Ipv4): ServedTree[] => {
-    const owner = directory.byAddress(client)?.name;
-    return owner === undefined ? [] : [...trees.values()].filter((tree) => tree.node === owner);
-  };
+/** What MOUNT tells and shows. */
+export function mountExports(owners: AddressOwners, trees: TreesById): Pick<Exports, "find" | "list"> {
+  const treesOf = (node: string) => [...trees.values()].filter((tree) => tree.node === node);
   return {
     find(path, client) {
-      const owner = directory.byAddress(client);
-      if (!owner) return { refused: "ACCES", reason: `${client} is the address of no node in the manifest` };
-      const wanted = path.replace(/\/+$/, "");
-      for (const tree of trees.values()) {
-        if (exportPath(tree.node, tree.kind) !== wanted) continue;
-        if (tree.node === owner.name) return tree;
-        return { refused: "ACCES", reason: `${client} is ${owner.name}, and this tree is ${tree.node}'s` };
+      const owner = owners.ownerOf(client);
+      if (owner === undefined) {
+        return { refused: "ACCES", reason: `${client} is the address of no node in the manifest` };
       }
-      return { refused: "NOENT", reason: `there is no such tree; ${owner.name} has ${exportPath(owner.name, "root")}` };
+      const [, node, kind] = EXPORT_PATH.exec(path.replace(/\/+$/, "")) ?? [];
+      // The same whether there is such a node or not.
+      if (node !== undefined && node !== owner) {
+        return { refused: "ACCES", reason: `${client} is ${owner}, and this tree is ${node}'s` };
+      }
+      const found = treesOf(owner).find((tree) => tree.node === node && tree.kind === kind);
+      return found ?? { refused: "NOENT", reason: `there is no such tree; ${owner} has ${exportPath(owner, "root")}` };
     },
+    list(client) {
+      const owner = owners.ownerOf(client);
+      return owner === undefined ? [] : treesOf(owner).map((tree) => exportPath(tree.node, tree.kind));
+    },
+  };
+}
+
+/**
+ * `others` is what is answered to the handle of a tree that is not here: stale where all trees are, and forbidden where
+ * it may be served elsewhere.
+ */
+export function nodeExports(
+  owners: AddressOwners,
+  trees: TreesById<ServedTree>,
+  others: undefined | "forbidden" = undefined,
+): Exports {
+  return {
+    ...mountExports(owners, trees),
     volume(treeId, client) {
       const tree = trees.get(treeId);
-      if (!tree) return undefined;
-      return directory.byAddress(client)?.name === tree.node ? tree.volume : "forbidden";
+      if (!tree) return others;
+      return owners.ownerOf(client) === tree.node ? tree.volume : "forbidden";
     },
-    list: (client) => visibleTo(client).map((tree) => exportPath(tree.node, tree.kind)),
   };
 }
 
 /** Turns what the NFS service saw into events. */
 export function observeNfs(
   directory: NodeDirectory,
-  trees: ServedTrees,
+  trees: TreesById,
   report: Report,
 ): (observation: NfsObservation) => void {
   return (observation) => {

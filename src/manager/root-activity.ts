@@ -1,4 +1,4 @@
-import type { ServedTrees } from "../boot/node-exports.ts";
+import type { TreesById } from "../boot/node-exports.ts";
 import type { Report } from "../boot/report.ts";
 import type { TreeCounters } from "../nfs/observation.ts";
 
@@ -8,7 +8,7 @@ const NOTHING: TreeCounters = { operations: 0, readBytes: 0, writtenBytes: 0 };
 
 /** Tells of each root that did something since it was last told of. Returns the function that stops it. */
 export function reportRootActivity(
-  trees: ServedTrees,
+  trees: TreesById,
   countersOf: (treeId: number) => Readonly<TreeCounters>,
   report: Report,
 ): () => void {

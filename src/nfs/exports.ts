@@ -4,7 +4,10 @@ import type { Volume } from "./volume.ts";
 
 export interface Exports {
   /** For MNT. `path` is what the client asked for, as text. */
-  find(path: string, client: Ipv4): { treeId: number; volume: Volume } | { refused: "NOENT" | "ACCES"; reason: string };
+  find(
+    path: string,
+    client: Ipv4,
+  ): { treeId: number; volume: Pick<Volume, "rootId" | "epoch"> } | { refused: "NOENT" | "ACCES"; reason: string };
   /**
    * For every call with a file handle, so it must be quick. `undefined`: no such tree (any more), its handles are
    * stale. `"forbidden"`: the tree is not this client's.
