@@ -20,15 +20,8 @@ import { openLmdbStore } from "../../src/system/lmdb-store.ts";
 import { systemRandom } from "../../src/system/random.ts";
 import { openTreeStore, type TreeStore } from "../../src/tree/tree-store.ts";
 import { requireRoot, requireTools } from "../lab/required-tools.ts";
-import {
-  type Change,
-  change,
-  changeDirectory,
-  changeTree,
-  type Picture,
-  pictureOfDirectory,
-  pictureOfTree,
-} from "./random-changes.ts";
+import { type Picture, pictureOfDirectory, pictureOfTree } from "./picture.ts";
+import { type Change, change, changeDirectory, changeTree } from "./random-changes.ts";
 
 const RUNS = Number(process.env.OVERLAYFS_RUNS ?? 60);
 const IMAGE_SIZE = "8M";
