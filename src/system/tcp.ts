@@ -1,57 +1,95 @@
 import { createServer, type Socket } from "node:net";
 import type { Ipv4 } from "../bytes/addresses.ts";
-import type { TcpConnection, TcpListeners } from "../ports.ts";
+import type { TcpConnection, TcpListener, TcpListeners, UdpPeer } from "../ports.ts";
 import { bindError } from "./bind-error.ts";
 
 /** How long `close` waits for peers to go before it drops them. */
 const CLOSE_WAIT_MS = 200;
 
+/** A connection of which nothing was read yet, so that another process can have it. */
+export interface AcceptedConnection {
+  readonly remote: UdpPeer;
+  /** To be read from here. */
+  open(): TcpConnection;
+  /** For `send` of `node:child_process`, which closes it here. */
+  readonly socket: Socket;
+}
+
 /** TCP by `node:net`. Keep-alive tells us of a node whose power was pulled. */
 export const nodeTcpListeners: TcpListeners = {
-  async listen(binding, onConnection) {
-    const open = new Set<Socket>();
-    const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 }, (socket) => {
-      open.add(socket);
-      socket.once("close", () => open.delete(socket));
-      // An error is always followed by "close", which is what the user of the connection hears.
-      socket.on("error", () => {});
-      onConnection(connectionOf(socket));
-    });
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", (error: NodeJS.ErrnoException) =>
-        reject(error.code === undefined ? error : bindError("tcp", binding, error.code)),
-      );
-      server.listen(binding.port, binding.address, () => {
-        server.removeAllListeners("error");
-        // Of a single connection that could not be accepted (out of memory): the peer will try again.
-        server.on("error", () => {});
-        resolve();
-      });
-    });
-    const address = server.address();
-    if (address === null || typeof address === "string") throw new Error("Cannot tell the port of a TCP listener");
-    return {
-      localPort: address.port,
-      close: () =>
-        new Promise((resolve) => {
-          server.close(() => resolve());
-          for (const socket of open) socket.end();
-          setTimeout(() => {
-            for (const socket of open) socket.destroy();
-          }, CLOSE_WAIT_MS).unref();
-        }),
-    };
-  },
+  listen: (binding, onConnection) => listenTcp(binding, (accepted) => onConnection(accepted.open())),
 };
 
-function connectionOf(socket: Socket): TcpConnection {
+/** Rejects with `BindError`. `close` ends the connections that were not handed on. */
+export async function listenTcp(
+  binding: { address: Ipv4; port: number },
+  onAccepted: (accepted: AcceptedConnection) => void,
+): Promise<TcpListener> {
+  const open = new Set<Socket>();
+  const options = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000, pauseOnConnect: true };
+  const server = createServer(options, (socket) => {
+    open.add(socket);
+    socket.once("close", () => open.delete(socket));
+    onAccepted(acceptedFrom(socket));
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", (error: NodeJS.ErrnoException) =>
+      reject(error.code === undefined ? error : bindError("tcp", binding, error.code)),
+    );
+    server.listen(binding.port, binding.address, () => {
+      server.removeAllListeners("error");
+      // Of a single connection that could not be accepted (out of memory): the peer will try again.
+      server.on("error", () => {});
+      resolve();
+    });
+  });
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("Cannot tell the port of a TCP listener");
   return {
-    remote: { address: withoutIpv6Prefix(socket.remoteAddress), port: socket.remotePort ?? 0 },
+    localPort: address.port,
+    close: () =>
+      new Promise((resolve) => {
+        // The port is free at once. The callback would also wait for connections that other processes have now.
+        server.close();
+        if (open.size === 0) return resolve();
+        const drop = setTimeout(() => {
+          for (const socket of open) socket.destroy();
+        }, CLOSE_WAIT_MS);
+        for (const socket of open) {
+          socket.once("close", () => {
+            if (open.size > 0) return;
+            clearTimeout(drop);
+            resolve();
+          });
+          socket.end();
+          // One that nobody has read from does not hear that its peer is gone.
+          socket.resume();
+        }
+      }),
+  };
+}
+
+/** A connection that came from another process, or was accepted here. */
+export function acceptedFrom(socket: Socket): AcceptedConnection {
+  const remote = { address: withoutIpv6Prefix(socket.remoteAddress), port: socket.remotePort ?? 0 };
+  // An error is always followed by "close", which is what the user of the connection hears.
+  socket.on("error", () => {});
+  return {
+    socket,
+    remote,
+    open: () => connectionOf(socket, remote),
+  };
+}
+
+function connectionOf(socket: Socket, remote: UdpPeer): TcpConnection {
+  return {
+    remote,
     localAddress: withoutIpv6Prefix(socket.localAddress),
     write: (bytes) => (socket.destroyed ? false : socket.write(bytes)),
-    onData: (handler) => void socket.on("data", handler),
+    // It was accepted paused, and nothing may be read before there is somebody to have it.
+    onData: (handler) => void socket.on("data", handler).resume(),
     onDrain: (handler) => void socket.on("drain", handler),
-    onClose: (handler) => void socket.once("close", handler),
+    onClose: (handler) => void (socket.closed ? queueMicrotask(handler) : socket.once("close", handler)),
     pause: () => void socket.pause(),
     resume: () => void socket.resume(),
     close: () => void socket.destroy(),
