@@ -87,6 +87,11 @@ export class GeneratedTimes {
     return timeNs;
   }
 
+  /** Times that were asked for, by fingerprint. */
+  get asked(): ReadonlyMap<string, bigint> {
+    return this.#now;
+  }
+
   mutations(): Mutation[] {
     const isSame = this.#now.size === this.#before.size && [...this.#now.keys()].every((key) => this.#before.has(key));
     if (isSame) return [];
@@ -98,7 +103,8 @@ export class GeneratedTimes {
   }
 }
 
-function fingerprintOf(file: PlacedFile): string {
+/** Tells files apart by path, attributes and contents. */
+export function fingerprintOf(file: PlacedFile): string {
   const hash = createHash("sha256");
   const owner = file.kind === "file" || file.kind === "directory" ? [file.mode, file.uid, file.gid] : [];
   hash.update(JSON.stringify([file.path, file.kind, ...owner]));

@@ -1,13 +1,10 @@
 /**
- * How trees are kept in the key-value store: every key and every record. Numbers are big-endian, ids 48 bits.
+ * How layers are kept in the key-value store: keys and records. Numbers are big-endian, ids 48 bits.
  *
- *     S                                  store: format, next tree id, next layer id, random id of the store
- *     T <node> NUL <kind>                tree: tree id, epoch, layer id, first id of the node's files, image
- *     P <image> NUL <kind>               paths that generated layers ever added to the image, in order of their ids
- *     G <tree id>                        times of the tree's generated files, by fingerprint
  *     L <layer id> e <directory id> <name key>    name in a directory: file id (0: hidden), cookie, name as given
  *     L <layer id> i <file id>           inode override; a single zero byte: removed
  *     L <layer id> n                     ids below this one are taken
+ *     L <layer id> p                     the layer it lies on; without it, the layer lies on the generated files
  */
 import type { FileName } from "../bytes/file-name.ts";
 import { fileNameFromBytes, fileNameToBytes } from "../bytes/file-name.ts";
@@ -22,82 +19,19 @@ const LAYER = "L".charCodeAt(0);
 const ENTRY = "e".charCodeAt(0);
 const INODE = "i".charCodeAt(0);
 const NEXT_ID = "n".charCodeAt(0);
+const PARENT = "p".charCodeAt(0);
 
 const FLAG_WHOLE = 1;
 const FLAG_VERIFIER = 2;
 const FLAG_DATA = 4;
 const FLAG_INLINE = 8;
 
-/** A tree as the store knows it. */
-export interface TreeRecord {
-  treeId: number;
-  epoch: number;
-  layerId: number;
-  /** The first id of the node's own files: fixes the image as well as its name does. */
-  firstId: number;
-  imageId: string;
-}
-
-export interface StoreRecord {
-  nextTreeId: number;
-  nextLayerId: number;
-  /** Makes the fsids of two stores different. */
-  storeId: number;
-}
-
-const FORMAT = 1;
-
-export const STORE_KEY = Uint8Array.of("S".charCodeAt(0));
-export const TREE_RANGE: KeyRange = { from: Buffer.from("T"), to: Buffer.from("U") };
-
-export function treeKey(node: string, kind: string): Uint8Array {
-  return Buffer.from(`T${node}\0${kind}`, "utf8");
-}
-
-export function generatedPathsKey(imageId: string, kind: string): Uint8Array {
-  return Buffer.from(`P${imageId}\0${kind}`, "utf8");
-}
-
-export function generatedTimesKey(treeId: number): Uint8Array {
-  return new Writer(8).bytes(Buffer.from("G")).u32(treeId).finish();
-}
-
-export function encodeStore(record: StoreRecord): Uint8Array {
-  const writer = new Writer(16).u32(FORMAT).u32(record.nextTreeId).u32(record.nextLayerId).u32(record.storeId);
-  return writer.finish();
-}
-
-export function decodeStore(bytes: Uint8Array): StoreRecord {
-  const reader = new Reader(bytes, "tree store record");
-  const format = reader.u32("format");
-  if (format !== FORMAT) throw reader.error("format", `${format} is not ${FORMAT}, the one this version writes`);
-  return {
-    nextTreeId: reader.u32("next tree"),
-    nextLayerId: reader.u32("next layer"),
-    storeId: reader.u32("store id"),
-  };
-}
-
-export function encodeTree(record: TreeRecord): Uint8Array {
-  const writer = new Writer(64).u32(record.treeId).u32(record.epoch).u32(record.layerId);
-  return putId(writer, record.firstId).bytes(Buffer.from(record.imageId, "utf8")).finish();
-}
-
-export function decodeTree(bytes: Uint8Array): TreeRecord {
-  const reader = new Reader(bytes, "tree record");
-  return {
-    treeId: reader.u32("tree id"),
-    epoch: reader.u32("epoch"),
-    layerId: reader.u32("layer id"),
-    firstId: getId(reader, "first id"),
-    imageId: Buffer.from(reader.rest()).toString("utf8"),
-  };
-}
-
 export interface KeyRange {
   from: Uint8Array;
   to: Uint8Array;
 }
+
+export const LAYERS_RANGE: KeyRange = { from: Buffer.from("L"), to: Buffer.from("M") };
 
 export function layerRange(layerId: number): KeyRange {
   return { from: layerKey(layerId, 0), to: layerKey(layerId, 0xff) };
@@ -130,16 +64,32 @@ export function nextIdKey(layerId: number): Uint8Array {
   return layerKey(layerId, NEXT_ID);
 }
 
+export function parentKey(layerId: number): Uint8Array {
+  return layerKey(layerId, PARENT);
+}
+
+export function layerIdOfKey(key: Uint8Array): number {
+  return new Reader(key, "layer key", 1).u32("layer id");
+}
+
 function layerKey(layerId: number, part: number): Uint8Array {
   return new Writer(8).u8(LAYER).u32(layerId).u8(part).finish();
 }
 
-function putId(writer: Writer, id: number): Writer {
+export function putId(writer: Writer, id: number): Writer {
   return writer.u16(Math.floor(id / 2 ** 32)).u32(id % 2 ** 32);
 }
 
-function getId(reader: Reader, field: string): number {
+export function getId(reader: Reader, field: string): number {
   return reader.u16(field) * 2 ** 32 + reader.u32(field);
+}
+
+export function encodeLayerId(layerId: number): Uint8Array {
+  return new Writer(4).u32(layerId).finish();
+}
+
+export function decodeLayerId(bytes: Uint8Array): number {
+  return new Reader(bytes, "layer parent record").u32("layer id");
 }
 
 export function encodeId(id: number): Uint8Array {

@@ -29,6 +29,7 @@ class HeldStore implements KeyValueStore {
   close = async () => {};
 
   async write(mutations: readonly Mutation[]): Promise<void> {
+    if (mutations.length === 0 && this.#inFlight.length === 0) return;
     await this.#visible.write(mutations);
     const written = new Promise<void>((resolve, reject) => {
       this.#inFlight.push({ mutations: [...mutations], resolve, reject });
@@ -168,6 +169,54 @@ describe("a change", () => {
   });
 });
 
+describe("a released tree", () => {
+  const generated = [{ kind: "file", path: "/etc/motd", content: Buffer.from("hi"), ...ROOT } as const];
+  const options = { node: "node1", kind: "root", imageId: "debian", generated } as const;
+
+  it("lets calls wait until it is opened again, and finishes those under way first", async () => {
+    const { tree, trees, store, image } = await heldTree();
+    const volume = trees.volume("node1", "root")!;
+    const order: string[] = [];
+    const made = Promise.resolve(volume.mkdir(tree.rootId, name("before"), ROOT)).then(() => order.push("made"));
+    const released = trees.release("node1").then(() => order.push("released"));
+    const waiting = Promise.resolve(volume.lookup(tree.rootId, name("before"))).then((id) => {
+      order.push("looked up");
+      return id;
+    });
+    await new Promise(setImmediate);
+    expect(order).toEqual([]);
+    store.isHeld = false;
+    store.succeed();
+    await Promise.all([made, released]);
+    expect(order).toEqual(["made", "released"]);
+    await trees.open(await trees.catalog.tree({ ...options, image }), image);
+    expect(await waiting).toBe(at(tree, "/before"));
+    expect(textOf(tree, "/etc/motd")).toBe("hi");
+  });
+
+  it("refuses as stale what waited while the node's layer was dropped, and what comes after the tree is forgotten", async () => {
+    const { tree, trees, image } = await openTree();
+    const volume = trees.volume("node1", "root")!;
+    await trees.release("node1", { abandon: true });
+    const waiting = status(() => volume.write(image.idOf("/etc/fstab"), 0, Buffer.from("late"), true));
+    await trees.catalog.dropNodeLayer("node1");
+    await trees.open(await trees.catalog.tree({ ...options, image }), image);
+    expect(await waiting).toBe("NFS3ERR_STALE");
+    expect(textOf(tree, "/etc/fstab")).not.toContain("late");
+    await trees.forget("node1");
+    expect(await status(() => volume.getattr(tree.rootId))).toBe("NFS3ERR_STALE");
+  });
+
+  it("has made unstable writes durable before it is released", async () => {
+    const storage = new Storage();
+    const { trees, image } = await openTree({ storage });
+    await trees.volume("node1", "root")!.write(image.idOf("/var/big"), 9, Buffer.from("unstable"), false);
+    await trees.release("node1");
+    const other = (await openTree({ storage, image })).tree;
+    expect(Buffer.from((await other.read(image.idOf("/var/big"), 9, 8)).bytes).toString()).toBe("unstable");
+  });
+});
+
 describe("a tree store", () => {
   it("drops what a node has written: handles become stale, other nodes keep theirs", async () => {
     const storage = new Storage();
@@ -198,7 +247,7 @@ describe("a tree store", () => {
     const { epoch } = tree;
     store.isHeld = true;
     const dropped = expect(trees.dropNodeLayer("node1")).rejects.toThrow("ENOSPC");
-    expect(tree.lookupPath("/etc/mine")).toBeUndefined();
+    await new Promise(setImmediate);
     await store.fail(diskFull());
     await dropped;
     expect(textOf(tree, "/etc/mine")).toBe("x".repeat(10_000));
@@ -210,6 +259,7 @@ describe("a tree store", () => {
     const id = image.idOf("/var/big");
     await tree.write(id, 4096, Buffer.from("unstable"), false);
     const dropped = expect(trees.dropNodeLayer("node1")).rejects.toThrow("ENOSPC");
+    await new Promise(setImmediate);
     await store.fail(diskFull());
     await dropped;
     store.isHeld = false;
@@ -219,18 +269,13 @@ describe("a tree store", () => {
   });
 
   it("goes on with the new layer when it is dropped while other generated files are laid under it", async () => {
-    const { tree, trees, store, storage, image } = await heldTree();
-    store.isHeld = false;
+    const storage = new Storage();
+    const { tree, trees, image } = await openTree({ storage });
     await makeFile(tree, "/etc", "mine", "");
-    store.isHeld = true;
-    const generated = [{ kind: "file", path: "/etc/new", content: Buffer.from("new"), ...ROOT } as const];
-    const laid = layGenerated(trees, image, generated);
-    const dropped = trees.dropNodeLayer("node1");
     const { epoch } = tree;
-    store.isHeld = false;
-    store.succeed();
-    await Promise.all([laid, dropped]);
-    expect(tree.epoch).toBe(epoch);
+    const generated = [{ kind: "file", path: "/etc/new", content: Buffer.from("new"), ...ROOT } as const];
+    await Promise.all([layGenerated(trees, image, generated), trees.dropNodeLayer("node1")]);
+    expect(tree.epoch).toBe(epoch + 1);
     expect(tree.lookupPath("/etc/mine")).toBeUndefined();
     expect(textOf(tree, "/etc/new")).toBe("new");
     await makeFile(tree, "/etc", "later", "kept");
