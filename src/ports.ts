@@ -130,11 +130,17 @@ export interface KeyValueStore {
   close(): Promise<void>;
 }
 
-/** Contents of files too large for the key-value store, by name. Names are `[0-9a-f/]+`. */
+/**
+ * Contents of files too large for the key-value store, by name. Names are `[0-9a-f/]+`. Whatever may wait for the disk
+ * is a promise; the buffers it is given stay untouched until then.
+ */
 export interface DataFiles {
-  /** Opens for reading and writing, making the file (and its folder) if it is not there. */
-  open(name: string): DataFile;
-  remove(name: string): void;
+  /** Opens for reading and writing. Rejects with ENOENT when the file is not there and not to be made. */
+  open(name: string, how: { make: boolean }): Promise<DataFile>;
+  /** Fills `target` from `offset` of a file that need not be open; how many bytes there were. For small reads. */
+  readSync(name: string, target: Uint8Array, offset: number): number;
+  /** One that is not there is removed already. */
+  remove(name: string): Promise<void>;
   removeFolder(name: string): void;
   /** Names in a folder, `""` for the topmost; none when it is not there. */
   list(folder: string): string[];
@@ -143,12 +149,20 @@ export interface DataFiles {
 }
 
 export interface DataFile {
-  readSync(target: Uint8Array, offset: number): number;
+  /** The file was made by opening it: it is empty. */
+  readonly isNew: boolean;
+  /** Fills `target` from `offset`; how many bytes there were, fewer only at the end. */
   read(target: Uint8Array, offset: number): Promise<number>;
-  writeSync(bytes: Uint8Array, offset: number): void;
-  truncateSync(sizeBytes: number): void;
-  /** Resolves when the contents survive a power cut (fdatasync). */
+  readSync(target: Uint8Array, offset: number): number;
+  /** Writes `parts` one after another, the first at `offset`. What is written when it rejects is unknown. */
+  write(parts: readonly Uint8Array[], offset: number): Promise<void>;
+  truncate(sizeBytes: number): Promise<void>;
+  /**
+   * Resolves when the contents survive a power cut (fdatasync). When it rejects, everything written since the last
+   * `sync` may be lost, and another `sync` would not tell.
+   */
   sync(): Promise<void>;
+  /** At once, or when what is under way has ended. */
   close(): void;
 }
 

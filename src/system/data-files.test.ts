@@ -12,8 +12,8 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 it("makes a new file's name durable with its contents, also when it was closed in between", async () => {
   const files = openDataFiles(folder);
-  files.open("a/1").close();
-  const again = files.open("a/1");
+  (await files.open("a/1", { make: true })).close();
+  const again = await files.open("a/1", { make: false });
   // With the folder out of the way nobody can sync it: the promise of `sync` cannot be kept.
   renameSync(join(folder, "a"), join(folder, "b"));
   await expect(again.sync()).rejects.toThrow("ENOENT");
@@ -27,8 +27,8 @@ it("makes a new file's name durable with its contents, also when it was closed i
 it("forgets names that were removed before they were durable", async () => {
   const files = openDataFiles(folder);
   for (const remove of [() => files.remove("a/1"), () => files.removeFolder("a")]) {
-    const file = files.open("a/1");
-    remove();
+    const file = await files.open("a/1", { make: true });
+    await remove();
     rmSync(join(folder, "a"), { recursive: true, force: true });
     await file.sync();
     file.close();

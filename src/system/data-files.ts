@@ -1,26 +1,33 @@
-/** The data-file port on a folder: sparse files named by layer and file id. */
+/**
+ * The data-file port on a folder: sparse files named by layer and file id. Calls that may wait for the disk run in
+ * libuv's threads; only small reads by name, and what is done at the start or for a whole layer, do not.
+ */
 import {
+  close,
   closeSync,
   constants,
   fdatasync,
-  ftruncateSync,
+  ftruncate,
   mkdirSync,
+  open,
   openSync,
   read,
   readdirSync,
   readSync,
   rmSync,
-  unlinkSync,
-  writeSync,
+  unlink,
+  writev,
 } from "node:fs";
-import { open } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import type { DataFile, DataFiles } from "../ports.ts";
 import { checkRoom, diskSpace, METADATA_RESERVE_BYTES } from "./disk-room.ts";
+import { FolderSyncs } from "./folder-syncs.ts";
 
 const NAME = /^[0-9a-f]+(\/[0-9a-f]+)*$/;
-const fdatasyncOf = promisify(fdatasync);
+const [openFile, unlinkFile] = [promisify(open), promisify(unlink)];
+const [fdatasyncOf, ftruncateOf] = [promisify(fdatasync), promisify(ftruncate)];
 
 /** Files below `folder`, which is made. Throws the operating system's error. */
 export function openDataFiles(folder: string): DataFiles {
@@ -32,6 +39,7 @@ class FolderDataFiles implements DataFiles {
   readonly #folder: string;
   /** Files whose names may not be on disk yet. They may be closed and opened again before they are made durable. */
   readonly #newPaths = new Set<string>();
+  readonly #folderSyncs = new FolderSyncs();
 
   constructor(folder: string) {
     this.#folder = folder;
@@ -43,28 +51,51 @@ class FolderDataFiles implements DataFiles {
     return join(this.#folder, name);
   }
 
-  open(name: string): DataFile {
+  async open(name: string, { make }: { make: boolean }): Promise<DataFile> {
     const path = this.#path(name);
     try {
-      return this.#opened(path, openSync(path, constants.O_RDWR));
+      return this.#opened(path, await openFile(path, constants.O_RDWR), false);
+    } catch (error) {
+      if (!make || !isMissing(error)) throw error;
+    }
+    // Before it is there: whoever removes it while it is made forgets it.
+    this.#newPaths.add(path);
+    const isMade = constants.O_RDWR | constants.O_CREAT;
+    try {
+      return this.#opened(path, await openFile(path, isMade, 0o600), true);
     } catch (error) {
       if (!isMissing(error)) throw error;
     }
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    const descriptor = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600);
-    this.#newPaths.add(path);
-    return this.#opened(path, descriptor);
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    return this.#opened(path, await openFile(path, isMade, 0o600), true);
   }
 
-  #opened(path: string, descriptor: number): DataFile {
-    return new FolderDataFile(this.#folder, descriptor, path, this.#newPaths);
+  #opened(path: string, descriptor: number, isNew: boolean): DataFile {
+    return new FolderDataFile(this.#folder, descriptor, isNew, () => this.#syncName(path));
   }
 
-  remove(name: string): void {
+  /** A file whose name is not on disk is lost with all its contents. */
+  async #syncName(path: string): Promise<void> {
+    if (!this.#newPaths.has(path)) return;
+    await this.#folderSyncs.sync(dirname(path));
+    await this.#folderSyncs.syncOnce(dirname(dirname(path)), dirname(path));
+    this.#newPaths.delete(path);
+  }
+
+  readSync(name: string, target: Uint8Array, offset: number): number {
+    const descriptor = openSync(this.#path(name), constants.O_RDONLY);
+    try {
+      return readWholeSync(descriptor, target, offset);
+    } finally {
+      closeSync(descriptor);
+    }
+  }
+
+  async remove(name: string): Promise<void> {
     const path = this.#path(name);
     this.#newPaths.delete(path);
     try {
-      unlinkSync(path);
+      await unlinkFile(path);
     } catch (error) {
       if (!isMissing(error)) throw error;
     }
@@ -73,6 +104,7 @@ class FolderDataFiles implements DataFiles {
   removeFolder(name: string): void {
     const path = this.#path(name);
     for (const newPath of this.#newPaths) if (newPath.startsWith(`${path}/`)) this.#newPaths.delete(newPath);
+    this.#folderSyncs.forget(path);
     rmSync(path, { force: true, recursive: true });
   }
 
@@ -92,26 +124,20 @@ class FolderDataFiles implements DataFiles {
 }
 
 class FolderDataFile implements DataFile {
+  readonly isNew: boolean;
   readonly #folder: string;
   readonly #descriptor: number;
-  readonly #path: string;
-  readonly #newPaths: Set<string>;
+  readonly #syncName: () => Promise<void>;
 
-  constructor(folder: string, descriptor: number, path: string, newPaths: Set<string>) {
+  constructor(folder: string, descriptor: number, isNew: boolean, syncName: () => Promise<void>) {
+    this.isNew = isNew;
     this.#folder = folder;
     this.#descriptor = descriptor;
-    this.#path = path;
-    this.#newPaths = newPaths;
+    this.#syncName = syncName;
   }
 
   readSync(target: Uint8Array, offset: number): number {
-    let filledBytes = 0;
-    while (filledBytes < target.length) {
-      const count = readSync(this.#descriptor, target, filledBytes, target.length - filledBytes, offset + filledBytes);
-      if (count === 0) break;
-      filledBytes += count;
-    }
-    return filledBytes;
+    return readWholeSync(this.#descriptor, target, offset);
   }
 
   read(target: Uint8Array, offset: number): Promise<number> {
@@ -129,40 +155,59 @@ class FolderDataFile implements DataFile {
     });
   }
 
-  writeSync(bytes: Uint8Array, offset: number): void {
-    checkRoom(this.#folder, bytes.length, METADATA_RESERVE_BYTES);
-    let writtenBytes = 0;
-    while (writtenBytes < bytes.length) {
-      const left = bytes.length - writtenBytes;
-      writtenBytes += writeSync(this.#descriptor, bytes, writtenBytes, left, offset + writtenBytes);
+  async write(parts: readonly Uint8Array[], offset: number): Promise<void> {
+    let left = parts.filter((part) => part.length > 0);
+    checkRoom(this.#folder, lengthOf(left), METADATA_RESERVE_BYTES);
+    let position = offset;
+    while (left.length > 0) {
+      const countBytes = await this.#writeSome(left, position);
+      position += countBytes;
+      left = withoutFirst(left, countBytes);
     }
   }
 
-  truncateSync(sizeBytes: number): void {
-    ftruncateSync(this.#descriptor, sizeBytes);
+  #writeSome(parts: readonly Uint8Array[], position: number): Promise<number> {
+    return new Promise((resolve, reject) => {
+      writev(this.#descriptor, parts, position, (error, countBytes) => (error ? reject(error) : resolve(countBytes)));
+    });
+  }
+
+  truncate(sizeBytes: number): Promise<void> {
+    return ftruncateOf(this.#descriptor, sizeBytes);
   }
 
   async sync(): Promise<void> {
     await fdatasyncOf(this.#descriptor);
-    if (!this.#newPaths.has(this.#path)) return;
-    await syncFolder(dirname(this.#path));
-    await syncFolder(dirname(dirname(this.#path)));
-    this.#newPaths.delete(this.#path);
+    await this.#syncName();
   }
 
   close(): void {
-    closeSync(this.#descriptor);
+    close(this.#descriptor, () => {});
   }
 }
 
-/** A file whose name is not on disk is lost with all its contents. */
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
+function readWholeSync(descriptor: number, target: Uint8Array, offset: number): number {
+  let filledBytes = 0;
+  while (filledBytes < target.length) {
+    const count = readSync(descriptor, target, filledBytes, target.length - filledBytes, offset + filledBytes);
+    if (count === 0) break;
+    filledBytes += count;
   }
+  return filledBytes;
+}
+
+function lengthOf(parts: readonly Uint8Array[]): number {
+  return parts.reduce((sum, part) => sum + part.length, 0);
+}
+
+function withoutFirst(parts: readonly Uint8Array[], countBytes: number): Uint8Array[] {
+  let skipBytes = countBytes;
+  const left: Uint8Array[] = [];
+  for (const part of parts) {
+    if (skipBytes < part.length) left.push(skipBytes === 0 ? part : part.subarray(skipBytes));
+    skipBytes = Math.max(0, skipBytes - part.length);
+  }
+  return left;
 }
 
 function isMissing(error: unknown): boolean {

@@ -7,7 +7,7 @@ import { describe, expect, it } from "vitest";
 import type { FileName } from "../bytes/file-name.ts";
 import type { Mutation } from "../ports.ts";
 import { type ImageNode, MemoryImage } from "./memory-image.ts";
-import { MemoryStore } from "./memory-store.ts";
+import { MemoryDataFiles, MemoryStore } from "./memory-store.ts";
 import type { PlacedFile } from "./placed-file.ts";
 import { apply, imageRoot, namesIn, type Operation, operation } from "./random-operations.ts";
 import type { Tree } from "./tree.ts";
@@ -29,6 +29,12 @@ class RecordingStore extends MemoryStore {
     this.writes.push(mutations);
     return super.write(mutations);
   }
+}
+
+/** Keeps what is removed: a store replayed up to a moment before still names it. */
+class KeepingDataFiles extends MemoryDataFiles {
+  override async remove(): Promise<void> {}
+  override removeFolder(): void {}
 }
 
 async function openOver(storage: Storage, root: Record<string, ImageNode>): Promise<Tree> {
@@ -69,6 +75,7 @@ describe("a tree after a power cut", () => {
         const storage = new Storage();
         const store = new RecordingStore();
         storage.keyValueStore = store;
+        storage.dataFiles = new KeepingDataFiles();
         const tree = await openOver(storage, root);
         const changes = operations.filter(
           (one): one is Exclude<Operation, { kind: "restart" }> => one.kind !== "restart",

@@ -39,13 +39,22 @@ export class MemoryStore implements KeyValueStore {
 export class MemoryDataFiles implements DataFiles {
   readonly #files = new Map<string, MemoryDataFile>();
 
-  open(name: string): DataFile {
-    const file = this.#files.get(name) ?? new MemoryDataFile();
+  async open(name: string, { make }: { make: boolean }): Promise<DataFile> {
+    const known = this.#files.get(name);
+    if (known !== undefined) return known.openedAgain();
+    if (!make) throw missing(name);
+    const file = new MemoryDataFile(new MemoryContent(), true);
     this.#files.set(name, file);
     return file;
   }
 
-  remove(name: string): void {
+  readSync(name: string, target: Uint8Array, offset: number): number {
+    const file = this.#files.get(name);
+    if (file === undefined) throw missing(name);
+    return file.readSync(target, offset);
+  }
+
+  async remove(name: string): Promise<void> {
     this.#files.delete(name);
   }
 
@@ -64,27 +73,66 @@ export class MemoryDataFiles implements DataFiles {
   }
 }
 
+function missing(name: string): Error {
+  return Object.assign(new Error(`ENOENT: no such file or directory, open '${name}'`), { code: "ENOENT" });
+}
+
 class MemoryDataFile implements DataFile {
+  readonly isNew: boolean;
+  readonly #content: MemoryContent;
+
+  constructor(content: MemoryContent, isNew: boolean) {
+    this.#content = content;
+    this.isNew = isNew;
+  }
+
+  openedAgain(): MemoryDataFile {
+    return new MemoryDataFile(this.#content, false);
+  }
+
+  readSync(target: Uint8Array, offset: number): number {
+    return this.#content.read(target, offset);
+  }
+
+  async read(target: Uint8Array, offset: number): Promise<number> {
+    return this.#content.read(target, offset);
+  }
+
+  async write(parts: readonly Uint8Array[], offset: number): Promise<void> {
+    let position = offset;
+    for (const part of parts) {
+      this.#content.write(part, position);
+      position += part.length;
+    }
+  }
+
+  async truncate(sizeBytes: number): Promise<void> {
+    this.#content.truncate(sizeBytes);
+  }
+
+  async sync(): Promise<void> {}
+
+  close(): void {}
+}
+
+/** Bytes that grow. */
+export class MemoryContent {
   #bytes = new Uint8Array(0);
   #sizeBytes = 0;
 
-  readSync(target: Uint8Array, offset: number): number {
+  read(target: Uint8Array, offset: number): number {
     const countBytes = Math.max(0, Math.min(target.length, this.#sizeBytes - offset));
     target.set(this.#bytes.subarray(offset, offset + countBytes));
     return countBytes;
   }
 
-  async read(target: Uint8Array, offset: number): Promise<number> {
-    return this.readSync(target, offset);
-  }
-
-  writeSync(bytes: Uint8Array, offset: number): void {
+  write(bytes: Uint8Array, offset: number): void {
     const end = offset + bytes.length;
-    if (end > this.#sizeBytes) this.truncateSync(end);
+    if (end > this.#sizeBytes) this.truncate(end);
     this.#bytes.set(bytes, offset);
   }
 
-  truncateSync(sizeBytes: number): void {
+  truncate(sizeBytes: number): void {
     if (sizeBytes > this.#bytes.length) {
       const grown = new Uint8Array(Math.max(sizeBytes, this.#bytes.length * 2));
       grown.set(this.#bytes.subarray(0, this.#sizeBytes));
@@ -93,10 +141,6 @@ class MemoryDataFile implements DataFile {
     this.#bytes.fill(0, sizeBytes, Math.max(sizeBytes, this.#sizeBytes));
     this.#sizeBytes = sizeBytes;
   }
-
-  async sync(): Promise<void> {}
-
-  close(): void {}
 }
 
 function textOf(key: Uint8Array): string {

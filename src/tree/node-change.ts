@@ -112,15 +112,13 @@ export class NodeChange {
     // Only now: what the layer reads back from the store must not be older than what it shows.
     for (const [id, inode] of this.#inodes) layer.show(id, inode);
     for (const { directoryId, name, entry } of this.#names) layer.showName(directoryId, name, entry);
-    const dataFiles = this.#gone.filter(({ id, hasDataFile }) => hasDataFile || layer.contents.isUnstable(id));
-    for (const { id } of this.#gone) layer.contents.drop(id);
     try {
       await stored;
     } catch (error) {
       layer.forget();
       throw error;
     }
-    for (const { id } of dataFiles) layer.contents.removeFile(id);
+    await Promise.all(this.#gone.map(({ id, hasDataFile }) => layer.contents.removed(id, hasDataFile)));
   }
 
   #allMutations(): Mutation[] {

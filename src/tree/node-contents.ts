@@ -1,27 +1,26 @@
 /**
- * The contents of a node layer's files. An unstable write puts data into the data file at once and keeps what it
- * means for the record in memory; `flush` makes the data durable and only then the record.
+ * The contents of a node layer's files. An unstable write puts data into the data file and keeps what it means for
+ * the record in memory; `flush` makes the data durable and only then the record.
+ *
+ * Nothing here waits for a disk on the event loop: what changes contents is done in the order of its calls, file by
+ * file (`ContentQueues`). Small contents, which live in records, are changed at once.
  */
 import { INLINE_CONTENT_BYTES_MAX } from "../limits.ts";
-import type { DataFile, Timer } from "../ports.ts";
-import {
-  blocksAround,
-  type FileData,
-  narrowGaps,
-  RANGES_MAX,
-  segmentsOf,
-  storedBytes,
-  truncated,
-  withRange,
-} from "./file-data.ts";
-import { copyFrom } from "./generated-layer.ts";
+import { VolumeError } from "../nfs/volume.ts";
+import type { Awaitable, Timer } from "../ports.ts";
+import { ContentQueues, type PlacedWrite } from "./content-queues.ts";
+import { DataFileWriter } from "./data-file-writer.ts";
+import { type FileData, storedBytes, truncated } from "./file-data.ts";
 import type { NodeLayer } from "./node-layer.ts";
+import { dataFileName } from "./open-data-files.ts";
 import { type InodeOverride, REMOVED } from "./overlay-layer.ts";
+import { SharedRounds } from "./shared-rounds.ts";
 
 /** As Linux does for its own page cache (`dirty_writeback_centisecs`). */
 const FLUSH_DELAY_MS = 5000;
 
-const COPY_BYTES = 1024 * 1024;
+/** Data files that are made durable at a time when nobody waits: they must not keep others from the disk. */
+const FLUSHES_AT_ONCE = 4;
 
 /** A file's state after unstable writes. Replaced, never changed, so that a flush can tell whether it is the newest. */
 interface Unstable {
@@ -33,17 +32,21 @@ interface Unstable {
 export class NodeContents {
   readonly #layer: NodeLayer;
   readonly #unstable = new Map<number, Unstable>();
-  readonly #flushes = new Map<number, Promise<void>>();
-  /** Files cut in their record, whose data files are still longer. */
-  readonly #uncut = new Set<number>();
+  readonly #flushes = new SharedRounds((id) => this.#flushNow(id));
+  readonly #queues = new ContentQueues((id, writes) => this.#apply(id, writes));
+  readonly #writer: DataFileWriter;
+  /** How often unstable data of a file were lost: a write must not build on them. */
+  readonly #losses = new Map<number, number>();
+  #isAbandoned = false;
   #timer: Timer | undefined;
 
   constructor(layer: NodeLayer) {
     this.#layer = layer;
+    this.#writer = new DataFileWriter(layer);
   }
 
   #name(id: number): string {
-    return `${this.#layer.layerId.toString(16)}/${id.toString(16)}`;
+    return dataFileName(this.#layer.layerId, id);
   }
 
   /** The record with what unstable writes did to it. */
@@ -55,94 +58,89 @@ export class NodeContents {
 
   /** True while the record lags behind, or is being brought up to date. */
   isUnstable(id: number): boolean {
-    return this.#unstable.has(id) || this.#flushes.has(id);
+    return this.#unstable.has(id) || this.#flushes.isRunning(id);
   }
 
-  /** Writes without promising anything. The file must be a plain one, taken up whole if it is generated. */
-  write(id: number, bytes: Uint8Array, offset: number, nowNs: bigint): void {
-    const inode = this.#current(id);
-    const { sizeBytes } = inode.attributes;
-    const newSizeBytes = Math.max(sizeBytes, offset + bytes.length);
-    const data = this.#contentAsInline(id, inode);
-    if (data.inline !== undefined && newSizeBytes <= INLINE_CONTENT_BYTES_MAX) {
-      const inline = new Uint8Array(newSizeBytes);
-      inline.set(data.inline);
-      inline.set(bytes, offset);
-      this.#keep(id, { sizeBytes: newSizeBytes, mtimeNs: nowNs, data: { ...data, inline } });
-      return;
-    }
-    const written = this.#withFile(id, sizeBytes, (file) => this.#writeBlocks(id, file, data, bytes, offset));
-    this.#keep(id, { sizeBytes: newSizeBytes, mtimeNs: nowNs, data: written });
+  /** True while something is done to the contents, or waits for its turn. */
+  isBusy(id: number): boolean {
+    return this.#queues.isBusy(id);
   }
 
-  /** The file grows to `sizeBytes`, with zeros. As unstable as a write. */
-  grow(id: number, sizeBytes: number, nowNs: bigint): void {
-    this.write(id, new Uint8Array(0), sizeBytes, nowNs);
+  /** Does `work` when all before it is done, and before anything after it begins. */
+  inOrder<T>(id: number, work: () => Promise<T>): Promise<T> {
+    return this.#queues.run(id, work);
+  }
+
+  /**
+   * Writes without promising anything: shown when it is answered, and not touched again by `bytes`. The file must be a
+   * plain one, taken up whole if it is generated.
+   */
+  write(id: number, bytes: Uint8Array, offset: number, timeNs: bigint): Awaitable<void> {
+    if (!this.isBusy(id) && this.#writeInline(id, bytes, offset, timeNs)) return undefined;
+    return this.#queues.write(id, { bytes, offset, timeNs });
+  }
+
+  /** The file grows to `sizeBytes`, with zeros. As unstable as a write. Only from work that is `inOrder`. */
+  grow(id: number, sizeBytes: number, timeNs: bigint): Promise<void> {
+    return this.#apply(id, [{ bytes: new Uint8Array(0), offset: sizeBytes, timeNs }]);
   }
 
   #current(id: number): InodeOverride {
-    const override = this.#layer.override(id) ?? this.#layer.takenUp(id);
-    if (override === undefined || override === REMOVED) throw new Error(`Cannot write file ${id}: it does not exist`);
+    const override = this.#isAbandoned ? undefined : (this.#layer.override(id) ?? this.#layer.takenUp(id));
+    if (override === undefined || override === REMOVED) throw new VolumeError("NFS3ERR_STALE");
     return override;
   }
 
+  /** False when the content is not, or will not be, small enough for the record. */
+  #writeInline(id: number, bytes: Uint8Array, offset: number, mtimeNs: bigint): boolean {
+    const { attributes, data } = this.#current(id);
+    const sizeBytes = Math.max(attributes.sizeBytes, offset + bytes.length);
+    if (data?.inline === undefined || sizeBytes > INLINE_CONTENT_BYTES_MAX) return false;
+    const inline = new Uint8Array(sizeBytes);
+    inline.set(data.inline);
+    inline.set(bytes, offset);
+    this.#keep(id, { sizeBytes, mtimeNs, data: { ...data, inline } });
+    return true;
+  }
+
+  async #apply(id: number, writes: readonly PlacedWrite[]): Promise<void> {
+    const losses = this.#losses.get(id);
+    const inode = this.#current(id);
+    const { offset } = writes[0]!;
+    const last = writes.at(-1)!;
+    const end = last.offset + last.bytes.length;
+    const sizeBytes = Math.max(inode.attributes.sizeBytes, end);
+    const before = await this.#contentAsInline(id, inode);
+    try {
+      let data: FileData;
+      if (before.inline !== undefined && sizeBytes <= INLINE_CONTENT_BYTES_MAX) {
+        data = { ...before, inline: withWrites(before.inline, writes, sizeBytes) };
+      } else {
+        const parts = writes.map(({ bytes }) => bytes);
+        data = await this.#layer.shared.files.use(this.#name(id), { make: true }, (open) =>
+          this.#writer.write(open, { id, sizeBytes: inode.attributes.sizeBytes, data: before }, parts, offset, end),
+        );
+      }
+      // Removed, abandoned or lost meanwhile.
+      this.#current(id);
+      if (this.#losses.get(id) !== losses) throw new VolumeError("NFS3ERR_IO");
+      this.#keep(id, { sizeBytes, mtimeNs: last.timeNs, data });
+    } catch (error) {
+      // What has come into the data file all the same is not the file's.
+      this.#layer.shared.files.untrim(this.#name(id));
+      throw error;
+    }
+  }
+
   /** A small file of the layer below is read whole: a record is cheaper than a data file. */
-  #contentAsInline(id: number, inode: InodeOverride): FileData {
+  async #contentAsInline(id: number, inode: InodeOverride): Promise<FileData> {
     const data = inode.data!;
     const { sizeBytes } = inode.attributes;
-    if (data.inheritedBytes !== sizeBytes || sizeBytes > INLINE_CONTENT_BYTES_MAX || data.ranges.length > 0)
-      return data;
-    if (data.inline !== undefined || sizeBytes === 0) return data;
+    if (data.inline !== undefined || sizeBytes === 0 || sizeBytes > INLINE_CONTENT_BYTES_MAX) return data;
+    if (data.inheritedBytes !== sizeBytes || data.ranges.length > 0) return data;
     const inline = new Uint8Array(sizeBytes);
-    this.#layer.inherited.readSync(id, inline, 0);
+    await this.#layer.inherited.read(id, inline, 0);
     return { inheritedBytes: 0, ranges: [], inline };
-  }
-
-  #writeBlocks(id: number, file: DataFile, data: FileData, bytes: Uint8Array, offset: number): FileData {
-    if (data.inline !== undefined) {
-      // What the data file holds is from before the content was inline.
-      file.truncateSync(0);
-      file.writeSync(data.inline, 0);
-      file.writeSync(bytes, offset);
-      return { inheritedBytes: 0, ranges: [], inline: undefined };
-    }
-    const end = offset + bytes.length;
-    const blocks = blocksAround(data, offset, end);
-    this.#copyUp(id, file, data, blocks.start, offset);
-    this.#copyUp(id, file, data, end, blocks.end);
-    file.writeSync(bytes, offset);
-    const written = withRange(data, blocks.start, blocks.end);
-    if (written.ranges.length <= 2 * RANGES_MAX) return written;
-    const { gaps, closed } = narrowGaps(written);
-    for (const gap of gaps) this.#copyUp(id, file, written, gap.start, gap.end);
-    return closed;
-  }
-
-  #copyUp(id: number, file: DataFile, data: FileData, start: number, end: number): void {
-    if (start >= end) return;
-    for (const segment of segmentsOf(data, start, end)) {
-      if (segment.from === "layer") continue;
-      for (let at = segment.start; at < segment.end; at += COPY_BYTES) {
-        const bytes = new Uint8Array(Math.min(COPY_BYTES, segment.end - at));
-        this.#layer.inherited.readSync(id, bytes, at);
-        file.writeSync(bytes, at);
-      }
-    }
-  }
-
-  #withFile(id: number, sizeBytes: number, run: (file: DataFile) => FileData): FileData {
-    return this.#use(id, sizeBytes, (file) => {
-      if (this.#uncut.delete(id)) file.truncateSync(sizeBytes);
-      return run(file);
-    }) as FileData;
-  }
-
-  #use<T>(id: number, sizeBytes: number, run: (file: DataFile) => T | Promise<T>): T | Promise<T> {
-    // After a crash a data file may be longer than its record says: unstable writes that nobody was promised.
-    const cutRest = (file: DataFile) => {
-      if (!this.#uncut.has(id)) file.truncateSync(sizeBytes);
-    };
-    return this.#layer.shared.files.use(this.#name(id), cutRest, run);
   }
 
   #keep(id: number, unstable: Unstable): void {
@@ -159,27 +157,34 @@ export class NodeContents {
     if (id !== undefined && unstable !== undefined) this.#keep(id, unstable);
   }
 
+  /** Resolves when everything written before is durable. */
   async flushAll(): Promise<void> {
-    const results = await Promise.allSettled([...this.#unstable.keys()].map((id) => this.flush(id)));
-    for (const result of results) if (result.status === "rejected") throw result.reason;
+    const files = [...this.#unstable].filter(([, { data }]) => data.inline === undefined).map(([id]) => id);
+    const isFile = new Set(files);
+    const records = [...this.#unstable.keys()].filter((id) => !isFile.has(id));
+    const failures: unknown[] = [];
+    const flush = (id: number) => this.flush(id).catch((error: unknown) => failures.push(error));
+    const flushNext = async () => {
+      for (let id = files.pop(); id !== undefined; id = files.pop()) await flush(id);
+    };
+    // Records share one commit.
+    await Promise.all([...records.map(flush), ...Array.from({ length: FLUSHES_AT_ONCE }, flushNext)]);
+    if (failures.length > 0) throw failures[0];
   }
 
   /** Resolves when everything written to the file before is durable. */
   async flush(id: number): Promise<void> {
-    const running = this.#flushes.get(id);
-    if (running !== undefined) await running;
-    if (this.#flushes.has(id)) return this.flush(id);
-    if (!this.#unstable.has(id)) return;
-    const flush = this.#flushNow(id).finally(() => this.#flushes.delete(id));
-    this.#flushes.set(id, flush);
-    await flush;
+    if (this.isUnstable(id)) await this.#flushes.run(id);
   }
 
   async #flushNow(id: number): Promise<void> {
-    const unstable = this.#unstable.get(id)!;
-    if (unstable.data.inline === undefined) await this.#use(id, unstable.sizeBytes, (file) => file.sync());
-    // Removed, or undone, meanwhile.
+    const unstable = this.#unstable.get(id);
+    if (unstable === undefined) return;
+    if (unstable.data.inline === undefined) await this.#sync(id);
+    if (this.#isAbandoned) throw new VolumeError("NFS3ERR_STALE");
+    // Removed meanwhile.
     if (!this.#unstable.has(id)) return;
+    if (this.#layer.takenUp(id) === undefined) throw new VolumeError("NFS3ERR_STALE");
     const change = this.#layer.begin();
     const inode = change.inode(id);
     Object.assign(inode, merged(inode, unstable));
@@ -192,30 +197,62 @@ export class NodeContents {
     }
   }
 
-  /** Cuts a file that has no unstable writes; the returned work is due once the record is durable. */
-  cut(id: number, inode: InodeOverride, sizeBytes: number): () => void {
+  async #sync(id: number): Promise<void> {
+    const { files } = this.#layer.shared;
+    await files.use(this.#name(id), { make: false }, async ({ file }) => {
+      try {
+        await file.sync();
+      } catch (error) {
+        if (this.#unstable.has(id)) this.#lose(id);
+        throw error;
+      }
+    });
+  }
+
+  /** The system has given up unstable data, and will not tell a second time: nobody may be promised them. */
+  #lose(id: number): void {
+    this.#unstable.delete(id);
+    this.#losses.set(id, (this.#losses.get(id) ?? 0) + 1);
+    this.#layer.shared.files.untrim(this.#name(id));
+    this.#layer.shared.files.lossCount += 1;
+  }
+
+  /**
+   * Cuts a file that has no unstable writes; the returned work is due once the record is durable. Both only from work
+   * that is `inOrder`.
+   */
+  cut(id: number, inode: InodeOverride, sizeBytes: number): () => Promise<void> {
     const before = inode.data!;
-    if (before.inline === undefined && storedBytes(before, inode.attributes.sizeBytes) > 0) this.#uncut.add(id);
-    inode.data = truncated(before, sizeBytes);
+    const hasDataFile = before.inline === undefined && storedBytes(before, inode.attributes.sizeBytes) > 0;
+    const after = truncated(before, sizeBytes);
+    inode.data = after;
     inode.attributes.sizeBytes = sizeBytes;
     inode.attributes.usedBytes = Math.ceil(sizeBytes / 512) * 512;
-    return () => {
-      if (!this.#uncut.has(id)) return;
-      const { data, attributes } = this.#current(id);
-      if (data?.inline === undefined) this.#withFile(id, attributes.sizeBytes, () => data!);
-      else this.removeFile(id);
-      this.#uncut.delete(id);
+    return async () => {
+      if (!hasDataFile) return;
+      const { files } = this.#layer.shared;
+      const name = this.#name(id);
+      files.untrim(name);
+      try {
+        if (after.inline !== undefined) await files.remove(name);
+        else await files.use(name, { make: false }, (open) => this.#writer.trim(open, sizeBytes));
+      } catch {
+        // The file is cut all the same: what is left over is cut off before the next write.
+      }
     };
   }
 
-  /** The file is gone for everybody. */
-  drop(id: number): void {
+  /** The file is gone for everybody, and durably so. Its data file goes when nothing is written to it any more. */
+  async removed(id: number, hasDataFile: boolean): Promise<void> {
+    const unstable = this.#unstable.get(id);
+    const isInFile = unstable !== undefined && unstable.data.inline === undefined;
     this.#unstable.delete(id);
-    this.#uncut.delete(id);
+    if (hasDataFile || isInFile || this.isBusy(id)) await this.#removeFile(id);
   }
 
-  removeFile(id: number): void {
-    this.#layer.shared.files.remove(this.#name(id));
+  /** What cannot be removed now is found at the next start. */
+  #removeFile(id: number): Promise<void> {
+    return this.inOrder(id, () => this.#layer.shared.files.remove(this.#name(id))).catch(() => {});
   }
 
   /** Data files of removed files, left by a crash. */
@@ -223,7 +260,7 @@ export class NodeContents {
     const { files } = this.#layer.shared;
     for (const name of files.dataFiles.list(this.#layer.layerId.toString(16))) {
       const id = Number.parseInt(name, 16);
-      if (!ids.has(id) && !this.#unstable.has(id)) this.removeFile(id);
+      if (!ids.has(id) && !this.#unstable.has(id)) void this.#removeFile(id);
     }
   }
 
@@ -231,7 +268,9 @@ export class NodeContents {
   forgetLost(): void {
     for (const id of this.#unstable.keys()) {
       const file = this.#layer.takenUp(id);
-      if (file === undefined || this.#layer.generatedPlace(id) !== undefined) this.drop(id);
+      if (file !== undefined && this.#layer.generatedPlace(id) === undefined) continue;
+      this.#unstable.delete(id);
+      this.#layer.shared.files.untrim(this.#name(id));
     }
   }
 
@@ -241,56 +280,34 @@ export class NodeContents {
     this.#timer?.cancel();
     this.#timer = undefined;
     this.#unstable.clear();
+    this.#isAbandoned = true;
     return () => {
+      this.#isAbandoned = false;
       for (const [id, unstable] of abandoned) this.#keep(id, unstable);
     };
   }
 
+  /** Resolves when nothing is under way any more. New calls must have ended before. */
+  async settle(): Promise<void> {
+    await this.#queues.idle();
+    await this.#flushes.idle();
+  }
+
   async close(): Promise<void> {
     try {
+      await this.#queues.idle();
       await this.flushAll();
     } finally {
       this.abandon();
     }
   }
-
-  readSync(id: number, inode: InodeOverride, target: Uint8Array, offset: number): number {
-    const wanted = within(inode, target, offset);
-    const { data } = inode;
-    if (data?.inline !== undefined) return copyFrom(data.inline, wanted, offset);
-    for (const { from, start, end } of segmentsOf(data!, offset, offset + wanted.length)) {
-      const part = wanted.subarray(start - offset, end - offset);
-      const sizeBytes = inode.attributes.sizeBytes;
-      const count =
-        from === "below"
-          ? this.#layer.inherited.readSync(id, part, start)
-          : (this.#use(id, sizeBytes, (file) => file.readSync(part, start)) as number);
-      part.fill(0, count);
-    }
-    return wanted.length;
-  }
-
-  read(id: number, inode: InodeOverride, target: Uint8Array, offset: number): number | Promise<number> {
-    const wanted = within(inode, target, offset);
-    const { data } = inode;
-    if (data?.inline !== undefined) return copyFrom(data.inline, wanted, offset);
-    const reads = segmentsOf(data!, offset, offset + wanted.length).map(async ({ from, start, end }) => {
-      const part = wanted.subarray(start - offset, end - offset);
-      const sizeBytes = inode.attributes.sizeBytes;
-      const count =
-        from === "below"
-          ? await this.#layer.inherited.read(id, part, start)
-          : await this.#use(id, sizeBytes, (file) => file.read(part, start));
-      part.fill(0, count);
-    });
-    return Promise.all(reads).then(() => wanted.length);
-  }
 }
 
-/** The part of `target` that the file reaches. */
-function within(inode: InodeOverride, target: Uint8Array, offset: number): Uint8Array {
-  const left = Math.max(0, inode.attributes.sizeBytes - offset);
-  return target.subarray(0, Math.min(target.length, left));
+function withWrites(content: Uint8Array, writes: readonly PlacedWrite[], sizeBytes: number): Uint8Array {
+  const inline = new Uint8Array(sizeBytes);
+  inline.set(content);
+  for (const { bytes, offset } of writes) inline.set(bytes, offset);
+  return inline;
 }
 
 function merged(inode: InodeOverride, { sizeBytes, mtimeNs, data }: Unstable): InodeOverride {

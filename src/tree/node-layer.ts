@@ -4,6 +4,7 @@
  */
 import type { FileName } from "../bytes/file-name.ts";
 import type { Clock, KeyValueStore, Mutation } from "../ports.ts";
+import { readContent, readContentSync } from "./content-reader.ts";
 import { GeneratedLayer } from "./generated-layer.ts";
 import type { GeneratedPlace, Layer, LayerEntry } from "./layer.ts";
 import { CacheBudget, LayerCache } from "./layer-cache.ts";
@@ -148,13 +149,13 @@ export class NodeLayer extends OverlayLayer {
   readSync(id: number, target: Uint8Array, offset: number): number {
     const override = this.override(id);
     if (override === undefined) return this.below.readSync(id, target, offset);
-    return override === REMOVED ? 0 : this.contents.readSync(id, override, target, offset);
+    return override === REMOVED ? 0 : readContentSync(this, id, override, target, offset);
   }
 
   read(id: number, target: Uint8Array, offset: number): number | Promise<number> {
     const override = this.override(id);
     if (override === undefined) return this.below.read(id, target, offset);
-    return override === REMOVED ? 0 : this.contents.read(id, override, target, offset);
+    return override === REMOVED ? 0 : readContent(this, id, override, target, offset);
   }
 
   begin(): NodeChange {

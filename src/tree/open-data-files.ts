@@ -1,78 +1,110 @@
-import type { Awaitable, DataFile, DataFiles } from "../ports.ts";
+import type { DataFile, DataFiles } from "../ports.ts";
 
 /** Descriptors kept open for all nodes; a process has 1024 unless told otherwise. */
 const OPEN_FILES_MAX = 256;
 
-interface OpenFile {
-  file: DataFile;
+/** Where the contents of a layer's file lie. */
+export function dataFileName(layerId: number, id: number): string {
+  return `${layerId.toString(16)}/${id.toString(16)}`;
+}
+
+/** A data file while it is open. */
+export interface OpenFile {
+  readonly file: DataFile;
+  /**
+   * Holds nothing beyond what its record tells. After a crash a data file may be longer: unstable writes that nobody was
+   * promised. Cut off before the first write, or they would show when the file grows.
+   */
+  isTrimmed: boolean;
+}
+
+interface Entry {
+  opening: Promise<OpenFile> | undefined;
+  open: OpenFile | undefined;
   users: number;
   /** Out of the table: to be closed by its last user. */
   discarded: boolean;
 }
 
-/** Data files kept open while they are used, the least recently used closed first, none under a running read. */
+/** Data files kept open while they are used, the least recently used closed first, none under its users. */
 export class OpenDataFiles {
   readonly dataFiles: DataFiles;
-  readonly #open = new Map<string, OpenFile>();
+  /** How often written data were lost by a failing disk: clients are to send again what was not committed. */
+  lossCount = 0;
+  readonly #entries = new Map<string, Entry>();
 
   constructor(dataFiles: DataFiles) {
     this.dataFiles = dataFiles;
   }
 
-  /** Runs with the file open; `onOpen` first if it was not. */
-  use<T>(name: string, onOpen: (file: DataFile) => void, run: (file: DataFile) => Awaitable<T>): Awaitable<T> {
-    const entry = this.#entry(name, onOpen);
+  /** Runs with the file open. Rejects with ENOENT when it is not there, unless it is to be made. */
+  async use<T>(name: string, how: { make: boolean }, run: (file: OpenFile) => Promise<T>): Promise<T> {
+    const entry = this.#entry(name, how);
     entry.users += 1;
-    let result: Awaitable<T>;
     try {
-      result = run(entry.file);
-    } catch (error) {
-      this.#leave(entry);
-      throw error;
+      return await run(entry.open ?? (await entry.opening!));
+    } finally {
+      entry.users -= 1;
+      this.#closeUnused(entry);
     }
-    if (result instanceof Promise) return result.finally(() => this.#leave(entry));
-    this.#leave(entry);
-    return result;
   }
 
-  #entry(name: string, onOpen: (file: DataFile) => void): OpenFile {
-    const known = this.#open.get(name);
-    if (known !== undefined) {
-      this.#open.delete(name);
-      this.#open.set(name, known);
+  #entry(name: string, how: { make: boolean }): Entry {
+    const known = this.#entries.get(name);
+    // Who waits for one that need not be there cannot be joined by somebody who needs it.
+    if (known !== undefined && (known.open !== undefined || !how.make)) {
+      this.#entries.delete(name);
+      this.#entries.set(name, known);
       return known;
     }
-    const entry = { file: this.dataFiles.open(name), users: 0, discarded: false };
-    try {
-      onOpen(entry.file);
-    } catch (error) {
-      entry.file.close();
-      throw error;
-    }
-    this.#open.set(name, entry);
-    for (const oldest of this.#open.keys()) {
-      if (this.#open.size <= OPEN_FILES_MAX || oldest === name) break;
+    if (known !== undefined) this.#discard(name);
+    const entry: Entry = { opening: undefined, open: undefined, users: 0, discarded: false };
+    this.#entries.set(name, entry);
+    entry.opening = this.#open(name, how, entry);
+    for (const oldest of this.#entries.keys()) {
+      if (this.#entries.size <= OPEN_FILES_MAX || oldest === name) break;
       this.#discard(oldest);
     }
     return entry;
   }
 
-  #leave(entry: OpenFile): void {
-    entry.users -= 1;
-    if (entry.users === 0 && entry.discarded) entry.file.close();
+  async #open(name: string, how: { make: boolean }, entry: Entry): Promise<OpenFile> {
+    try {
+      const file = await this.dataFiles.open(name, how);
+      entry.open = { file, isTrimmed: file.isNew };
+      return entry.open;
+    } catch (error) {
+      if (this.#entries.get(name) === entry) this.#entries.delete(name);
+      throw error;
+    }
+  }
+
+  #closeUnused(entry: Entry): void {
+    if (entry.users === 0 && entry.discarded) entry.open?.file.close();
   }
 
   #discard(name: string): void {
-    const entry = this.#open.get(name);
+    const entry = this.#entries.get(name);
     if (entry === undefined) return;
-    this.#open.delete(name);
+    this.#entries.delete(name);
     entry.discarded = true;
-    if (entry.users === 0) entry.file.close();
+    this.#closeUnused(entry);
   }
 
-  remove(name: string): void {
+  readSync(name: string, target: Uint8Array, offset: number): number {
+    const open = this.#entries.get(name)?.open;
+    return open === undefined ? this.dataFiles.readSync(name, target, offset) : open.file.readSync(target, offset);
+  }
+
+  /** The file may now hold more than its record tells. */
+  untrim(name: string): void {
+    const open = this.#entries.get(name)?.open;
+    if (open !== undefined) open.isTrimmed = false;
+  }
+
+  remove(name: string): Promise<void> {
     this.#discard(name);
-    this.dataFiles.remove(name);
+    return this.dataFiles.remove(name);
   }
 
   removeFolder(folder: string): void {
@@ -85,6 +117,6 @@ export class OpenDataFiles {
   }
 
   #discardBelow(prefix: string): void {
-    for (const name of [...this.#open.keys()]) if (name.startsWith(prefix)) this.#discard(name);
+    for (const name of [...this.#entries.keys()]) if (name.startsWith(prefix)) this.#discard(name);
   }
 }

@@ -139,8 +139,8 @@ describe("a change", () => {
     const { tree, store, storage, image } = await heldTree();
     const order: string[] = [];
     const { open } = storage.dataFiles;
-    storage.dataFiles.open = (file) => {
-      const opened = open.call(storage.dataFiles, file);
+    storage.dataFiles.open = async (file, how) => {
+      const opened = await open.call(storage.dataFiles, file, how);
       const { sync } = opened;
       opened.sync = async () => {
         await sync.call(opened);
@@ -289,8 +289,8 @@ describe("a tree store", () => {
     const other = await trees.tree({ node: "node2", kind: "root", image, imageId: "debian", generated: [] });
     const { open } = storage.dataFiles;
     let opened = 0;
-    storage.dataFiles.open = (file) => {
-      const dataFile = open.call(storage.dataFiles, file);
+    storage.dataFiles.open = async (file, how) => {
+      const dataFile = await open.call(storage.dataFiles, file, how);
       if (opened++ === 0) dataFile.sync = () => Promise.reject(diskFull());
       return dataFile;
     };
@@ -356,8 +356,8 @@ describe("a tree store", () => {
     await makeFile(tree, "/var", "large", "x".repeat(10_000));
     const [folder] = storage.dataFiles.list("");
     expect(storage.dataFiles.list(folder!)).toHaveLength(1);
-    storage.dataFiles.open(`${folder}/fffffff`).writeSync(Uint8Array.of(1), 0);
-    storage.dataFiles.open("9999/1").writeSync(Uint8Array.of(1), 0);
+    await storage.dataFiles.open(`${folder}/fffffff`, { make: true });
+    await storage.dataFiles.open("9999/1", { make: true });
     const restarted = (await openTree({ storage, image })).tree;
     await restarted.remove(at(restarted, "/var"), name("large"));
     expect(storage.dataFiles.list(folder!)).toEqual([]);

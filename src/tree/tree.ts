@@ -120,12 +120,13 @@ export class Tree implements Volume {
     return refusing(() => {
       this.#checkFile(id);
       if (offset + bytes.length > FILE_BYTES_MAX) throw new VolumeError("NFS3ERR_FBIG");
+      const { contents } = this.#layer;
       const detached = this.#detach(id);
-      // Both can fail, on a full disk: when the write does, nobody waits for this any more.
+      // Both can fail, on a full disk: when the write does at once, nobody waits for this any more.
       detached?.catch(() => {});
-      if (bytes.length > 0) this.#layer.contents.write(id, bytes, offset, this.#nowNs());
-      if (!stable) return detached;
-      return Promise.all([detached, this.#layer.contents.flush(id)]).then(() => {});
+      const written = bytes.length === 0 ? undefined : contents.write(id, bytes, offset, this.#nowNs());
+      if (detached === undefined && written === undefined && !stable) return undefined;
+      return Promise.all([detached, written]).then(() => (stable ? contents.flush(id) : undefined));
     });
   }
 
@@ -146,19 +147,23 @@ export class Tree implements Volume {
 
   setattr(id: number, changes: AttributeChanges, guardCtimeNs?: bigint): Awaitable<VolumeAttributes> {
     return refusing(() => {
-      const { ctimeNs } = this.getattr(id);
-      if (guardCtimeNs !== undefined && guardCtimeNs !== ctimeNs) throw new VolumeError("NFS3ERR_NOT_SYNC");
+      const { contents } = this.#layer;
+      this.getattr(id);
       if (changes.sizeBytes !== undefined) this.#checkFile(id);
       if ((changes.sizeBytes ?? 0) > FILE_BYTES_MAX) throw new VolumeError("NFS3ERR_FBIG");
-      return this.#setattr(id, changes);
+      const hasContents = changes.sizeBytes !== undefined || contents.isBusy(id) || contents.isUnstable(id);
+      const change = () => this.#setattr(id, changes, guardCtimeNs);
+      return hasContents ? contents.inOrder(id, change) : change();
     });
   }
 
-  async #setattr(id: number, changes: AttributeChanges): Promise<VolumeAttributes> {
+  async #setattr(id: number, changes: AttributeChanges, guardCtimeNs?: bigint): Promise<VolumeAttributes> {
     const { contents } = this.#layer;
-    if (changes.sizeBytes !== undefined && changes.sizeBytes > this.getattr(id).sizeBytes) {
+    const { ctimeNs, sizeBytes } = this.getattr(id);
+    if (guardCtimeNs !== undefined && guardCtimeNs !== ctimeNs) throw new VolumeError("NFS3ERR_NOT_SYNC");
+    if (changes.sizeBytes !== undefined && changes.sizeBytes > sizeBytes) {
       await this.#detach(id);
-      contents.grow(id, changes.sizeBytes, this.#nowNs());
+      await contents.grow(id, changes.sizeBytes, this.#nowNs());
     }
     // A record must not tell of data before they are durable.
     while (contents.isUnstable(id)) await contents.flush(id);
@@ -167,7 +172,7 @@ export class Tree implements Volume {
     const inode = change.inode(id);
     const nowNs = this.#nowNs();
     const { attributes } = inode;
-    let cutDataFile = () => {};
+    let cutDataFile = async () => {};
     if (changes.sizeBytes !== undefined) {
       if (changes.sizeBytes < attributes.sizeBytes) cutDataFile = contents.cut(id, inode, changes.sizeBytes);
       attributes.mtimeNs = nowNs;
@@ -181,7 +186,7 @@ export class Tree implements Volume {
     const stored = change.commit();
     const answer = this.getattr(id);
     await stored;
-    cutDataFile();
+    await cutDataFile();
     return answer;
   }
 
