@@ -81,6 +81,9 @@ export const KERNEL_COMMAND_LINE_BYTES_MAX = 2048;
 /** A manifest for 1,000 nodes is about 100 KiB. */
 export const MANIFEST_BYTES_MAX = 4 * 1024 * 1024;
 
+/** What a request to the manager holds: at most the few short values of one node. */
+export const API_BODY_BYTES_MAX = 64 * 1024;
+
 /** As the kernel's MAXSYMLINKS: a path that goes through more is a loop. */
 export const SYMLINKS_FOLLOWED_MAX = 40;
 

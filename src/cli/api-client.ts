@@ -1,6 +1,24 @@
-import { type IncomingMessage, request } from "node:http";
-import { createInterface } from "node:readline";
+import type { IncomingMessage } from "node:http";
+import type { ManifestProblem } from "../cluster/manifest-problem.ts";
 import { UserError } from "./user-error.ts";
+
+/** The manager was asked, and refused. */
+export class RefusedError extends UserError {
+  /** HTTP's. */
+  readonly statusCode: number;
+  /** Of the manifest, when that is why. */
+  readonly problems: readonly ManifestProblem[] | undefined;
+
+  constructor(statusCode: number, { message, problems }: { message?: string; problems?: readonly ManifestProblem[] }) {
+    super(message ?? `The manager answered ${statusCode}`);
+    this.name = "RefusedError";
+    this.statusCode = statusCode;
+    this.problems = problems;
+  }
+}
+
+/** No manager could be asked. */
+export class UnreachableError extends UserError {}
 
 /** Talks to a running manager over the Unix socket in its state folder. */
 export class ApiClient {
@@ -14,49 +32,57 @@ export class ApiClient {
     return (await this.#json("GET", path)) as T;
   }
 
-  async post<T>(path: string): Promise<T> {
-    return (await this.#json("POST", path)) as T;
+  /** `body` is sent as JSON. */
+  async post<T>(path: string, body?: object): Promise<T> {
+    return (await this.#json("POST", path, body)) as T;
   }
 
   /** Yields one parsed line after another until the manager ends the stream. */
   async *lines<T>(path: string): AsyncGenerator<T> {
     const response = await this.#send("GET", path);
+    const { createInterface } = await import("node:readline");
     for await (const line of createInterface({ input: response })) {
       if (line !== "") yield JSON.parse(line) as T;
     }
   }
 
-  async #json(method: string, path: string): Promise<unknown> {
-    const response = await this.#send(method, path);
+  async #json(method: string, path: string, given?: object): Promise<unknown> {
+    const response = await this.#send(method, path, given);
     const chunks: Buffer[] = [];
     for await (const chunk of response) chunks.push(chunk as Buffer);
     const text = Buffer.concat(chunks).toString();
-    const body: unknown = text === "" ? undefined : JSON.parse(text);
+    const body = (text === "" ? undefined : JSON.parse(text)) as object | undefined;
     if ((response.statusCode ?? 500) >= 400) {
-      throw new UserError(
-        (body as { message?: string } | undefined)?.message ?? `The manager answered ${response.statusCode}`,
-      );
+      throw new RefusedError(response.statusCode ?? 500, body ?? {});
     }
     return body;
   }
 
-  #send(method: string, path: string): Promise<IncomingMessage> {
+  async #send(method: string, path: string, body?: object): Promise<IncomingMessage> {
+    const { request } = await import("node:http");
     return new Promise((resolve, reject) => {
-      const call = request({ socketPath: this.#socketPath, method, path });
+      const headers = body && { "content-type": "application/json" };
+      const call = request({ socketPath: this.#socketPath, method, path, ...(headers && { headers }) });
       call.once("response", resolve);
       call.once("error", (error: NodeJS.ErrnoException) => {
         const notRunning = error.code === "ENOENT" || error.code === "ECONNREFUSED";
         reject(
           notRunning
-            ? new UserError(`Cannot reach the manager: none listens on ${this.#socketPath}; start it with "bramble up"`)
+            ? new UnreachableError(
+                `Cannot reach the manager: none listens on ${this.#socketPath}; start it with "bramble up"`,
+              )
             : error.code === "EACCES"
-              ? new UserError(
+              ? new UnreachableError(
                   `Cannot reach the manager on ${this.#socketPath}: it runs as another user; use that one, or sudo`,
                 )
-              : error,
+              : error.code === "ECONNRESET"
+                ? new UserError(
+                    `Cannot reach the manager on ${this.#socketPath}: it ended before it answered; see what was done when it runs again`,
+                  )
+                : error,
         );
       });
-      call.end();
+      call.end(body && JSON.stringify(body));
     });
   }
 }

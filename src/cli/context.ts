@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import type { Command } from "commander";
-import { type LoadedManifest, loadManifest, socketPathOf, stateFolderAt } from "../manager/manifest-file.ts";
+import type { LoadedManifest } from "../manager/manifest-file.ts";
+import { socketPathOf, stateFolderAt } from "../manager/state-folder.ts";
 import { ApiClient } from "./api-client.ts";
 
 export interface GlobalOptions {
@@ -15,8 +16,9 @@ export function globalOptions(command: Command): GlobalOptions {
 }
 
 /** Rejects with `ManifestError`. */
-export function loadManifestOf(command: Command): Promise<LoadedManifest> {
+export async function loadManifestOf(command: Command): Promise<LoadedManifest> {
   const { manifest, state } = globalOptions(command);
+  const { loadManifest } = await import("../manager/manifest-file.ts");
   return loadManifest(manifest, state);
 }
 

@@ -1,8 +1,11 @@
 #!/usr/bin/env node
-/** The command line. Each command lives in `commands/`; this file names them and turns failures into exit codes. */
+/**
+ * The command line. Each command lives in `commands/`; this file names them and turns failures into exit codes. A command
+ * imports what is large only when it runs: otherwise every command would wait for the modules of all.
+ */
 import { Command, CommanderError } from "commander";
 import { DecodeError } from "../bytes/decode-error.ts";
-import { ManifestError } from "../manager/manifest-file.ts";
+import { ManifestError } from "../manager/manifest-error.ts";
 import { VERSION } from "../manager/version.ts";
 import { addConsole } from "./commands/console.ts";
 import { addImageCommands } from "./commands/image.ts";

@@ -5,14 +5,22 @@
  *   GET  /v1/status              every node
  *   GET  /v1/events?after=N      events after N, one JSON a line; `follow=1` keeps the stream open
  *   GET  /v1/plan/:node          what would be answered and served
+ *   POST /v1/nodes?manifest=PATH adds a node to the manifest and serves it; the body is its entry. 409 if the manager
+ *                                serves another manifest
  *   POST /v1/nodes/:node/reset   drops what the node wrote
  *   POST /v1/reload              reads the manifest again
+ *
+ * A failure answers with its `message`; with `problems` too when the manifest is wrong, which the caller can show by line.
  */
 import { chmodSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import { PassThrough } from "node:stream";
 import fastify, { type FastifyInstance } from "fastify";
+import type { NodeEntry } from "../cluster/manifest-edit.ts";
+import { API_BODY_BYTES_MAX } from "../limits.ts";
 import type { Journal } from "./journal.ts";
+import { ManifestError } from "./manifest-error.ts";
+import { RequestError } from "./request-error.ts";
 
 /** What the API can ask of the manager. Methods throw `RequestError` for the caller's mistakes. */
 export interface ManagerControl {
@@ -20,17 +28,7 @@ export interface ManagerControl {
   plan(node: string): unknown;
   reset(node: string): Promise<unknown>;
   reload(): Promise<unknown>;
-}
-
-/** A mistake of the caller's, shown to them as it is. */
-export class RequestError extends Error {
-  readonly statusCode: number;
-
-  constructor(statusCode: number, message: string) {
-    super(message);
-    this.name = "RequestError";
-    this.statusCode = statusCode;
-  }
+  addNode(entry: NodeEntry, manifestPath: string | undefined): Promise<unknown>;
 }
 
 /** A listener this far behind is cut off rather than buffered without end; it may ask again with `after`. */
@@ -42,10 +40,18 @@ export async function serveApi(
   journal: Journal,
 ): Promise<FastifyInstance> {
   await takeSocket(socketPath);
-  const api = fastify({ logger: false, forceCloseConnections: true });
+  const api = fastify({ logger: false, forceCloseConnections: true, bodyLimit: API_BODY_BYTES_MAX });
+  api.setErrorHandler(async (error: Error & { statusCode?: number }, _request, reply) => {
+    const problems = error instanceof ManifestError ? error.problems : undefined;
+    const statusCode = problems ? 422 : (error.statusCode ?? 500);
+    return reply.code(statusCode).send({ statusCode, message: error.message, ...(problems && { problems }) });
+  });
   api.get("/v1/status", () => control.status());
   api.get<{ Params: { node: string } }>("/v1/plan/:node", (request) => control.plan(request.params.node));
   api.post<{ Params: { node: string } }>("/v1/nodes/:node/reset", (request) => control.reset(request.params.node));
+  api.post<{ Querystring: { manifest?: string } }>("/v1/nodes", (request) =>
+    control.addNode(nodeEntryOf(request.body), request.query.manifest),
+  );
   api.post("/v1/reload", () => control.reload());
   api.get<{ Querystring: { after?: string; follow?: string } }>("/v1/events", (request, reply) => {
     const after = Number(request.query.after ?? 0);
@@ -67,6 +73,21 @@ export async function serveApi(
   await api.listen({ path: socketPath });
   chmodSync(socketPath, 0o660);
   return api;
+}
+
+const ENTRY_KEYS = ["name", "mac", "serial", "address", "model"] as const satisfies (keyof NodeEntry)[];
+
+/** What the values mean is the manifest's to check. */
+function nodeEntryOf(body: unknown): NodeEntry {
+  const given = new Map(typeof body === "object" && body !== null ? Object.entries(body) : []);
+  const isEntry = ENTRY_KEYS.every((key) => !given.has(key) || typeof given.get(key) === "string") && given.has("name");
+  const unknown = [...given.keys()].find((key) => !(ENTRY_KEYS as readonly string[]).includes(key));
+  if (!isEntry || unknown !== undefined) {
+    const why = unknown === undefined ? "" : `, not ${unknown}`;
+    throw new RequestError(400, `Cannot add a node: expected a JSON object of ${ENTRY_KEYS.join(", ")} as text${why}`);
+  }
+  const entry = ENTRY_KEYS.flatMap((key) => (given.has(key) ? [[key, given.get(key)]] : []));
+  return Object.fromEntries(entry) as NodeEntry;
 }
 
 /** Removes the socket that a killed manager left; refuses when one still answers on it. */

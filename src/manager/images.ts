@@ -7,6 +7,7 @@ import { rememberFiles } from "../cluster/remembered-files.ts";
 import { imageFiles } from "../disk/image-files.ts";
 import type { OsImage } from "../disk/os-image.ts";
 import { ImageStore, type ImportProgress } from "./image-store.ts";
+import type { LoadedManifest } from "./manifest-file.ts";
 
 export interface OpenedImage extends PlanImage {
   /** Names the contents. */
@@ -41,6 +42,18 @@ export class Images {
     const opened = openBootable(stored.name, stored.contentSha256, this.#store.open(stored));
     this.#opened.set(stored.contentSha256, opened);
     return opened;
+  }
+
+  /** Those that a manifest names, each once. */
+  async *openAll(
+    { manifest, resolvePath }: LoadedManifest,
+    onProgress: (progress: ImportProgress) => void,
+  ): AsyncGenerator<OpenedImage> {
+    const references = [manifest.image, ...manifest.nodes.map((node) => node.image)].filter(
+      (each) => each !== undefined,
+    );
+    const sources = new Map(references.map((reference) => [reference.source, reference]));
+    for (const reference of sources.values()) yield await this.open(reference, resolvePath, onProgress);
   }
 
   close(): void {

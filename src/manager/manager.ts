@@ -12,6 +12,8 @@ import { nodeExports, observeNfs } from "../boot/node-exports.ts";
 import type { Report } from "../boot/report.ts";
 import { observeTftp, tftpFiles } from "../boot/tftp-files.ts";
 import type { BootEvent } from "../cluster/event.ts";
+import type { ManifestNode } from "../cluster/manifest.ts";
+import type { NodeEntry } from "../cluster/manifest-edit.ts";
 import { planToJson } from "../cluster/plan-json.ts";
 import { type ClusterStatus, INITIAL_STATUS, nextStatus } from "../cluster/status.ts";
 import { createNfsService, type NfsService } from "../nfs/server.ts";
@@ -24,19 +26,23 @@ import { systemRandom } from "../system/random.ts";
 import { nodeTcpListeners } from "../system/tcp.ts";
 import { createUdpSockets } from "../system/udp.ts";
 import { openTreeStore, type TreeStore } from "../tree/tree-store.ts";
-import { type ManagerControl, RequestError, serveApi } from "./api-server.ts";
+import { type ManagerControl, serveApi } from "./api-server.ts";
 import { bootStarts } from "./boot-starts.ts";
 import type { ImportProgress } from "./image-store.ts";
 import { Images } from "./images.ts";
 import { Journal } from "./journal.ts";
 import { LearnedMacs } from "./learned-macs.ts";
 import { LeaseFile } from "./lease-file.ts";
-import { type LoadedManifest, loadManifest, ManifestError, socketPathOf } from "./manifest-file.ts";
+import { LiveManifest } from "./live-manifest.ts";
+import { ManifestError } from "./manifest-error.ts";
+import type { LoadedManifest } from "./manifest-file.ts";
 import { watchManifest } from "./manifest-watch.ts";
 import { NodeSet } from "./node-set.ts";
+import { RequestError } from "./request-error.ts";
 import { reportRootActivity } from "./root-activity.ts";
 import { Secrets } from "./secrets.ts";
 import { portMappings, type ServiceNetwork, Services, serviceNetwork } from "./services.ts";
+import { socketPathOf } from "./state-folder.ts";
 import { type ManagerStatusView, viewNode } from "./status-view.ts";
 import { catchUpWithReports, watchUpReports } from "./up-watch.ts";
 import { VERSION } from "./version.ts";
@@ -57,9 +63,10 @@ export class Manager implements ManagerControl {
   readonly #images: Images;
   readonly #keyValueStore: KeyValueStore;
   readonly #network: ServiceNetwork;
+  readonly #secrets: Secrets;
   readonly #startedMs = systemClock.unixMs();
   readonly #stoppers: (() => void | Promise<void>)[] = [];
-  #loaded: LoadedManifest;
+  readonly #manifest: LiveManifest;
   #isServing = false;
   #status: ClusterStatus = INITIAL_STATUS;
   #trees!: TreeStore;
@@ -70,13 +77,17 @@ export class Manager implements ManagerControl {
   constructor({ loaded, onEvent }: ManagerOptions) {
     const { stateFolder } = loaded;
     mkdirSync(stateFolder, { recursive: true });
-    this.#loaded = loaded;
+    this.#manifest = new LiveManifest(loaded, {
+      take: (next, added) => this.#apply(next, added),
+      prepareNode: (name) => this.#secrets.prepareNode(name),
+    });
     this.#network = serviceNetwork(loaded.manifest);
     this.journal = new Journal(join(stateFolder, "events.ndjson"), systemClock);
     if (onEvent) this.journal.listen(onEvent);
     const warn = (message: string) => this.#report({ kind: "warning", message });
     this.#directory = new NodeDirectory([], new LearnedMacs(join(stateFolder, "learned-macs.json"), warn));
     this.#images = new Images(stateFolder);
+    this.#secrets = new Secrets(stateFolder, systemRandom);
     this.#keyValueStore = openLmdbStore(join(stateFolder, "trees"));
   }
 
@@ -95,7 +106,8 @@ export class Manager implements ManagerControl {
   }
 
   async #start(onImageProgress: (progress: ImportProgress) => void): Promise<void> {
-    const { stateFolder, manifest, path } = this.#loaded;
+    const { loaded } = this.#manifest;
+    const { stateFolder, manifest, path } = loaded;
     // First of all: it is also the lock that keeps a second manager out of the state folder.
     const api: FastifyInstance = await serveApi(socketPathOf(stateFolder), this, this.journal);
     this.#stoppers.push(() => api.close());
@@ -110,7 +122,9 @@ export class Manager implements ManagerControl {
     this.#report({ kind: "manager-started", version: VERSION });
     // So that its number is not given again, whatever happens next.
     await this.journal.flush();
-    await this.#openImages(onImageProgress);
+    for await (const { name } of this.#images.openAll(loaded, onImageProgress)) {
+      this.#report({ kind: "image-ready", image: name });
+    }
 
     const dataFiles = openDataFiles(join(stateFolder, "data"));
     this.#trees = await openTreeStore({
@@ -120,22 +134,25 @@ export class Manager implements ManagerControl {
       random: systemRandom,
     });
     this.#stoppers.push(() => this.#trees.close());
-    const secrets = new Secrets(stateFolder, systemRandom);
     const { nfs, mount } = manifest.network.ports;
     this.#nodes = new NodeSet({
       trees: this.#trees,
       images: this.#images,
-      secrets,
+      secrets: this.#secrets,
       report: this.#report,
       serverAddress: this.#network.address,
       ports: { nfs, mount },
     });
-    await this.#apply(this.#loaded);
+    await this.#apply(loaded);
     this.#recallNodes();
-    await this.#startServices(secrets);
-    this.#stoppers.push(watchManifest(path, () => void this.#reloadQuietly()));
+    await this.#startServices();
+    const reload = () => void this.#reloadQuietly(() => this.#manifest.reload());
+    const reloadIfChanged = () => void this.#reloadQuietly(() => this.#manifest.reloadIfChanged());
+    this.#stoppers.push(watchManifest(path, reloadIfChanged, reload));
     this.#stoppers.push(reportRootActivity(this.#nodes.served, (treeId) => this.#nfs.counters(treeId), this.#report));
     this.#isServing = true;
+    // It may have been edited while images were imported.
+    reloadIfChanged();
   }
 
   /** What was known of the nodes when the last manager ended: they may have been running ever since. */
@@ -150,25 +167,13 @@ export class Manager implements ManagerControl {
 
   readonly #report: Report = (occurrence, node) => void this.journal.record(occurrence, node);
 
-  async #openImages(onProgress: (progress: ImportProgress) => void): Promise<void> {
-    const { manifest, resolvePath } = this.#loaded;
-    const references = [manifest.image, ...manifest.nodes.map((node) => node.image)].filter(
-      (each) => each !== undefined,
-    );
-    const sources = new Map(references.map((reference) => [reference.source, reference]));
-    for (const reference of sources.values()) {
-      const image = await this.#images.open(reference, resolvePath, onProgress);
-      this.#report({ kind: "image-ready", image: image.name });
-    }
-  }
-
-  async #startServices(secrets: Secrets): Promise<void> {
-    const { manifest, stateFolder } = this.#loaded;
+  async #startServices(): Promise<void> {
+    const { manifest, stateFolder } = this.#manifest.loaded;
     const directory = this.#directory;
     const trees = this.#nodes.served;
     this.#nfs = createNfsService({
       exports: nodeExports(directory, trees),
-      handleKey: secrets.handleKey(),
+      handleKey: this.#secrets.handleKey(),
       writeVerifier: systemRandom.bytes(8),
       observe: observeNfs(directory, trees, this.#report),
       onFileChanged: watchUpReports(this.#nodes, this.#report),
@@ -211,16 +216,22 @@ export class Manager implements ManagerControl {
     this.#stoppers.push(() => services.stop());
   }
 
-  async #apply(loaded: LoadedManifest): Promise<void> {
-    await this.#nodes.apply(loaded);
-    this.#loaded = loaded;
-    this.#directory.setNodes(loaded.manifest.nodes);
-    this.#report({ kind: "manifest-loaded", nodes: loaded.manifest.nodes.length });
+  async #apply(loaded: LoadedManifest, added?: ManifestNode): Promise<void> {
+    const { network, nodes } = loaded.manifest;
+    if (JSON.stringify(network) !== JSON.stringify(this.#manifest.loaded.manifest.network)) {
+      this.#report({
+        kind: "warning",
+        message: "The network section has changed: restart the manager for it to take effect",
+      });
+    }
+    await (added ? this.#nodes.add(loaded, added) : this.#nodes.apply(loaded));
+    this.#directory.setNodes(nodes);
+    this.#report({ kind: "manifest-loaded", nodes: nodes.length });
   }
 
-  async #reloadQuietly(): Promise<void> {
+  async #reloadQuietly(reload: () => Promise<void>): Promise<void> {
     try {
-      await this.reload();
+      await reload();
     } catch (error) {
       const problems = error instanceof ManifestError ? error.problems.length : 1;
       this.#report({ kind: "manifest-rejected", problems });
@@ -246,7 +257,7 @@ export class Manager implements ManagerControl {
   }
 
   status(): ManagerStatusView {
-    const { manifest } = this.#loaded;
+    const { manifest } = this.#manifest.loaded;
     const nowMs = systemClock.unixMs();
     return {
       version: VERSION,
@@ -275,24 +286,28 @@ export class Manager implements ManagerControl {
     if (!this.#nodes?.plan(name)) {
       throw new RequestError(404, `Cannot reset ${name}: the manifest has no node of that name`);
     }
-    const dropped = await this.#nodes.reset(name);
-    // An image that the node could not be moved to, because of what it had written, fits now.
-    await this.#nodes.apply(this.#loaded);
-    return dropped;
+    return this.#manifest.inTurn(async () => {
+      const dropped = await this.#nodes.reset(name);
+      // An image that the node could not be moved to, because of what it had written, fits now.
+      await this.#nodes.apply(this.#manifest.loaded);
+      return dropped;
+    });
   }
 
   /** Reads the manifest again. What is wrong with it is the caller's to know; the running cluster goes on. */
   async reload(): Promise<{ nodes: number }> {
-    const { path, stateFolder } = this.#loaded;
-    const loaded = await loadManifest(path, stateFolder);
-    if (JSON.stringify(loaded.manifest.network) !== JSON.stringify(this.#loaded.manifest.network)) {
-      this.#report({
-        kind: "warning",
-        message: "The network section has changed: restart the manager for it to take effect",
-      });
-    }
-    await this.#apply(loaded);
-    return { nodes: loaded.manifest.nodes.length };
+    await this.#manifest.reload();
+    return { nodes: this.#manifest.loaded.manifest.nodes.length };
+  }
+
+  /** Adds a node to the manifest's file and serves it. `manifestPath` is the file that the caller means. */
+  async addNode(entry: NodeEntry, manifestPath: string | undefined): Promise<{ node: string }> {
+    const { name } = entry;
+    if (!this.#isServing) throw new RequestError(503, `Cannot add ${name} yet: the manager is still starting`);
+    await this.#manifest.addNode(entry, manifestPath);
+    const refusal = this.#nodes.refusal(name);
+    if (refusal === undefined) return { node: name };
+    throw new RequestError(500, `Cannot serve ${name} yet, though it is in the manifest: ${refusal}`);
   }
 }
 

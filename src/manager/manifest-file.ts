@@ -1,39 +1,23 @@
-/** The manifest as a file: where it lies, what its relative paths mean, and where its state goes. */
-import { accessSync, constants, existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
-import { homedir } from "node:os";
-import { dirname, isAbsolute, join, resolve } from "node:path";
+/** The manifest read from its file and checked against what it names: files, images, the network. */
+import { existsSync } from "node:fs";
+import { dirname, resolve } from "node:path";
 import { ipv4FromNumber, ipv4ToNumber } from "../bytes/addresses.ts";
-import {
-  checkOpened,
-  formatProblem,
-  type Manifest,
-  type ManifestProblem,
-  type ManifestSurroundings,
-  openManifest,
-  parseManifest,
-} from "../cluster/manifest.ts";
-import { addNode, type NodeEntry } from "../cluster/manifest-edit.ts";
+import type { ManifestNode } from "../cluster/manifest.ts";
+import { checkOpened, type ManifestSurroundings, openManifest } from "../cluster/manifest.ts";
+import { type CheckedManifest, extendManifest } from "../cluster/manifest-addition.ts";
+import { addNode, type NodeEntry, placeForNode } from "../cluster/manifest-edit.ts";
+import { MANIFEST_BYTES_MAX } from "../limits.ts";
 import { interfaceAddresses } from "../system/network-interfaces.ts";
 import { ImageStore } from "./image-store.ts";
+import { ManifestError } from "./manifest-error.ts";
+import { readManifestText } from "./manifest-text.ts";
+import { resolveFrom, stateDirIn, stateFolderOf } from "./state-folder.ts";
 
-export interface LoadedManifest {
+export interface LoadedManifest extends CheckedManifest {
   path: string;
-  text: string;
-  manifest: Manifest;
   stateFolder: string;
   /** Makes a path of the manifest absolute: `~` is the home folder, relative ones start at the manifest. */
   resolvePath(path: string): string;
-}
-
-/** Everything that is wrong with a manifest, at once. */
-export class ManifestError extends Error {
-  readonly problems: readonly ManifestProblem[];
-
-  constructor(path: string, problems: readonly ManifestProblem[]) {
-    super(problems.map((problem) => formatProblem(path, problem)).join("\n"));
-    this.name = "ManifestError";
-    this.problems = problems;
-  }
 }
 
 /**
@@ -47,13 +31,17 @@ export async function loadManifest(path: string, stateFolder?: string): Promise<
 /** The same for a text that is not in the file, or not yet. */
 export async function loadManifestText(path: string, text: string, stateFolder?: string): Promise<LoadedManifest> {
   const { resolvePath, surroundings } = await surroundingsOf(path, text, stateFolder);
-  const result = parseManifest(text, surroundings);
+  const opened = openManifest(text);
+  if ("problems" in opened) throw new ManifestError(path, opened.problems);
+  const result = checkOpened(opened, surroundings);
   if (!result.ok) throw new ManifestError(path, result.problems);
-  const { manifest } = result;
+  const { manifest, data } = result;
   return {
     path,
     text,
     manifest,
+    data,
+    nextNode: placeForNode(text, opened.document),
     resolvePath,
     stateFolder: stateFolder === undefined ? stateFolderOf(manifest.stateDir, resolvePath) : resolve(stateFolder),
   };
@@ -74,7 +62,26 @@ export async function addNodeToManifest(
   if ("problems" in opened) throw new ManifestError(path, opened.problems);
   const result = checkOpened(opened, surroundings, entry);
   if (!result.ok) throw new ManifestError(path, result.problems);
-  return addNode(text, entry, opened.document);
+  const edited = addNode(text, entry, opened.document);
+  if (Buffer.byteLength(edited) <= MANIFEST_BYTES_MAX) return edited;
+  throw new Error(
+    `Cannot change the manifest: with ${entry.name} it would be larger than ${MANIFEST_BYTES_MAX} bytes; make a second cluster`,
+  );
+}
+
+/**
+ * The same for a manifest that is known, with all that is known of it afterwards, and without reading it again.
+ * `undefined` when something is wrong: `addNodeToManifest` says what.
+ */
+export async function extendLoaded(
+  loaded: LoadedManifest,
+  entry: NodeEntry,
+): Promise<{ loaded: LoadedManifest; added: ManifestNode } | undefined> {
+  const { surroundings } = await surroundingsOf(loaded.path, loaded.text, loaded.stateFolder);
+  const extended = extendManifest(loaded, entry, surroundings);
+  if (!extended) return undefined;
+  const { added, ...known } = extended;
+  return { loaded: { ...loaded, ...known }, added };
 }
 
 async function surroundingsOf(
@@ -90,92 +97,6 @@ async function surroundingsOf(
     ...subnetOfInterface(text),
   };
   return { resolvePath, surroundings };
-}
-
-/** Where state goes: `stateDir` of the manifest, else the place the system has for it. */
-export function stateFolderOf(stateDir: string | undefined, resolvePath: (path: string) => string): string {
-  if (stateDir !== undefined) return resolvePath(stateDir);
-  if (process.getuid?.() === 0) return "/var/lib/bramble";
-  return join(process.env.XDG_STATE_HOME ?? join(homedir(), ".local/state"), "bramble");
-}
-
-/** The same without asking whether the manifest is right: what is there can be looked at while somebody edits it. */
-export function stateFolderAt(path: string): string {
-  return stateFolderOf(stateDirIn(readManifestText(path)), (given) => resolveFrom(dirname(resolve(path)), given));
-}
-
-/** Makes the state folder if it is not there. Throws when the manager could not keep its state and its socket in it. */
-export function prepareStateFolder(stateFolder: string): void {
-  socketPathOf(stateFolder);
-  try {
-    makeFolder(stateFolder);
-    accessSync(stateFolder, constants.W_OK | constants.X_OK);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    const why = FOLDER_ERRORS[code ?? ""] ?? `the system says ${code}`;
-    throw new Error(
-      `Cannot keep state in ${stateFolder}: ${why}; set stateDir in the manifest, or --state, to another folder`,
-      { cause: error },
-    );
-  }
-}
-
-const FOLDER_ERRORS: Readonly<Record<string, string>> = {
-  EACCES: "this user may not write there",
-  EEXIST: "it is not a folder",
-  ENOENT: "no folder can be made there",
-  ENOSPC: "the disk is full",
-  ENOTDIR: "what is above it is not a folder",
-  EPERM: "no folder can be made there",
-  EROFS: "that file system is read-only",
-};
-
-/** Not `recursive`: Node 20 then never returns where a folder cannot be made, as below /proc. */
-function makeFolder(folder: string): void {
-  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return;
-  makeFolder(dirname(folder));
-  mkdirSync(folder);
-}
-
-/** `sun_path` of unix(7) without its closing zero; the system cuts off what is longer, without an error. */
-const SOCKET_PATH_BYTES_MAX = 107;
-
-/** Where the manager listens. Throws when the system cannot take so long a path. */
-export function socketPathOf(stateFolder: string): string {
-  const path = join(stateFolder, "manager.sock");
-  const lengthBytes = Buffer.byteLength(path);
-  if (lengthBytes <= SOCKET_PATH_BYTES_MAX) return path;
-  throw new Error(
-    `Cannot keep the manager's socket in ${stateFolder}: its path would have ${lengthBytes} bytes, and Linux takes ` +
-      `${SOCKET_PATH_BYTES_MAX}; set stateDir in the manifest, or --state, to a folder with a shorter path`,
-  );
-}
-
-const READ_ERRORS: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such file; make one with "bramble init", or name one with --manifest',
-  EACCES: "this user may not read it",
-  EISDIR: "it is a folder; name the file in it with --manifest",
-};
-
-/** Throws an `Error` that says why the file cannot be read. */
-export function readManifestText(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    const why = READ_ERRORS[code ?? ""] ?? `the system says ${code}`;
-    throw new Error(`Cannot read the manifest ${path}: ${why}`, { cause: error });
-  }
-}
-
-function resolveFrom(folder: string, path: string): string {
-  if (path === "~" || path.startsWith("~/")) return join(homedir(), path.slice(1));
-  return isAbsolute(path) ? path : resolve(folder, path);
-}
-
-/** Read before the manifest is known to be good: the check needs the names, and the names lie where it says. */
-function stateDirIn(text: string): string | undefined {
-  return /^stateDir:\s*["']?([^"'#\n]+?)["']?\s*(#.*)?$/m.exec(text)?.[1];
 }
 
 async function importedNames(stateFolder: string): Promise<string[]> {

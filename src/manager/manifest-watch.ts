@@ -5,10 +5,10 @@ import { basename, dirname, resolve } from "node:path";
 const QUIET_MS = 300;
 
 /**
- * Calls `onChange` when the manifest was changed, or on SIGHUP. Watches the folder, because editors replace the file.
- * Returns the function that stops it.
+ * Calls `onChange` when the manifest's file was changed, and `onSignal` on SIGHUP. Watches the folder, because editors
+ * replace the file. Returns the function that stops it.
  */
-export function watchManifest(path: string, onChange: () => void): () => void {
+export function watchManifest(path: string, onChange: () => void, onSignal: () => void): () => void {
   const absolute = resolve(path);
   let timeout: NodeJS.Timeout | undefined;
   let signature = signatureOf(absolute);
@@ -24,11 +24,11 @@ export function watchManifest(path: string, onChange: () => void): () => void {
   const watcher = watch(dirname(absolute), (_, name) => {
     if (name === basename(absolute)) later();
   });
-  process.on("SIGHUP", onChange);
+  process.on("SIGHUP", onSignal);
   return () => {
     clearTimeout(timeout);
     watcher.close();
-    process.off("SIGHUP", onChange);
+    process.off("SIGHUP", onSignal);
   };
 }
 

@@ -50,6 +50,7 @@ interface Surroundings {
 export class NodeSet {
   readonly #options: NodeSetOptions;
   readonly #nodes = new Map<string, PlannedNode>();
+  readonly #refusals = new Map<string, string>();
   readonly #beginnings = new Map<string, Promise<void>>();
   /** What NFS serves, by tree id. */
   readonly served = new Map<number, ServedTree>();
@@ -86,14 +87,31 @@ export class NodeSet {
     const names = new Set(manifest.nodes.map((node) => node.name));
     for (const name of this.#nodes.keys()) if (!names.has(name)) this.#forget(name);
     const surroundings = this.#surroundings(manifest, loaded.resolvePath);
-    for (const node of manifest.nodes) {
-      try {
-        await this.#applyNode(node, surroundings);
-      } catch (error) {
-        this.#options.report({ kind: "warning", message: (error as Error).message }, node.name);
-      }
-    }
+    for (const node of manifest.nodes) await this.#applyOrReport(node, surroundings);
     this.#options.secrets.writeKnownHosts([...names]);
+  }
+
+  /** Takes a manifest that has this node more than the one before, at the cost of one node. */
+  async add(loaded: LoadedManifest, node: ManifestNode): Promise<void> {
+    const manifest = withManagerKey(loaded.manifest, this.#options.secrets.managerPublicKey());
+    await this.#applyOrReport(node, this.#surroundings(manifest, loaded.resolvePath));
+    this.#options.secrets.addKnownHost(node.name);
+  }
+
+  /** Why a node of the manifest could not be planned, or is still planned as it was before. */
+  refusal(name: string): string | undefined {
+    return this.#refusals.get(name);
+  }
+
+  async #applyOrReport(node: ManifestNode, surroundings: Surroundings): Promise<void> {
+    this.#refusals.delete(node.name);
+    try {
+      await this.#applyNode(node, surroundings);
+    } catch (error) {
+      const { message } = error as Error;
+      this.#refusals.set(node.name, message);
+      this.#options.report({ kind: "warning", message }, node.name);
+    }
   }
 
   #surroundings(manifest: Manifest, resolvePath: (path: string) => string): Surroundings {
@@ -171,6 +189,7 @@ export class NodeSet {
   }
 
   #forget(name: string): void {
+    this.#refusals.delete(name);
     const node = this.#nodes.get(name);
     if (!node) return;
     this.served.delete(node.boot.treeId);

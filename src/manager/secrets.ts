@@ -7,12 +7,12 @@
  *   <stateFolder>/secrets/nodes/<name>.json     NodeSecrets
  *   <stateFolder>/known_hosts                   the host keys of all nodes, by node name
  */
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createNodeSecrets, encodeSshKey, type NodeSecrets } from "../cluster/ssh-keys.ts";
 import { HANDLE_KEY_BYTES } from "../nfs/handle.ts";
 import type { Random } from "../ports.ts";
-import { writeFileAtomically } from "../system/atomic-file.ts";
+import { replaceFileDurably, replaceFileUnsynced, writeFileAtomically } from "../system/atomic-file.ts";
 
 const SECRET_FILE_MODE = 0o600;
 
@@ -25,6 +25,7 @@ export class Secrets {
   readonly #stateFolder: string;
   readonly #random: Random;
   readonly #nodes = new Map<string, NodeSecrets>();
+  #managerPublicKey: string | undefined;
 
   constructor(stateFolder: string, random: Random) {
     this.#stateFolder = stateFolder;
@@ -42,6 +43,11 @@ export class Secrets {
 
   /** The manager's public key, a line for `authorized_keys`. */
   managerPublicKey(): string {
+    this.#managerPublicKey ??= this.#readManagerPublicKey();
+    return this.#managerPublicKey;
+  }
+
+  #readManagerPublicKey(): string {
     const { managerKey } = sshPaths(this.#stateFolder);
     if (!existsSync(managerKey) || !existsSync(`${managerKey}.pub`)) {
       const pair = encodeSshKey(this.#random.bytes(32), this.#random.bytes(4));
@@ -54,17 +60,41 @@ export class Secrets {
   forNode(name: string): NodeSecrets {
     let secrets = this.#nodes.get(name);
     if (!secrets) {
-      const text = this.#once(`nodes/${name}.json`, () => JSON.stringify(createNodeSecrets(this.#random), null, 1));
-      secrets = JSON.parse(text) as NodeSecrets;
+      const path = this.#nodePath(name);
+      if (!existsSync(path)) {
+        writeFileAtomically(path, encodeNodeSecrets(createNodeSecrets(this.#random)), SECRET_FILE_MODE);
+      }
+      secrets = JSON.parse(readFileSync(path, "utf8")) as NodeSecrets;
       this.#nodes.set(name, secrets);
     }
     return secrets;
   }
 
-  /** Lets `ssh` know every node before it is first met. */
+  /** The same, made while the event loop goes on. */
+  async prepareNode(name: string): Promise<void> {
+    const path = this.#nodePath(name);
+    if (existsSync(path)) return;
+    const secrets = createNodeSecrets(this.#random);
+    await replaceFileDurably(path, encodeNodeSecrets(secrets), { mode: SECRET_FILE_MODE });
+    this.#nodes.set(name, secrets);
+  }
+
+  /** Lets `ssh` know every node before it is first met. Not forced to disk: it is made anew at each start. */
   writeKnownHosts(names: readonly string[]): void {
-    const lines = names.map((name) => `${name} ${this.forNode(name).sshHostKey.publicKey}\n`);
-    writeFileAtomically(sshPaths(this.#stateFolder).knownHosts, lines.join(""));
+    replaceFileUnsynced(sshPaths(this.#stateFolder).knownHosts, names.map((name) => this.#knownHost(name)).join(""));
+  }
+
+  /** The same for one node more. */
+  addKnownHost(name: string): void {
+    appendFileSync(sshPaths(this.#stateFolder).knownHosts, this.#knownHost(name));
+  }
+
+  #knownHost(name: string): string {
+    return `${name} ${this.forNode(name).sshHostKey.publicKey}\n`;
+  }
+
+  #nodePath(name: string): string {
+    return join(this.#folder, "nodes", `${name}.json`);
   }
 
   #once(name: string, make: () => string): string {
@@ -72,6 +102,10 @@ export class Secrets {
     if (!existsSync(path)) writeFileAtomically(path, `${make()}\n`, SECRET_FILE_MODE);
     return readFileSync(path, "utf8").trim();
   }
+}
+
+function encodeNodeSecrets(secrets: NodeSecrets): string {
+  return `${JSON.stringify(secrets, null, 1)}\n`;
 }
 
 function hex(bytes: Uint8Array): string {

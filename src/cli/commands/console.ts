@@ -3,7 +3,6 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { loadManifestOf } from "../context.ts";
-import { CONSOLE_FOLDER } from "../simulation.ts";
 import { UserError } from "../user-error.ts";
 
 /** Ctrl-], as telnet has it: nothing on a console needs it. */
@@ -15,6 +14,7 @@ export function addConsole(bramble: Command): void {
     .description("watch and type on the serial console of a virtual Pi; Ctrl-] leaves")
     .action(async (node: string, _, command: Command) => {
       const { stateFolder } = await loadManifestOf(command);
+      const { CONSOLE_FOLDER } = await import("../simulation.ts");
       const path = join(stateFolder, CONSOLE_FOLDER, `${node}.sock`);
       if (!existsSync(path)) {
         throw new UserError(

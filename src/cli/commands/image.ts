@@ -1,10 +1,9 @@
 import { existsSync } from "node:fs";
 import { type Command, InvalidArgumentError } from "commander";
-import { type ImageFacts, imageProblems, readImageFacts } from "../../cluster/image-facts.ts";
-import { imageFiles } from "../../disk/image-files.ts";
+import type { ImageFacts } from "../../cluster/image-facts.ts";
 import type { StoredImage } from "../../manager/image-metadata.ts";
-import { ImageStore, type ImportProgress } from "../../manager/image-store.ts";
-import { stateFolderAt, stateFolderOf } from "../../manager/manifest-file.ts";
+import type { ImageStore, ImportProgress } from "../../manager/image-store.ts";
+import { stateFolderAt, stateFolderOf } from "../../manager/state-folder.ts";
 import { globalOptions, loadManifestOf, printJson } from "../context.ts";
 import { formatBytes, formatTable, progressBar } from "../table.ts";
 import { UserError } from "../user-error.ts";
@@ -24,7 +23,7 @@ export function addImageCommands(bramble: Command): void {
     .option("--name <name>", "call it this instead of its file name")
     .option("--refresh", "ask the server again for a URL that was imported before")
     .action(async (source: string, options: ImportFlags, command: Command) => {
-      const store = storeOf(command);
+      const store = await storeOf(command);
       const imported = await store.import(source, {
         ...(options.sha256 && { expectedSha256: options.sha256 }),
         ...(options.name && { name: options.name }),
@@ -35,13 +34,14 @@ export function addImageCommands(bramble: Command): void {
       if (globalOptions(command).json) printJson(imported);
       else console.log(`${imported.name}: ${formatBytes(imported.sizeBytes)}, sha256 ${imported.containerSha256}`);
       // It may be kept, but nobody should learn only at "bramble up" that it is of no use.
-      for (const problem of imageProblems(factsOf(store, imported))) console.error(`bramble: ${problem}`);
+      const problems = await problemsOf(await factsOf(store, imported));
+      for (const problem of problems) console.error(`bramble: ${problem}`);
     });
   image
     .command("list", { isDefault: true })
     .description("the images that are here")
     .action(async (_, command: Command) => {
-      const images = await storeOf(command).list();
+      const images = await (await storeOf(command)).list();
       if (globalOptions(command).json) printJson(images);
       else console.log(imageTable(images));
     });
@@ -49,17 +49,18 @@ export function addImageCommands(bramble: Command): void {
     .command("inspect <image>")
     .description("what an image holds: system, kernels, device trees, models it boots")
     .action(async (reference: string, _, command: Command) => {
-      const store = storeOf(command);
+      const store = await storeOf(command);
       const stored = await store.obtain(reference);
-      const facts = factsOf(store, stored);
+      const facts = await factsOf(store, stored);
+      const problems = await problemsOf(facts);
       if (globalOptions(command).json) printJson({ ...stored, facts });
-      else console.log(describeFacts(stored, facts));
+      else console.log(describeFacts(stored, facts, problems));
     });
   image
     .command("remove <image>")
     .description("delete an image that no node of the manifest uses")
     .action(async (reference: string, _, command: Command) => {
-      const store = storeOf(command);
+      const store = await storeOf(command);
       const found = await store.find(reference);
       const user = found && (await userOf(found, command));
       if (user) throw new UserError(`Cannot remove image ${reference}: ${user} uses it`);
@@ -69,19 +70,27 @@ export function addImageCommands(bramble: Command): void {
 }
 
 /** The images lie in the state folder; a command that needs only them also works where there is no manifest. */
-function storeOf(command: Command): ImageStore {
+async function storeOf(command: Command): Promise<ImageStore> {
   const { manifest, state } = globalOptions(command);
   const stateDir = state ?? (existsSync(manifest) ? stateFolderAt(manifest) : stateFolderOf(undefined, (path) => path));
+  const { ImageStore } = await import("../../manager/image-store.ts");
   return new ImageStore({ stateDir });
 }
 
-function factsOf(store: ImageStore, stored: StoredImage): ImageFacts {
+async function factsOf(store: ImageStore, stored: StoredImage): Promise<ImageFacts> {
+  const { readImageFacts } = await import("../../cluster/image-facts.ts");
+  const { imageFiles } = await import("../../disk/image-files.ts");
   const opened = store.open(stored);
   try {
     return readImageFacts(imageFiles(opened.boot), imageFiles(opened.root));
   } finally {
     opened.close();
   }
+}
+
+async function problemsOf(facts: ImageFacts): Promise<string[]> {
+  const { imageProblems } = await import("../../cluster/image-facts.ts");
+  return imageProblems(facts);
 }
 
 async function userOf(image: StoredImage, command: Command): Promise<string | undefined> {
@@ -117,7 +126,7 @@ function imageTable(images: readonly StoredImage[]): string {
   return formatTable(["NAME", "SIZE", "SHA256", "IMPORTED", "FROM"], rows);
 }
 
-function describeFacts(image: StoredImage, facts: ImageFacts): string {
+function describeFacts(image: StoredImage, facts: ImageFacts, problems: readonly string[]): string {
   const kernels = facts.kernels.map((kernel) => [
     kernel.file,
     kernel.release ?? "?",
@@ -130,7 +139,7 @@ function describeFacts(image: StoredImage, facts: ImageFacts): string {
   return [
     `${image.name}  ${formatBytes(image.sizeBytes)}  sha256 ${image.containerSha256}`,
     `system        ${facts.os.name} (${facts.flavour}), ${facts.architecture}, init ${facts.init}`,
-    ...imageProblems(facts).map((problem) => `PROBLEM       ${problem}`),
+    ...problems.map((problem) => `PROBLEM       ${problem}`),
     `boots on      ${facts.models.join(", ") || "no Raspberry Pi model"}`,
     `device trees  ${facts.deviceTrees.length}; boot files at ${facts.bootMountPoint}`,
     `ssh           ${facts.sshServer}; network ${facts.networkManagers.join(", ") || "unmanaged"}`,

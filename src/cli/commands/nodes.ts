@@ -1,9 +1,7 @@
-import { realpathSync, statSync } from "node:fs";
 import type { Command } from "commander";
-import { type NodeEntry, removeNode } from "../../cluster/manifest-edit.ts";
-import { addNodeToManifest, loadManifestText, ManifestError, readManifestText } from "../../manager/manifest-file.ts";
-import { writeFileAtomically } from "../../system/atomic-file.ts";
+import type { NodeEntry } from "../../cluster/manifest-edit.ts";
 import { apiOf, globalOptions, loadManifestOf, printJson } from "../context.ts";
+import { addNode } from "../node-addition.ts";
 import { formatBytes, formatTable } from "../table.ts";
 import { UserError } from "../user-error.ts";
 
@@ -23,10 +21,10 @@ export function addNodesCommands(bramble: Command): void {
     .action(async (name: string, entry: Omit<NodeEntry, "name">, command: Command) => {
       const { mac, serial, address, model } = entry;
       const given = Object.entries({ mac, serial, address, model }).filter(([, value]) => value !== undefined);
-      await editManifest(command, `add ${name}`, (path, text, state) =>
-        addNodeToManifest(path, text, { name, ...Object.fromEntries(given) }, state),
+      const isServed = await addNode(command, { name, ...Object.fromEntries(given) });
+      console.log(
+        `${name} is in the manifest${isServed ? " and is served" : ""}; what it writes will be kept apart from all others`,
       );
-      console.log(`${name} is in the manifest; what it writes will be kept apart from all others`);
     });
   nodes
     .command("remove <name>")
@@ -34,7 +32,11 @@ export function addNodesCommands(bramble: Command): void {
       "take a node out of the manifest; what it wrote stays for when it comes back: reset it first to drop that",
     )
     .action(async (name: string, _, command: Command) => {
-      await editManifest(command, `remove ${name}`, async (path, text, state) => {
+      const { manifest: path, state } = globalOptions(command);
+      const { editManifest } = await import("../../manager/manifest-editing.ts");
+      const { loadManifestText } = await import("../../manager/manifest-file.ts");
+      const { removeNode } = await import("../../cluster/manifest-edit.ts");
+      await editManifest({ path, stateFolder: state }, `remove ${name}`, async (text) => {
         const edited = removeNode(text, name);
         if (edited === undefined) throw new UserError(`Cannot remove ${name}: the manifest has no node of that name`);
         await loadManifestText(path, edited, state);
@@ -69,26 +71,4 @@ async function listNodes(command: Command): Promise<void> {
     node.root ?? manifest.root,
   ]);
   console.log(formatTable(["NAME", "MAC", "SERIAL", "MODEL", "ADDRESS", "ROOT"], rows));
-}
-
-/** Writes the text that `edit` resolves with, which it has checked, so that a slip cannot break a running cluster. */
-async function editManifest(
-  command: Command,
-  what: string,
-  edit: (path: string, text: string, state: string | undefined) => Promise<string>,
-): Promise<void> {
-  const { manifest: path, state } = globalOptions(command);
-  const text = readManifestText(path);
-  let edited: string;
-  try {
-    edited = await edit(path, text, state);
-  } catch (error) {
-    // If the text was wrong before, its own problems have lines that can be looked up.
-    await loadManifestText(path, text, state);
-    if (!(error instanceof ManifestError)) throw error;
-    const reasons = error.problems.map(({ message, hint }) => (hint ? `${message}. ${hint}` : message));
-    throw new UserError(`Cannot ${what}: ${reasons.join("; ")}`);
-  }
-  // The file itself, where its name is a symbolic link to it.
-  writeFileAtomically(realpathSync(path), edited, statSync(path).mode & 0o777);
 }

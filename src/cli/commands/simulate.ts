@@ -3,7 +3,6 @@ import { type Command, InvalidArgumentError } from "commander";
 import { findVirtualModel, VIRTUAL_MODELS } from "../../simulator/models.ts";
 import { insideLab, runInsideLab } from "../../system/lab-network.ts";
 import { globalOptions } from "../context.ts";
-import { simulate } from "../simulation.ts";
 import { UserError } from "../user-error.ts";
 
 export interface SimulateOptions {
@@ -40,6 +39,7 @@ export function addSimulate(bramble: Command): void {
         return;
       }
       const { manifest, state, json } = globalOptions(command);
+      const { simulate } = await import("../simulation.ts");
       process.exitCode = await simulate({
         ...options,
         manifestPath: resolve(manifest),

@@ -1,7 +1,6 @@
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import type { Command } from "commander";
-import { sshPaths } from "../../manager/secrets.ts";
 import type { NodeStatusView } from "../../manager/status-view.ts";
 import { LAB_RECORD, labEnterCommand, readLabRecord } from "../../system/lab-network.ts";
 import { apiOf, loadManifestOf } from "../context.ts";
@@ -21,6 +20,7 @@ async function ssh(name: string, words: readonly string[], command: Command): Pr
     throw new UserError(`Cannot log in to ${name}: the manifest has no node of that name`);
   }
   const address = await addressOf(name, command);
+  const { sshPaths } = await import("../../manager/secrets.ts");
   const paths = sshPaths(stateFolder);
   const options = {
     UserKnownHostsFile: paths.knownHosts,

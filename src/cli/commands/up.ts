@@ -1,8 +1,7 @@
 import type { Command } from "commander";
 import type { BootEvent } from "../../cluster/event.ts";
 import type { ImportProgress } from "../../manager/image-store.ts";
-import { startManager } from "../../manager/manager.ts";
-import { prepareStateFolder } from "../../manager/manifest-file.ts";
+import { prepareStateFolder } from "../../manager/state-folder.ts";
 import { globalOptions, loadManifestOf } from "../context.ts";
 import { eventText } from "../event-text.ts";
 import { formatBytes, formatCount, progressBar } from "../table.ts";
@@ -22,6 +21,7 @@ async function up(command: Command): Promise<void> {
     const line = json ? JSON.stringify(event) : eventText(event);
     if (line !== undefined) console.log(line);
   };
+  const { startManager } = await import("../../manager/manager.ts");
   const manager = await startManager({
     loaded,
     onEvent: show,

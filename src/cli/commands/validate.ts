@@ -1,6 +1,5 @@
 import type { Command } from "commander";
-import { manifestJsonSchema } from "../../cluster/manifest.ts";
-import { ManifestError } from "../../manager/manifest-file.ts";
+import { ManifestError } from "../../manager/manifest-error.ts";
 import { globalOptions, loadManifestOf, printJson } from "../context.ts";
 import { formatCount } from "../table.ts";
 
@@ -26,5 +25,8 @@ export function addSchema(bramble: Command): void {
   bramble
     .command("schema")
     .description("print the JSON Schema of the manifest, for editors")
-    .action(() => printJson(manifestJsonSchema()));
+    .action(async () => {
+      const { manifestJsonSchema } = await import("../../cluster/manifest.ts");
+      printJson(manifestJsonSchema());
+    });
 }

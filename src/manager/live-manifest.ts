@@ -1,0 +1,91 @@
+/**
+ * The manifest of a running manager. It is read again when its file has changed, and edited when somebody asks: one after
+ * the other, and what is known of it is kept, so that one more of a thousand nodes costs one node.
+ */
+import { realpathSync } from "node:fs";
+import type { ManifestNode } from "../cluster/manifest.ts";
+import type { NodeEntry } from "../cluster/manifest-edit.ts";
+import { addNodeToFile } from "./manifest-editing.ts";
+import { extendLoaded, type LoadedManifest, loadManifestText } from "./manifest-file.ts";
+import { readManifestText, replaceManifestText } from "./manifest-text.ts";
+import { RequestError } from "./request-error.ts";
+
+export interface ManifestUser {
+  /** Makes the cluster what the manifest says. `added` is the one node that the manifest before did not have, if that is all. */
+  take(loaded: LoadedManifest, added?: ManifestNode): Promise<void>;
+  /** Makes durable what a node needs that will be added: it may be, while the manifest is. */
+  prepareNode(name: string): Promise<void>;
+}
+
+export class LiveManifest {
+  readonly #user: ManifestUser;
+  #loaded: LoadedManifest;
+  /** As it last was in the file, whether it was taken or refused. */
+  #seenText: string;
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(loaded: LoadedManifest, user: ManifestUser) {
+    this.#loaded = loaded;
+    this.#seenText = loaded.text;
+    this.#user = user;
+  }
+
+  /** As it was last taken. */
+  get loaded(): LoadedManifest {
+    return this.#loaded;
+  }
+
+  /** Runs when no reload or edit is under way; the next one waits for it. */
+  inTurn<Result>(run: () => Promise<Result>): Promise<Result> {
+    const result = this.#turn.then(run);
+    this.#turn = result.catch(() => {});
+    return result;
+  }
+
+  /** Reads the file again, and the files that it names. Rejects with what is wrong; the old one goes on then. */
+  reload(): Promise<void> {
+    return this.inTurn(() => this.#read(readManifestText(this.#loaded.path)));
+  }
+
+  /** The same, but nothing for a text that is known. */
+  reloadIfChanged(): Promise<void> {
+    return this.inTurn(async () => {
+      const text = readManifestText(this.#loaded.path);
+      if (text !== this.#seenText) await this.#read(text);
+    });
+  }
+
+  /**
+   * Adds a node to the file, then to the cluster. When this resolves, both have it; killed in between, a manager finds it
+   * in the file when it starts again. Rejects with `ManifestError` or `RequestError`, and nothing is changed then.
+   * `manifestPath` is the file that the caller means.
+   */
+  addNode(entry: NodeEntry, manifestPath = this.#loaded.path): Promise<void> {
+    return this.inTurn(async () => {
+      const { path, stateFolder } = this.#loaded;
+      const [theirs, ours] = [manifestPath, path].map((each) => realpathSync(each));
+      if (theirs !== ours)
+        throw new RequestError(409, `Cannot add ${entry.name} to ${theirs}: the manager serves ${ours}`);
+      const isKnown = readManifestText(path) === this.#loaded.text;
+      const extended = isKnown ? await extendLoaded(this.#loaded, entry) : undefined;
+      if (!extended) {
+        await addNodeToFile({ path, stateFolder }, entry);
+        return this.#read(readManifestText(path));
+      }
+      // What fails for the node is tried again, and reported, when it is planned.
+      const prepared = this.#user.prepareNode(entry.name).catch(() => {});
+      await Promise.all([replaceManifestText(path, extended.loaded.text), prepared]);
+      this.#seenText = extended.loaded.text;
+      await this.#user.take(extended.loaded, extended.added);
+      this.#loaded = extended.loaded;
+    });
+  }
+
+  async #read(text: string): Promise<void> {
+    this.#seenText = text;
+    const { path, stateFolder } = this.#loaded;
+    const loaded = await loadManifestText(path, text, stateFolder);
+    await this.#user.take(loaded);
+    this.#loaded = loaded;
+  }
+}
