@@ -4,7 +4,7 @@
  */
 import { type Ipv4, parseMac } from "../bytes/addresses.ts";
 import type { Awaitable } from "../ports.ts";
-import type { TftpAnswer, TftpHandler, TftpRequest } from "../tftp/handler.ts";
+import type { TftpAnswer, TftpHandler, TftpRefusal, TftpRequest } from "../tftp/handler.ts";
 import type { TftpObservation } from "../tftp/observation.ts";
 import type { NodeDirectory, NodeIdentity } from "./node-directory.ts";
 import type { Report } from "./report.ts";
@@ -27,36 +27,59 @@ export interface BootTrees {
 const SERIAL_PREFIX = /^([0-9a-f]{8})\/(.+)$/i;
 const MAC_PREFIX = /^([0-9a-f]{2}(?:-[0-9a-f]{2}){5})\/(.+)$/i;
 
+/** Which file of which node a request means. */
+export interface BootFileName {
+  node: string;
+  /** In the node's boot tree. */
+  path: string;
+}
+
 /**
- * `learnNeighbours` is asked once when an address is not known: the kernel's table may say whose it is. A file is opened
- * when what `beforeFile` started is done.
+ * Finds the node of a request. `learnNeighbours` is asked once when an address is not known: the kernel's table may say
+ * whose it is. The answer waits for what `beforeFile` starts.
  */
+export function tftpNodes(
+  directory: NodeDirectory,
+  learnNeighbours: () => Promise<void>,
+  beforeFile: (node: string, path: string) => Promise<void> | undefined = () => undefined,
+): (request: TftpRequest) => Awaitable<BootFileName | TftpRefusal> {
+  const find = ({ path, client }: TftpRequest): Awaitable<BootFileName> | undefined => {
+    const found = resolveNode(directory, path, client.address);
+    if (!found) return undefined;
+    const name = { node: found.node.name, path: found.path };
+    const waiting = beforeFile(name.node, name.path);
+    return waiting ? waiting.then(() => name) : name;
+  };
+  const unknown = ({ client }: TftpRequest): TftpRefusal => ({
+    kind: "missing",
+    reason: `${client.address} is no node of the manifest, and the path names none`,
+  });
+  return (request) => find(request) ?? learnNeighbours().then(() => find(request) ?? unknown(request));
+}
+
+/** The file, or why it is not served. */
+export function bootFile(trees: BootTrees, { node, path }: BootFileName): TftpAnswer {
+  const blocked = trees.blocked(node, path);
+  if (blocked !== undefined) return { kind: "missing", reason: blocked };
+  const file = trees.open(node, path);
+  if (!file) return { kind: "missing", reason: `the boot tree of ${node} has no /${path}` };
+  return { kind: "file", ...file };
+}
+
+/** Both in one process. */
 export function tftpFiles(
   directory: NodeDirectory,
   trees: BootTrees,
   learnNeighbours: () => Promise<void>,
-  beforeFile: (node: string, path: string) => Promise<void> | undefined = () => undefined,
+  beforeFile?: (node: string, path: string) => Promise<void> | undefined,
 ): TftpHandler {
-  const open = ({ path, client }: TftpRequest): Awaitable<TftpAnswer> | undefined => {
-    const found = resolveNode(directory, path, client.address);
-    if (!found) return undefined;
-    const waiting = beforeFile(found.node.name, found.path);
-    return waiting ? waiting.then(() => openFile(found)) : openFile(found);
-  };
-  const openFile = (found: FoundFile): TftpAnswer => {
-    const { node } = found;
-    const blocked = trees.blocked(node.name, found.path);
-    if (blocked !== undefined) return { kind: "missing", reason: blocked };
-    const file = trees.open(node.name, found.path);
-    if (!file) return { kind: "missing", reason: `the boot tree of ${node.name} has no /${found.path}` };
-    return { kind: "file", ...file };
-  };
-  const unknown = ({ client }: TftpRequest): TftpAnswer => ({
-    kind: "missing",
-    reason: `${client.address} is no node of the manifest, and the path names none`,
-  });
+  const find = tftpNodes(directory, learnNeighbours, beforeFile);
+  const open = (found: BootFileName | TftpRefusal) => ("kind" in found ? found : bootFile(trees, found));
   return {
-    open: (request) => open(request) ?? learnNeighbours().then(() => open(request) ?? unknown(request)),
+    open: (request) => {
+      const found = find(request);
+      return found instanceof Promise ? found.then(open) : open(found);
+    },
   };
 }
 

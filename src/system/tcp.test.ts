@@ -66,9 +66,9 @@ describe("a TCP listener", () => {
     closers.push(() => child.kill());
     const peer = await client(listener.localPort);
     peer.write("before");
-    const { remote, socket } = await accepted;
-    expect(remote).toEqual({ address: LOOPBACK, port: peer.localPort });
-    child.send("yours", socket);
+    const connection = await accepted;
+    expect(connection.remote).toEqual({ address: LOOPBACK, port: peer.localPort });
+    connection.handOver(child, "yours");
     const [first] = await once(peer, "data");
     await listener.close();
     peer.write(" after");

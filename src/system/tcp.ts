@@ -1,3 +1,4 @@
+import type { ChildProcess, Serializable } from "node:child_process";
 import { createServer, type Socket } from "node:net";
 import type { Ipv4 } from "../bytes/addresses.ts";
 import type { TcpConnection, TcpListener, TcpListeners, UdpPeer } from "../ports.ts";
@@ -11,8 +12,9 @@ export interface AcceptedConnection {
   readonly remote: UdpPeer;
   /** To be read from here. */
   open(): TcpConnection;
-  /** For `send` of `node:child_process`, which closes it here. */
-  readonly socket: Socket;
+  /** Sends it to another process, beside a message. It is closed here, also when that process is gone. */
+  handOver(process: ChildProcess, message: Serializable): void;
+  close(): void;
 }
 
 /** TCP by `node:net`. Keep-alive tells us of a node whose power was pulled. */
@@ -30,7 +32,7 @@ export async function listenTcp(
   const server = createServer(options, (socket) => {
     open.add(socket);
     socket.once("close", () => open.delete(socket));
-    onAccepted(acceptedFrom(socket));
+    onAccepted(acceptedFrom(socket, peerOf(socket), () => open.delete(socket)));
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) =>
@@ -69,16 +71,24 @@ export async function listenTcp(
   };
 }
 
-/** A connection that came from another process, or was accepted here. */
-export function acceptedFrom(socket: Socket): AcceptedConnection {
-  const remote = { address: withoutIpv6Prefix(socket.remoteAddress), port: socket.remotePort ?? 0 };
+/** A connection that was accepted here, or in another process, which knew its peer. */
+export function acceptedFrom(socket: Socket, remote: UdpPeer, onHandOver: () => void = () => {}): AcceptedConnection {
   // An error is always followed by "close", which is what the user of the connection hears.
   socket.on("error", () => {});
   return {
-    socket,
     remote,
     open: () => connectionOf(socket, remote),
+    handOver(process, message) {
+      // What is left of it here never tells that it is closed.
+      onHandOver();
+      process.send(message, socket, {}, (error) => void (error && socket.destroy()));
+    },
+    close: () => void socket.destroy(),
   };
+}
+
+function peerOf({ remoteAddress, remotePort }: Socket): UdpPeer {
+  return { address: withoutIpv6Prefix(remoteAddress), port: remotePort ?? 0 };
 }
 
 function connectionOf(socket: Socket, remote: UdpPeer): TcpConnection {

@@ -1,0 +1,283 @@
+/**
+ * Serves the files of some nodes: their trees, NFS on connections that somebody else accepted, and TFTP transfers that
+ * somebody else was asked for. Knows nothing of processes: it runs in one with the control plane as well as in a worker.
+ */
+import { type AddressOwners, nodeExports, type ServedTree } from "../../boot/node-exports.ts";
+import { type BootTrees, bootFile } from "../../boot/tftp-files.ts";
+import type { Ipv4 } from "../../bytes/addresses.ts";
+import type { OsImage } from "../../disk/os-image.ts";
+import type { NfsObservation } from "../../nfs/observation.ts";
+import { createNfsService, type NfsService } from "../../nfs/server.ts";
+import { isEepromUpdateFile } from "../../pi/eeprom-files.ts";
+import type { Clock, DataFiles, KeyValueStore, TcpConnection, UdpSockets } from "../../ports.ts";
+import type { TftpReadRequest } from "../../tftp/handler.ts";
+import { openTftpTransfers, type TftpTransfers } from "../../tftp/transfers.ts";
+import type { Tree } from "../../tree/tree.ts";
+import type { TreeDescription } from "../../tree/tree-description.ts";
+import { openTreeStore, type TreeStore } from "../../tree/tree-store.ts";
+import { ActivityWatch } from "./activity-watch.ts";
+import type { DataPlaneObservation, DataPlaneSettings, NodeOpened, NodeOpening, NodeServing } from "./messages.ts";
+import { readUpReport, UpReportWatch } from "./up-report-watch.ts";
+
+export interface DataPlaneOptions {
+  settings: Omit<DataPlaneSettings, "stateFolder">;
+  keyValueStore: KeyValueStore;
+  dataFiles: DataFiles;
+  clock: Clock;
+  sockets: UdpSockets;
+  /** 8 bytes, other ones for every data plane. */
+  writeVerifier: Uint8Array;
+  openImage(path: string): OsImage;
+  observe(observation: DataPlaneObservation): void;
+}
+
+/** Connections of one node that wait for its trees. Linux makes one or two for a mount. */
+const HELD_CONNECTIONS_MAX = 64;
+
+interface NodeTrees {
+  boot: Tree;
+  root: Tree;
+}
+
+/** A tree that is served, and what is behind its volume. */
+interface ServedNodeTree extends ServedTree {
+  tree: Tree;
+}
+
+export async function createDataPlane(options: DataPlaneOptions): Promise<DataPlane> {
+  const { keyValueStore, dataFiles, clock, sockets, settings, observe } = options;
+  const trees = await openTreeStore({ keyValueStore, dataFiles, clock });
+  const tftp = await openTftpTransfers({
+    sockets,
+    clock,
+    binding: settings.tftpBinding,
+    observe: (observation) => observe({ kind: "tftp", observation }),
+  });
+  return new DataPlane(options, trees, tftp);
+}
+
+export class DataPlane implements NodeServing {
+  readonly #options: DataPlaneOptions;
+  readonly #trees: TreeStore;
+  readonly #tftp: TftpTransfers;
+  readonly #nfs: NfsService;
+  readonly #activity: ActivityWatch;
+  readonly #images = new Map<string, OsImage>();
+  readonly #nodes = new Map<string, NodeTrees>();
+  /** Nodes whose trees are being opened or were released, and how to let their clients in. */
+  readonly #shut = new Map<string, Latch>();
+  readonly #served = new Map<number, ServedNodeTree>();
+  readonly #owners = new Map<Ipv4, string>();
+  readonly #connections = new Map<Ipv4, Set<TcpConnection>>();
+
+  /** Use `createDataPlane`. */
+  constructor(options: DataPlaneOptions, trees: TreeStore, tftp: TftpTransfers) {
+    const { settings, observe } = options;
+    this.#options = options;
+    this.#trees = trees;
+    this.#tftp = tftp;
+    const owners: AddressOwners = { ownerOf: (address) => this.#owners.get(address) };
+    const upReports = new UpReportWatch((node, report) => observe({ kind: "up-report", node, report }));
+    this.#activity = new ActivityWatch(options.clock);
+    this.#nfs = createNfsService({
+      ...settings,
+      // A tree that is not here may well be another data plane's, and then it is another node's.
+      exports: nodeExports(owners, this.#served, "forbidden"),
+      writeVerifier: options.writeVerifier,
+      observe: (observation) => observe({ kind: "nfs", observation: withoutObjects(observation) }),
+      portMappings: () => settings.portMappings,
+      onFileChanged: (change) => {
+        const served = this.#served.get(change.treeId);
+        if (served?.kind === "root") upReports.changed(served.node, served.tree, change);
+      },
+    });
+  }
+
+  /** Opens the trees of a node, or opens them again as they are described now. Its clients wait until that is done. */
+  async open({ node, imageId, imagePath, trees }: NodeOpening): Promise<NodeOpened> {
+    this.#shutFor(node);
+    const image = this.#image(imageId, imagePath);
+    const [boot, root] = await Promise.all([
+      this.#openTree(trees, "boot", image),
+      this.#openTree(trees, "root", image),
+    ]);
+    this.#nodes.set(node, { boot, root });
+    this.#letIn(node);
+    const upReport = readUpReport(root);
+    return { usedBytes: this.#usedBytes(node), ...(upReport && { upReport }) };
+  }
+
+  async #openTree(
+    descriptions: readonly TreeDescription[],
+    kind: TreeDescription["kind"],
+    image: OsImage,
+  ): Promise<Tree> {
+    const description = descriptions.find((each) => each.kind === kind);
+    if (!description) throw new Error(`Cannot open the ${kind} tree of a node: it was not described`);
+    const tree = await this.#trees.open(description, image[kind]);
+    const { node, treeId } = description;
+    const volume = this.#trees.volume(node, kind);
+    if (!volume) throw new Error(`Cannot serve the ${kind} tree of ${node}: it was closed while it was opened`);
+    this.#served.set(treeId, { node, kind, treeId, volume, tree });
+    return tree;
+  }
+
+  #image(imageId: string, path: string): OsImage {
+    const image = this.#images.get(imageId) ?? this.#options.openImage(path);
+    this.#images.set(imageId, image);
+    return image;
+  }
+
+  async release(node: string, { abandon }: { abandon: boolean }): Promise<{ usedBytes: number }> {
+    const usedBytes = this.#usedBytes(node);
+    this.#shutFor(node);
+    try {
+      await this.#trees.release(node, { abandon });
+    } catch (error) {
+      // The store goes on with the trees as they were.
+      if (this.#nodes.has(node)) this.#letIn(node);
+      throw error;
+    }
+    return { usedBytes };
+  }
+
+  async forget(node: string): Promise<void> {
+    await this.#trees.forget(node);
+    for (const [treeId, served] of this.#served) if (served.node === node) this.#served.delete(treeId);
+    this.#nodes.delete(node);
+    this.#activity.forget(node);
+    this.#letIn(node);
+  }
+
+  async overriddenPaths(node: string): Promise<string[]> {
+    const trees = this.#nodes.get(node);
+    return trees ? [...trees.boot.overriddenGeneratedPaths(), ...trees.root.overriddenGeneratedPaths()] : [];
+  }
+
+  #usedBytes(node: string): number {
+    const trees = this.#nodes.get(node);
+    return trees ? trees.boot.usedBytes() + trees.root.usedBytes() : 0;
+  }
+
+  #shutFor(node: string): void {
+    if (!this.#shut.has(node)) this.#shut.set(node, new Latch());
+  }
+
+  #letIn(node: string): void {
+    const latch = this.#shut.get(node);
+    this.#shut.delete(node);
+    latch?.open();
+  }
+
+  /** Takes over who owns these addresses. A connection from an address that is another node's now is closed. */
+  setOwners(owners: Iterable<readonly [Ipv4, string | undefined]>): void {
+    for (const [address, owner] of owners) {
+      if (this.#owners.get(address) === owner) continue;
+      if (owner === undefined) this.#owners.delete(address);
+      else this.#owners.set(address, owner);
+      for (const connection of this.#connections.get(address) ?? []) connection.close();
+    }
+  }
+
+  /** Serves a connection from the address of a node, as soon as the node's trees are there. */
+  serveConnection(node: string, connection: TcpConnection): void {
+    const { address } = connection.remote;
+    if (this.#owners.get(address) !== node) {
+      connection.close();
+      return;
+    }
+    this.#keep(address, connection);
+    const latch = this.#shut.get(node);
+    if (!latch) this.#nfs.serveConnection(connection);
+    else if (latch.waitingCount >= HELD_CONNECTIONS_MAX) connection.close();
+    else void latch.whenOpen(() => this.#nfs.serveConnection(connection));
+  }
+
+  #keep(address: Ipv4, connection: TcpConnection): void {
+    const connections = this.#connections.get(address) ?? new Set();
+    this.#connections.set(address, connections.add(connection));
+    connection.onClose(() => {
+      connections.delete(connection);
+      if (connections.size === 0 && this.#connections.get(address) === connections) this.#connections.delete(address);
+    });
+  }
+
+  /** Sends a file of the node's boot tree. */
+  serveTftp(node: string, path: string, request: TftpReadRequest): void {
+    this.#tftp.begin(request, () => {
+      const latch = this.#shut.get(node);
+      const find = () => bootFile(this.#bootTrees, { node, path });
+      return latch ? latch.whenOpen(find) : find();
+    });
+  }
+
+  readonly #bootTrees: BootTrees = {
+    open: (node, path) => {
+      const tree = this.#nodes.get(node)?.boot;
+      const file = tree?.fileByPath(`/${path}`);
+      if (!tree || !file) return undefined;
+      return {
+        sizeBytes: file.sizeBytes,
+        read: (target, offset) => {
+          const read = () => tree.readSync(file.id, target, offset);
+          return this.#shut.get(node)?.whenOpen(read) ?? read();
+        },
+        close: () => {},
+      };
+    },
+    blocked: (_, path) =>
+      isEepromUpdateFile(path)
+        ? "EEPROM updates are served only when a plan says so: the board would flash it"
+        : undefined,
+  };
+
+  /** Tells of what was done since the last call. */
+  reportActivity(): void {
+    const { trees, nodes } = this.#activity.since(
+      this.#served.values(),
+      (treeId) => this.#nfs.counters(treeId),
+      (node) => this.#usedBytes(node),
+    );
+    if (trees.length > 0 || nodes.length > 0) this.#options.observe({ kind: "activity", trees, nodes });
+  }
+
+  /** Makes everything durable and lets go of it. The key-value store stays open. */
+  async close(): Promise<void> {
+    this.#tftp.close();
+    for (const connections of this.#connections.values()) for (const connection of connections) connection.close();
+    try {
+      await this.#trees.close();
+    } finally {
+      for (const image of this.#images.values()) image.close();
+    }
+  }
+}
+
+/** Whatever was thrown may not travel between processes; its words do. */
+function withoutObjects(observation: NfsObservation): NfsObservation {
+  if (observation.kind !== "fault") return observation;
+  const { error } = observation;
+  return { ...observation, error: error instanceof Error ? error.message : String(error) };
+}
+
+/** Lets go on, once, what waits for it. */
+class Latch {
+  readonly #opened: Promise<void>;
+  #resolve: () => void = () => {};
+  waitingCount = 0;
+
+  constructor() {
+    this.#opened = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+  }
+
+  open(): void {
+    this.#resolve();
+  }
+
+  whenOpen<T>(run: () => T): Promise<T> {
+    this.waitingCount += 1;
+    return this.#opened.then(run);
+  }
+}

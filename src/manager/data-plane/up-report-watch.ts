@@ -1,0 +1,42 @@
+import { parseUpReport, UP_REPORT_PATH, type UpReport } from "../../cluster/generated/index.ts";
+import type { FileChange } from "../../nfs/observation.ts";
+import type { Tree } from "../../tree/tree.ts";
+
+const REPORT_BYTES_MAX = 128;
+const REPORT_NAME = UP_REPORT_PATH.slice(UP_REPORT_PATH.lastIndexOf("/") + 1);
+
+type RootTree = Pick<Tree, "lookupPath" | "readSync">;
+
+/**
+ * Sees a node write its report among all the writes of all nodes. The file's id is remembered, so that any other write
+ * costs one comparison.
+ */
+export class UpReportWatch {
+  readonly #onReport: (node: string, report: UpReport) => void;
+  readonly #reportIds = new Map<string, number | undefined>();
+
+  constructor(onReport: (node: string, report: UpReport) => void) {
+    this.#onReport = onReport;
+  }
+
+  /** A file of the node's root was changed. */
+  changed(node: string, root: RootTree, { fileId, place }: Pick<FileChange, "fileId" | "place">): void {
+    if (!this.#reportIds.has(node) || place?.name === REPORT_NAME) {
+      this.#reportIds.set(node, root.lookupPath(UP_REPORT_PATH));
+    }
+    if (this.#reportIds.get(node) !== fileId) return;
+    const report = readReport(root, fileId);
+    if (report) this.#onReport(node, report);
+  }
+}
+
+/** The report that stands in a root, whole; `undefined` when there is none. */
+export function readUpReport(root: RootTree): UpReport | undefined {
+  const fileId = root.lookupPath(UP_REPORT_PATH);
+  return fileId === undefined ? undefined : readReport(root, fileId);
+}
+
+function readReport(root: RootTree, fileId: number): UpReport | undefined {
+  const content = new Uint8Array(REPORT_BYTES_MAX);
+  return parseUpReport(content.subarray(0, root.readSync(fileId, content, 0)));
+}

@@ -1,0 +1,96 @@
+/**
+ * One worker process: messages in, a `DataPlane` behind them, messages out. Started by `workers.ts`; ends with the
+ * process that started it, and not by the signals of a terminal or of systemd, which that process answers in order.
+ */
+import type { Socket } from "node:net";
+import { join } from "node:path";
+import { openOsImage } from "../../disk/os-image.ts";
+import { systemClock } from "../../system/clock.ts";
+import { openDataFiles } from "../../system/data-files.ts";
+import { openFileSource } from "../../system/file-source.ts";
+import { openLmdbStore } from "../../system/lmdb-store.ts";
+import { dieWithParent } from "../../system/parent-death.ts";
+import { systemRandom } from "../../system/random.ts";
+import { acceptedFrom } from "../../system/tcp.ts";
+import { createUdpSockets } from "../../system/udp.ts";
+import { limitWarnings } from "../warning-limit.ts";
+import { createDataPlane, type DataPlane } from "./data-plane.ts";
+import type { DataPlaneSettings, FromWorker, Question, Questions, ToWorker } from "./messages.ts";
+
+const ACTIVITY_INTERVAL_MS = 1000;
+const SEND_WARNING_INTERVAL_MS = 60_000;
+
+dieWithParent();
+// Everything here survives that, and nothing else is sure to be at once.
+process.once("disconnect", () => process.kill(process.pid, "SIGKILL"));
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
+process.on("uncaughtExceptionMonitor", ({ message }) => say({ kind: "crash", reason: message }));
+
+let stop: (() => Promise<void>) | undefined;
+let dataPlane: DataPlane | undefined;
+
+process.on("message", (message: ToWorker, socket: Socket | undefined) => {
+  switch (message.kind) {
+    case "question":
+      answer(message.question).then(
+        (answered) => say({ kind: "answer", number: message.number, answered }),
+        (error: Error) => say({ kind: "refusal", number: message.number, message: error.message }),
+      );
+      break;
+    case "owners":
+      dataPlane?.setOwners(message.owners);
+      break;
+    case "connection":
+      // Its peer may be gone already, and the socket with it.
+      if (socket) dataPlane?.serveConnection(message.node, acceptedFrom(socket, message.remote).open());
+      break;
+    case "tftp":
+      dataPlane?.serveTftp(message.node, message.path, message.request);
+      break;
+  }
+});
+
+async function answer(question: Question): Promise<Questions[keyof Questions]["answered"]> {
+  if (question.name === "start") return start(question.asked);
+  if (!dataPlane) throw new Error(`Cannot ${question.name}: the worker was not started`);
+  switch (question.name) {
+    case "open":
+      return dataPlane.open(question.asked);
+    case "release":
+      return dataPlane.release(question.asked.node, question.asked);
+    case "forget":
+      return dataPlane.forget(question.asked.node) as Promise<undefined>;
+    case "overriddenPaths":
+      return dataPlane.overriddenPaths(question.asked.node);
+    case "stop":
+      return stop?.() as Promise<undefined>;
+  }
+}
+
+async function start(settings: DataPlaneSettings): Promise<undefined> {
+  const keyValueStore = openLmdbStore(join(settings.stateFolder, "trees"));
+  const warn = limitWarnings(systemClock, SEND_WARNING_INTERVAL_MS, (message) =>
+    say({ kind: "observation", observation: { kind: "warning", message } }),
+  );
+  const started = await createDataPlane({
+    settings,
+    keyValueStore,
+    dataFiles: openDataFiles(join(settings.stateFolder, "data")),
+    clock: systemClock,
+    sockets: await createUdpSockets({ onSendError: (error) => warn(error.message) }),
+    writeVerifier: systemRandom.bytes(8),
+    openImage: (path) => openOsImage(openFileSource(path)),
+    observe: (observation) => say({ kind: "observation", observation }),
+  });
+  const timer = setInterval(() => started.reportActivity(), ACTIVITY_INTERVAL_MS);
+  dataPlane = started;
+  stop = async () => {
+    clearInterval(timer);
+    await started.close();
+    await keyValueStore.close();
+  };
+}
+
+function say(message: FromWorker): void {
+  if (process.connected) process.send?.(message);
+}
