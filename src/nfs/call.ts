@@ -30,7 +30,7 @@ export interface Procedure<Args> {
 export interface CallEnvironment {
   readonly exports: Exports;
   readonly handles: HandleCodec;
-  /** Changes with every start of the server: clients then send again what was not committed. */
+  /** 8 bytes, other ones with every start of the server: clients then send again what was not committed. */
   readonly writeVerifier: Uint8Array;
   counters(treeId: number): TreeCounters;
   onForbiddenHandle(client: Ipv4, treeId: number): void;
@@ -118,6 +118,17 @@ export class NfsCall {
     if (!isSticky(directory.before)) return;
     const id = yield* wait(this.volume.lookup(directory.id, name));
     if (id !== undefined) demandDelete(this.who, directory.before, yield* wait(this.volume.getattr(id)));
+  }
+
+  /**
+   * `writeverf3` as it is now. A WRITE takes it before it begins: if its data are lost before it is answered, the client
+   * must see another one with the next COMMIT.
+   */
+  writeVerifier(): Uint8Array {
+    const verifier = new Uint8Array(this.environment.writeVerifier);
+    const low = new DataView(verifier.buffer, 4);
+    low.setUint32(0, (low.getUint32(0) + (this.volume.lossCount ?? 0)) >>> 0);
+    return verifier;
   }
 
   changed(fileId: number, place?: FileChange["place"]): void {

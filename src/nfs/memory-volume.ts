@@ -31,6 +31,7 @@ export class MemoryVolume implements Volume {
   readonly rootId = 2;
   readOnly = false;
   epoch = 1;
+  lossCount = 0;
   readonly #files = new Map<number, MemoryFile>();
   readonly #nowNs: () => bigint;
   #lastId = 10;

@@ -96,6 +96,26 @@ describe("WRITE and COMMIT", () => {
     expect(commit.body.u64("verf")).toBe(0x0102030405060708n);
   });
 
+  it("tell by another verifier that unstable data were lost, also those of a write that was under way", () => {
+    const bench = createBench();
+    const handle = makeFile(bench, "f", "hello");
+    const verifierOf = (body: XdrReader, skipBytes: number) => {
+      readWcc(body);
+      body.skip(skipBytes, "count, committed");
+      return body.u64("verf");
+    };
+    const { write: writeToVolume } = bench.volume;
+    bench.volume.write = (...args) => {
+      writeToVolume.apply(bench.volume, args);
+      bench.volume.lossCount = 1;
+    };
+    expect(verifierOf(bench.nfs("WRITE", write(handle, 0, "lost", 0)).body, 8)).toBe(0x0102030405060708n);
+    const commit = () => bench.nfs("COMMIT", (args) => args.opaque(handle).hyper(0).u32(0)).body;
+    expect(verifierOf(commit(), 0)).toBe(0x0102030405060709n);
+    expect(verifierOf(bench.nfs("WRITE", write(handle, 0, "kept", 0)).body, 8)).toBe(0x0102030405060709n);
+    expect(verifierOf(commit(), 0)).toBe(0x0102030405060709n);
+  });
+
   it("refuse what no file can hold", () => {
     const bench = createBench();
     const handle = makeFile(bench, "f");

@@ -120,6 +120,12 @@ export interface Volume {
   /** Part of every file handle; a new value makes all older handles stale (the node layer was dropped). */
   readonly epoch: number;
 
+  /**
+   * How often unstable writes were lost, by a failing disk, while the server went on. Part of the write verifier, so that
+   * clients send again what was not committed. Absent: never.
+   */
+  readonly lossCount?: number;
+
   getattr(id: number): Awaitable<VolumeAttributes>;
   /** With `guardCtimeNs`, refuses with NFS3ERR_NOT_SYNC if the file's ctime is another. */
   setattr(id: number, changes: AttributeChanges, guardCtimeNs?: bigint): Awaitable<VolumeAttributes>;
@@ -128,6 +134,7 @@ export interface Volume {
   readlink(id: number): Awaitable<FileName>;
   /** Bytes from `offset`, at most `countBytes`; fewer only at the end of the file. */
   read(id: number, offset: number, countBytes: number): Awaitable<{ bytes: Uint8Array; endOfFile: boolean }>;
+  /** `bytes` must stay as they are until it is answered. */
   write(id: number, offset: number, bytes: Uint8Array, stable: boolean): Awaitable<void>;
   commit(id: number): Awaitable<void>;
 

@@ -80,6 +80,10 @@ export class GatedVolume implements Volume {
     return this.#tree.epoch;
   }
 
+  get lossCount(): number {
+    return this.#tree.lossCount;
+  }
+
   getattr(id: number) {
     return this.#run((tree) => tree.getattr(id));
   }

@@ -25,9 +25,10 @@ export const commit: Procedure<{ file: Uint8Array }> = {
     demandWrite(call.who, file.before);
     yield* wait(call.volume.commit(file.id));
     yield* call.refresh(file);
+    const verifier = call.writeVerifier();
     return (reply) => {
       call.writeWcc(reply, file);
-      reply.bytes(call.environment.writeVerifier);
+      reply.bytes(verifier);
     };
   },
 };

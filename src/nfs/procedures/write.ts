@@ -36,6 +36,7 @@ export const write: Procedure<{ file: Uint8Array; offset: number; isStable: bool
     if (type !== "file") throw new VolumeError(type === "directory" ? "NFS3ERR_ISDIR" : "NFS3ERR_INVAL");
     demandWrite(call.who, file.before);
     checkFileSize(offset + countBytes);
+    const verifier = call.writeVerifier();
     if (countBytes > 0) {
       yield* wait(call.volume.write(file.id, offset, bytes, isStable));
       const mode = modeAfterWrite(call.who, file.before);
@@ -47,7 +48,7 @@ export const write: Procedure<{ file: Uint8Array; offset: number; isStable: bool
     return (reply) => {
       call.writeWcc(reply, file);
       reply.u32(countBytes).u32(isStable ? STABLE_HOW.FILE_SYNC : STABLE_HOW.UNSTABLE);
-      reply.bytes(call.environment.writeVerifier);
+      reply.bytes(verifier);
     };
   },
 };
