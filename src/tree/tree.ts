@@ -55,7 +55,6 @@ export class Tree implements Volume {
     return this.#layer.rootId;
   }
 
-  /** Of all trees of the process: more clients than need to send again, but none too few. */
   get lossCount(): number {
     return this.#layer.shared.files.lossCount;
   }
