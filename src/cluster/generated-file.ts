@@ -34,4 +34,6 @@ export interface ImageFiles {
   isDirectory(path: string): boolean;
   /** Names in a directory; empty when it is not there. */
   list(path: string): string[];
+  /** All of it: sizes of its plain files, each rounded up to whole pages, and how many files of any kind there are. */
+  measure(pageBytes: number): { sizeBytes: number; inodes: number };
 }

@@ -25,7 +25,7 @@ export function checkManifest(data: unknown, surroundings: ManifestSurroundings)
     ...rangeOrder(data),
     ...missingAddresses(data),
     ...missingFiles(data, surroundings),
-    ...rootModes(data),
+    ...missingImages(data),
   ];
 }
 
@@ -181,20 +181,9 @@ function imagePlaces(path: ManifestPath, image: unknown, imageNames: readonly st
   return elsewhere ? [] : [{ ...at, what: "image" }];
 }
 
-/** Every node needs an image, its own or the cluster's; and `ram` roots are not there yet. */
-function rootModes(data: Plain): LocatedProblem[] {
-  const places = [
-    { path: ["root"] as ManifestPath, value: data.root },
-    ...nodesOf(data).map((node, index) => ({ path: ["nodes", index, "root"], value: node.root })),
-  ];
-  const ram = places
-    .filter(({ value }) => value === "ram")
-    .map(({ path }) => ({
-      path,
-      message: "Roots in memory are not supported by this version",
-      hint: 'Use "ephemeral": it also starts afresh at each boot',
-    }));
-  const noImage = nodesOf(data).flatMap((node, index) =>
+/** Every node needs an image, its own or the cluster's. */
+function missingImages(data: Plain): LocatedProblem[] {
+  return nodesOf(data).flatMap((node, index) =>
     data.image === undefined && node.image === undefined
       ? [
           {
@@ -205,7 +194,6 @@ function rootModes(data: Plain): LocatedProblem[] {
         ]
       : [],
   );
-  return [...ram, ...noImage];
 }
 
 /** First and last address as numbers. `undefined` for text that is not a network. */

@@ -205,11 +205,6 @@ describe("a manifest", () => {
       "2:9: nodes[0]: Node a has no image. Add image: to the manifest (a path, a URL, or a name from: bramble image list)",
     ],
     [
-      "a root in memory",
-      manifest("root: ram"),
-      '3:7: root: Roots in memory are not supported by this version. Use "ephemeral": it also starts afresh at each boot',
-    ],
-    [
       "text that is not YAML",
       "cluster: [a\n",
       "2:1: Not valid YAML: Flow sequence in block collection must be sufficiently indented and end with a ]",
@@ -224,7 +219,7 @@ describe("a manifest", () => {
   it("tells all problems at once, in the order of the text", () => {
     const text = manifest(
       "network: { dhpc: proxy, subnet: 10.0.0.0/24 }",
-      "  - { name: A, mac: x }\n  - { name: b, serial: 1, address: 10.1.0.1, root: ram }",
+      "  - { name: A, mac: x }\n  - { name: b, serial: 1, address: 10.1.0.1, root: rom }",
     );
     expect(problemsOf(text).map((line) => line.split(": ", 2)[0]!.split(":").slice(1).join(":"))).toEqual([
       "3:12",

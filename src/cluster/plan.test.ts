@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { MemoryFiles } from "../../test/memory-files.ts";
-import { BOOKWORM, BUSYBOX, DEBIAN, planImage, TRIXIE } from "../../test/plan-images.ts";
+import { BOOKWORM, BUSYBOX, DEBIAN, elf, planImage, TRIXIE } from "../../test/plan-images.ts";
 import type { Ipv4 } from "../bytes/addresses.ts";
 import { evaluateConfigTxt } from "../pi/config-txt.ts";
 import { isEepromUpdateFile } from "../pi/eeprom-files.ts";
@@ -87,6 +87,33 @@ describe("the plan of a node", () => {
       boards: [{ initramfs: ["initrd.img-6.1.0-50-arm64"] }],
     });
     expect(plan(DEBIAN).commandLine).not.toContain("port=");
+  });
+
+  it("begins with a program that copies the root into memory, which needs nothing of the manager later", () => {
+    const tools = ["sh", "mount", "umount", "mkdir", "sleep", "df", "cp", "pivot_root", "chroot"];
+    const root = { ...DEBIAN.root, ...Object.fromEntries(tools.map((name) => [`/usr/bin/${name}`, elf()])) };
+    const planned = plan({ ...DEBIAN, root }, `${BASE}root: ram\n${NODES}`);
+    expect(planned).toMatchObject({ rootMode: "ram", problems: [] });
+    expect(planned.commandLine).toMatch(/ init=\/usr\/lib\/bramble\/ram-root$/);
+    expect(textAt(planned, "/etc/fstab")).not.toContain("nfs");
+    expect(textAt(planned, "/usr/lib/bramble/up")).toContain(
+      "nolock,soft,timeo=30,retrans=1,port=2049,mountport=20048,addr=10.77.0.1 10.77.0.1:/bramble/node1/root",
+    );
+  });
+
+  it("says what an image lacks for a root in memory", () => {
+    expect(plan(BUSYBOX, `${BASE}root: ram\n${NODES}`).problems).toContain(
+      "Cannot keep the root of node1 in memory: the image has no mount, umount, mkdir, sleep, df, cp, pivot_root, chroot",
+    );
+  });
+
+  it("knows how much memory the files of a root take, also those that the manifest places", () => {
+    const needed = (text: string, node = 0) =>
+      Number(/^needed_kib=(\d+)$/m.exec(textAt(plan(DEBIAN, text, node), "/usr/lib/bramble/ram-root") ?? "")![1]);
+    const without = needed(`${BASE}root: ram\n${NODES}`);
+    expect(without).toBeGreaterThan(100);
+    const one = "files: [{ path: /srv/one, content: 12345 }]";
+    expect(needed(`${BASE}root: ram\n${one.replace("12345", "x".repeat(5000))}\n${NODES}`)).toBe(without + 8 + 1);
   });
 
   it("keeps the initramfs when one of the models needs it", () => {

@@ -16,7 +16,13 @@ import { EEPROM_UPDATE_FILES } from "../pi/eeprom-files.ts";
 import { PI_MODELS, type PiModel } from "../pi/models.ts";
 import { decideLane, type LaneDecision } from "./boot-lane.ts";
 import { bootExport, rootExport } from "./export-paths.ts";
-import { type GenerationInput, generateFiles, generationWarnings } from "./generated/index.ts";
+import {
+  type GenerationInput,
+  generateFiles,
+  generationWarnings,
+  RAM_ROOT_INIT,
+  ramRootProblems,
+} from "./generated/index.ts";
 import type { GeneratedFile, ImageFiles } from "./generated-file.ts";
 import { bootFiles, type ImageFacts, imageProblems } from "./image-facts.ts";
 import type { Manifest, ManifestNode, RootMode } from "./manifest.ts";
@@ -80,7 +86,8 @@ export function planNode(manifest: Manifest, node: ManifestNode, image: PlanImag
   const decision = decideLane(models, facts.kernels, withExtraLines, extraLines, node.serial);
   const boot = bootTreeFiles(manifest, node, models, files, decision, context);
   const boards = models.map((model) => boardPlan(boot.patched, model, node.serial));
-  const input: GenerationInput = { manifest, node, facts, root: image.root, ...context };
+  const rootMode = node.root ?? manifest.root;
+  const input: GenerationInput = { manifest, node, rootMode, facts, root: image.root, ...context };
   return {
     node: node.name,
     identity: {
@@ -91,7 +98,7 @@ export function planNode(manifest: Manifest, node: ManifestNode, image: PlanImag
       sshHostKey: context.secrets.sshHostKey.publicKey,
     },
     image: image.name,
-    rootMode: node.root ?? manifest.root,
+    rootMode,
     dhcp: {
       mode: manifest.network.dhcp,
       ...(node.address && { address: node.address }),
@@ -109,6 +116,7 @@ export function planNode(manifest: Manifest, node: ManifestNode, image: PlanImag
       ...missingFiles(models, boards, boot.patched),
       ...decision.problems,
       ...boot.problems,
+      ...ramRootProblems(input),
     ],
     warnings: [...decision.warnings, ...boot.warnings, ...generationWarnings(input)],
   };
@@ -148,6 +156,7 @@ function bootTreeFiles(
     path: rootExport(node.name),
     nfsPort: context.ports.nfs,
     mountPort: context.ports.mount,
+    ...((node.root ?? manifest.root) === "ram" && { firstProgram: RAM_ROOT_INIT }),
   };
   const extraWords = [...manifest.cmdline, ...node.cmdline];
   const patched = overlay(files, texts);

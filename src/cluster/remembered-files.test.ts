@@ -13,9 +13,15 @@ function counted(files: ImageFiles): { files: ImageFiles; asked: () => number } 
       asked++;
       return ask(...given);
     };
-  const { readFile, exists, isDirectory, list } = files;
+  const { readFile, exists, isDirectory, list, measure } = files;
   return {
-    files: { readFile: count(readFile), exists: count(exists), isDirectory: count(isDirectory), list: count(list) },
+    files: {
+      readFile: count(readFile),
+      exists: count(exists),
+      isDirectory: count(isDirectory),
+      list: count(list),
+      measure: count(measure),
+    },
     asked: () => asked,
   };
 }
@@ -33,8 +39,9 @@ describe("remembered files", () => {
       expect(remembered.exists("/missing")).toBe(false);
       expect(remembered.isDirectory("/a")).toBe(true);
       expect(remembered.list("/a")).toEqual(["b"]);
+      expect(remembered.measure(4096).inodes).toBe(4);
     }
-    expect(asked()).toBe(6);
+    expect(asked()).toBe(7);
   });
 
   it("do not keep large files", () => {

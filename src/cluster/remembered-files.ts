@@ -20,19 +20,20 @@ export function rememberFiles(files: ImageFiles): ImageFiles {
     exists: remembered((path) => files.exists(path)),
     isDirectory: remembered((path) => files.isDirectory(path)),
     list: remembered((path) => files.list(path)),
+    measure: remembered((pageBytes) => files.measure(pageBytes)),
   };
 }
 
-function remembered<Answer>(ask: (path: string) => Answer): (path: string) => Answer {
-  const answers = new Map<string, Answer>();
-  return (path) => {
-    if (answers.has(path)) return answers.get(path) as Answer;
-    return note(answers, path, ask(path));
+function remembered<Question, Answer>(ask: (question: Question) => Answer): (question: Question) => Answer {
+  const answers = new Map<Question, Answer>();
+  return (question) => {
+    if (answers.has(question)) return answers.get(question) as Answer;
+    return note(answers, question, ask(question));
   };
 }
 
-function note<Answer>(answers: Map<string, Answer>, path: string, answer: Answer): Answer {
+function note<Question, Answer>(answers: Map<Question, Answer>, question: Question, answer: Answer): Answer {
   if (answers.size >= REMEMBERED_PATHS_MAX) answers.clear();
-  answers.set(path, answer);
+  answers.set(question, answer);
   return answer;
 }

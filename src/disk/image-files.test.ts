@@ -58,7 +58,7 @@ function imageOf(tree: { [name: string]: Node }): FileSystemImage {
       return content.length;
     },
     readFile: () => Promise.reject(new Error("not used")),
-    usedIds: () => nodes.keys(),
+    usedIds: () => nodes.map((_, index) => index + 1),
     close() {},
   };
 }
@@ -104,6 +104,12 @@ describe("imageFiles()", () => {
     expect(files.list("/")).toContain("größe.txt");
     expect(files.list("/etc/hostname")).toEqual([]);
     expect(files.list("/missing")).toEqual([]);
+  });
+
+  it("measures the plain files in whole pages, and counts files of all kinds", () => {
+    // hostname, os-release, nano and größe.txt: four of fewer bytes than a page.
+    expect(files.measure(4096)).toEqual({ sizeBytes: 4 * 4096, inodes: 18 });
+    expect(files.measure(4).sizeBytes).toBe(12 + 12 + 4 + 4);
   });
 
   it("tells directories from files and dangling links", () => {

@@ -15,6 +15,8 @@ export interface ImageFileReader {
   isDirectory(path: string): boolean;
   /** Names in a directory; empty when it is not there. */
   list(path: string): string[];
+  /** All of it: sizes of its plain files, each rounded up to whole pages, and how many files of any kind there are. */
+  measure(pageBytes: number): { sizeBytes: number; inodes: number };
 }
 
 export function imageFiles(fs: FileSystemImage): ImageFileReader {
@@ -42,6 +44,15 @@ export function imageFiles(fs: FileSystemImage): ImageFileReader {
       const id = resolvePath(fs, path);
       if (id === undefined || typeOf(id) !== "directory") return [];
       return fs.entries(id).map((entry) => fileNameToText(entry.name));
+    },
+    measure(pageBytes) {
+      const total = { sizeBytes: 0, inodes: 0 };
+      for (const id of fs.usedIds()) {
+        const attributes = fs.attributes(id);
+        total.inodes++;
+        if (attributes?.type === "file") total.sizeBytes += Math.ceil(attributes.sizeBytes / pageBytes) * pageBytes;
+      }
+      return total;
     },
   };
 }

@@ -166,7 +166,7 @@ export class NodeSet {
 
   /** What a node has written means nothing over another image. */
   #checkMove({ plan, image }: PlannedNode, next: OpenedImage): void {
-    if (plan.rootMode === "ephemeral" || !this.#options.trees.hasNodeLayer(plan.node)) return;
+    if (plan.rootMode !== "persistent" || !this.#options.trees.hasNodeLayer(plan.node)) return;
     throw new Error(
       `Cannot move ${plan.node} to image ${next.name}: what it has written belongs to ${image.name}; ` +
         `go back to that image, or drop what was written with: bramble nodes reset ${plan.node}`,
@@ -198,12 +198,12 @@ export class NodeSet {
   }
 
   /**
-   * The node is starting from nothing: now is the moment for a changed plan, and for an ephemeral root to go. Must be
-   * over before the node mounts its root; `undefined` when there is nothing to do.
+   * The node is starting from nothing: now is the moment for a changed plan, and for a root that is not kept to go. Must
+   * be over before the node mounts its root; `undefined` when there is nothing to do.
    */
   beginBoot(name: string): Promise<void> | undefined {
     const node = this.#nodes.get(name);
-    if (!node || (node.plan.rootMode !== "ephemeral" && !node.isOutdated)) return undefined;
+    if (!node || (node.plan.rootMode === "persistent" && !node.isOutdated)) return undefined;
     // Firmware repeats itself, and one beginning is enough.
     const running = this.#beginnings.get(name) ?? this.#begin(name, node).finally(() => this.#beginnings.delete(name));
     this.#beginnings.set(name, running);
@@ -212,7 +212,7 @@ export class NodeSet {
 
   async #begin(name: string, node: PlannedNode): Promise<void> {
     const { plan, image } = node;
-    if (plan.rootMode === "ephemeral") await this.#options.trees.dropNodeLayer(name);
+    if (plan.rootMode !== "persistent") await this.#options.trees.dropNodeLayer(name);
     if (!node.isOutdated) return;
     await this.#open(plan, image);
     node.isOutdated = node.plan !== plan;

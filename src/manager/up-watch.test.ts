@@ -3,7 +3,7 @@ import type { BootOccurrence } from "../cluster/event.ts";
 import { UP_REPORT_PATH } from "../cluster/generated/index.ts";
 import { INITIAL_STATUS, nextStatus } from "../cluster/status.ts";
 import type { NodeSet } from "./node-set.ts";
-import { catchUpWithReports } from "./up-watch.ts";
+import { catchUpWithReports, watchUpReports } from "./up-watch.ts";
 
 const BOOT_A = "aaaaaaaa-0000-4000-8000-000000000000";
 const BOOT_B = "bbbbbbbb-0000-4000-8000-000000000000";
@@ -29,6 +29,7 @@ describe("after a manager was killed", () => {
     ["a new boot is told after an old one", [up(BOOT_A), DISCOVER], `${BOOT_B} 12.5 up\n`, [up(BOOT_B)]],
     ["a shutdown that it lost is told", [up(BOOT_A)], `${BOOT_A} 99.9 down\n`, [{ kind: "shutdown-seen" }]],
     ["an old shutdown is not", [up(BOOT_A), { kind: "shutdown-seen" }, DISCOVER], `${BOOT_A} 99.9 down\n`, []],
+    ["a root that found no room tells it again itself", [DISCOVER], `${BOOT_A} 9.9 memory-short 9000 512\n`, []],
     ["a report cut short is left alone", [DISCOVER], `${BOOT_A} 12`, []],
     ["a node that never reported has nothing to tell", [DISCOVER], undefined, []],
   ])("%s", (_, journal, text, expected) => {
@@ -39,6 +40,40 @@ describe("after a manager was killed", () => {
     );
     const told: object[] = [];
     catchUpWithReports(nodesWith(text), status, (occurrence, node) => told.push({ ...occurrence, node }));
+    expect(told).toEqual(expected.map((occurrence) => ({ ...occurrence, node: "node1" })));
+  });
+});
+
+describe("a report that is written", () => {
+  it.each<[string, object[]]>([
+    [`${BOOT_A} 12.5 up\n`, [up(BOOT_A)]],
+    [`${BOOT_A} 99.9 down\n`, [{ kind: "shutdown-seen" }]],
+    [
+      `${BOOT_A} 9.9 memory-short 901121 524288\n`,
+      [
+        {
+          kind: "warning",
+          message:
+            "Cannot keep the root of node1 in memory: it needs 881 MiB, and 512 MiB are free; use root: ephemeral, or a smaller image",
+        },
+      ],
+    ],
+    [
+      `${BOOT_A} 9.9 copy-failed\n`,
+      [
+        {
+          kind: "warning",
+          message:
+            "Cannot keep the root of node1 in memory: copying it failed; its console says why, and it starts again",
+        },
+      ],
+    ],
+    [`${BOOT_A} 9.9 memory-short many few\n`, []],
+    [`${BOOT_A} 9.9 gone\n`, []],
+  ])("%j is told as an event", (text, expected) => {
+    const told: object[] = [];
+    const watch = watchUpReports(nodesWith(text), (occurrence, node) => told.push({ ...occurrence, node }));
+    watch({ treeId: 2, fileId: 7 });
     expect(told).toEqual(expected.map((occurrence) => ({ ...occurrence, node: "node1" })));
   });
 });

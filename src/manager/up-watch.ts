@@ -1,6 +1,7 @@
 /** The reports that nodes write into their own roots: up, or going down. */
 import type { ServedTree } from "../boot/node-exports.ts";
 import type { Report } from "../boot/report.ts";
+import type { BootOccurrence } from "../cluster/event.ts";
 import { parseUpReport, UP_REPORT_PATH, type UpReport } from "../cluster/generated/index.ts";
 import type { ClusterStatus } from "../cluster/status.ts";
 import type { FileChange } from "../nfs/observation.ts";
@@ -43,7 +44,7 @@ export function catchUpWithReports(nodes: NodeSet, status: ClusterStatus, report
     const isNews =
       found.state === "up"
         ? !isOfThisBoot && known?.previousBoot?.bootId !== found.bootId
-        : isOfThisBoot && known?.stage === "up";
+        : found.state === "down" && isOfThisBoot && known?.stage === "up";
     if (isNews) tell(found, node, report);
   }
 }
@@ -54,5 +55,24 @@ function readReport(tree: Tree, fileId: number): UpReport | undefined {
 }
 
 function tell(up: UpReport, node: string, report: Report): void {
-  report(up.state === "up" ? { kind: "up", bootId: up.bootId } : { kind: "shutdown-seen" }, node);
+  report(occurrenceOf(up, node), node);
+}
+
+function occurrenceOf(up: UpReport, node: string): BootOccurrence {
+  switch (up.state) {
+    case "up":
+      return { kind: "up", bootId: up.bootId };
+    case "down":
+      return { kind: "shutdown-seen" };
+    case "copy-failed":
+      return {
+        kind: "warning",
+        message: `Cannot keep the root of ${node} in memory: copying it failed; its console says why, and it starts again`,
+      };
+    case "memory-short": {
+      const [needed, available] = [up.neededKiB, up.availableKiB].map((kib) => Math.ceil(kib / 1024));
+      const message = `Cannot keep the root of ${node} in memory: it needs ${needed} MiB, and ${available} MiB are free; use root: ephemeral, or a smaller image`;
+      return { kind: "warning", message };
+    }
+  }
 }

@@ -50,6 +50,18 @@ describe("the kernel command line", () => {
     expect(line).toBe(`console=tty1 ${KERNEL_ROOT.replace(" panic=10", "")} loglevel=7 console=ttyAMA0 panic=0`);
   });
 
+  it("starts a first program instead of the init, and tells it which one that is", () => {
+    const root = { ...ROOT, firstProgram: "/usr/lib/first" };
+    expect(patchCommandLine("console=tty1", root)).toBe(`console=tty1 ${KERNEL_ROOT} init=/usr/lib/first`);
+    const words = splitCommandLine(patchCommandLine("init=/sbin/openrc-init", root));
+    expect(words.slice(0, 1).concat(words.slice(-1))).toEqual([
+      "bramble.init=/sbin/openrc-init",
+      "init=/usr/lib/first",
+    ]);
+    const owners = splitCommandLine(patchCommandLine("init=/sbin/openrc-init", root, ["init=/bin/sh"]));
+    expect(owners.filter((word) => word.includes("init="))).toEqual(["bramble.init=/bin/sh", "init=/usr/lib/first"]);
+  });
+
   it("keeps spaces inside quotes", () => {
     expect(splitCommandLine('a="b c" d  "e f=g"\n')).toEqual(['a="b c"', "d", '"e f=g"']);
   });

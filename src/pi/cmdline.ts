@@ -16,6 +16,8 @@ export interface NfsRoot {
   path: string;
   nfsPort: number;
   mountPort: number;
+  /** A path in the root: runs before the system's init, and finds that as `bramble.init=` where a word named it. */
+  firstProgram?: string;
 }
 
 /** The kernel's own default is 4 KiB for each READ and WRITE. */
@@ -64,7 +66,14 @@ export function patchCommandLine(imageText: string, root: NfsRoot, extraWords: r
   if (!own.some((word) => commandLineKey(word) === "panic")) base.push(`panic=${PANIC_REBOOT_S}`);
   const extra = extraWords.flatMap(splitCommandLine);
   const replaced = new Set(extra.map(commandLineKey).filter((key) => key !== "console"));
-  return [...base.filter((word) => !replaced.has(commandLineKey(word))), ...extra].join(" ");
+  const words = [...base.filter((word) => !replaced.has(commandLineKey(word))), ...extra];
+  return (root.firstProgram === undefined ? words : withFirstProgram(words, root.firstProgram)).join(" ");
+}
+
+/** The kernel passes over words with a dot that belong to no module. */
+function withFirstProgram(words: readonly string[], path: string): string[] {
+  const renamed = words.map((word) => (commandLineKey(word) === "init" ? `bramble.${word}` : word));
+  return [...renamed, `init=${path}`];
 }
 
 function isDropped(word: string): boolean {

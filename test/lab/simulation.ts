@@ -1,6 +1,6 @@
 /** A simulated cluster for tests: `bramble simulate` as its own process, followed by its JSON lines. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
@@ -17,7 +17,7 @@ interface Waiter {
   done: (event: SimulationEvent) => void;
 }
 
-export type SimulationSettings = { model?: string; firmwareOnly?: boolean } & (
+export type SimulationSettings = { model?: string; firmwareOnly?: boolean; memoryMiB?: number } & (
   | { image: string; nodes: number }
   /** The text of a manifest: its nodes, on its network. */
   | { manifest: string }
@@ -31,11 +31,13 @@ export class Simulation {
   #errors = "";
 
   constructor(settings: SimulationSettings) {
-    const { model = "4", firmwareOnly } = settings;
+    const { model = "4", firmwareOnly, memoryMiB } = settings;
     const manifestPath = join(this.folder, "bramble.yaml");
     if ("manifest" in settings) writeFileSync(manifestPath, settings.manifest);
     const what = "image" in settings ? ["--nodes", String(settings.nodes), "--image", settings.image] : [];
-    const words = ["simulate", ...what, "--model", model, "--json", ...(firmwareOnly ? ["--firmware-only"] : [])];
+    const memory = memoryMiB === undefined ? [] : ["--memory", String(memoryMiB)];
+    const only = firmwareOnly ? ["--firmware-only"] : [];
+    const words = ["simulate", ...what, "--model", model, "--json", ...memory, ...only];
     const all = ["--manifest", manifestPath, "--state", this.folder, ...words];
     this.#child = spawn(process.execPath, [BRAMBLE, ...all], { stdio: ["ignore", "pipe", "pipe"] });
     this.#child.stderr!.on("data", (bytes: Buffer) => {
@@ -59,12 +61,14 @@ export class Simulation {
   }
 
   /** When the node reaches `up` next. */
-  waitUp(node: string): Promise<SimulationEvent> {
-    return this.wait(`${node} is up`, (event) => event.kind === "up" && "node" in event && event.node === node);
+  waitUp(node: string, timeoutMs?: number): Promise<SimulationEvent> {
+    const isUp = (event: SimulationEvent) => event.kind === "up" && "node" in event && event.node === node;
+    return this.wait(`${node} is up`, isUp, timeoutMs);
   }
 
-  waitLogin(pi: string): Promise<SimulationEvent> {
-    return this.wait(`${pi} shows a login prompt`, (event) => event.kind === "login-prompt" && event.pi === pi);
+  waitLogin(pi: string, timeoutMs?: number): Promise<SimulationEvent> {
+    const isPrompt = (event: SimulationEvent) => event.kind === "login-prompt" && event.pi === pi;
+    return this.wait(`${pi} shows a login prompt`, isPrompt, timeoutMs);
   }
 
   /** What a `bramble` command prints; throws with its errors when it fails. */
@@ -87,9 +91,13 @@ export class Simulation {
 
   /** Kills the manager's process as a crash would; the simulation starts it again. */
   killManager(): void {
-    for (const pid of childrenOf(this.#lab())) {
-      if (commandLine(pid).includes("\0up\0")) process.kill(pid, "SIGKILL");
-    }
+    this.#signalManager("SIGKILL");
+  }
+
+  /** Nothing is answered, and no connection is closed, until the returned function is called: what makes a client hang. */
+  suspendManager(): () => void {
+    this.#signalManager("SIGSTOP");
+    return () => this.#signalManager("SIGCONT");
   }
 
   /** Pulls the plug of a running node and puts it back. */
@@ -104,9 +112,17 @@ export class Simulation {
   }
 
   async stop(): Promise<void> {
+    // One that is suspended would not stop.
+    if (this.#child.exitCode === null && existsSync(join(this.folder, "lab.json"))) this.#signalManager("SIGCONT");
     const exited = new Promise((done) => this.#child.once("exit", done));
     if (this.#child.exitCode === null && this.#child.kill("SIGINT")) await exited;
     rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  #signalManager(signal: NodeJS.Signals): void {
+    for (const pid of childrenOf(this.#lab())) {
+      if (commandLine(pid).includes("\0up\0")) process.kill(pid, signal);
+    }
   }
 
   #lab(): number {

@@ -15,11 +15,13 @@ const PROTOCOLS = "tcp\t6\tTCP\nudp\t17\tUDP\n";
 const MOUNT_TIMEOUT_S = 30;
 
 export function fstabFiles(input: GenerationInput): GeneratedFile[] {
-  const { facts, root } = input;
+  const { facts, root, rootMode } = input;
   const kept = imageLines(root, "/etc/fstab").filter((line) => isKept(line, facts.bootMountPoint));
   const own = facts.init === "systemd" ? kept.map(optionalDisk) : kept;
   const hasProc = own.some((line) => line.trim().split(/\s+/)[1] === "/proc");
-  const lines = [...(hasProc ? [] : [PROC]), ...own, bootTreeLine(input), ""];
+  // A root in memory goes on without the manager; a mount of it would hang with it.
+  const bootTree = rootMode === "ram" ? [] : [bootTreeLine(input)];
+  const lines = [...(hasProc ? [] : [PROC]), ...own, ...bootTree, ""];
   // mount.nfs of a small image without netbase: "Failed to find 'tcp' protocol".
   const lacksProtocols = facts.hasNfsMountHelper && !root.exists("/etc/protocols");
   return [

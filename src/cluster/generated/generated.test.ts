@@ -24,12 +24,18 @@ function input(image: Image, lines = "", sources: Record<string, string> = {}): 
   return {
     manifest: result.manifest,
     node: result.manifest.nodes[0]!,
+    rootMode: result.manifest.root,
     ...planImage("pi", image),
     serverAddress: "10.77.0.1" as Ipv4,
     ports: { nfs: 2049, mount: 20048 },
     secrets: { machineId: "0".repeat(32), sshHostKey: { privateKey: "private", publicKey: "ssh-ed25519 AAAA" } },
     readSource: (path) => (path in sources ? Buffer.from(sources[path]!) : undefined),
   };
+}
+
+/** As `input`, of a node whose root is in memory. */
+function inMemory(image: Image): Map<string, GeneratedFile> {
+  return new Map(generateFiles({ ...input(image), rootMode: "ram" }).map((file) => [file.path, file]));
 }
 
 function generated(image: Image, lines = "", sources: Record<string, string> = {}): Map<string, GeneratedFile> {
@@ -378,6 +384,45 @@ describe("the scripts that nodes run", () => {
       expect(parseUpReport(readFileSync(join(path, "var/lib/bramble/up")))).toEqual({ state, bootId, uptimeS: 32.17 });
     } finally {
       rmSync(path, { recursive: true });
+    }
+  });
+
+  it("report from a root in memory by a write to the served one, once it can be mounted, and never fail", () => {
+    const path = folder();
+    try {
+      const bootId = "0b8a4f0e-3f2d-4b7a-9c61-2f3f7c5d1e11";
+      writeFileSync(join(path, "proc/sys/kernel/random/boot_id"), `${bootId}\n`);
+      writeFileSync(join(path, "proc/uptime"), "32.17 60.02\n");
+      mkdirSync(join(path, "served/var/lib/bramble"), { recursive: true });
+      // The first attempt to mount fails, as when the manager is just starting.
+      const program = (name: string, text: string) =>
+        writeFileSync(join(path, name), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
+      program("mount", `[ -e ${path}/tried ] && echo "$*" >> ${path}/calls || { : > ${path}/tried; exit 1; }`);
+      program("umount", `echo "umount $*" >> ${path}/calls`);
+      program("sleep", "");
+      const script = textOf(inMemory(DEBIAN), "/usr/lib/bramble/up")
+        .replace("served=/usr/lib/bramble/served", `served=${path}/served`)
+        .replace("#!/bin/sh\n", `#!/bin/sh\nPATH=${path}:$PATH\n`);
+      runScript(script, path);
+      const report = join(path, "served/var/lib/bramble/up");
+      expect(parseUpReport(readFileSync(report))).toEqual({ state: "up", bootId, uptimeS: 32.17 });
+      expect(readFileSync(join(path, "calls"), "utf8")).toMatch(
+        /^-i -t nfs -o vers=3,.*soft.* 10\.77\.0\.1:\/bramble\/node1\/root .*served\numount -i .*served\n$/,
+      );
+      rmSync(join(path, "tried"));
+      runScript(script, path, "down");
+      expect(parseUpReport(readFileSync(report))?.state).toBe("up");
+      runScript(script, path, "down");
+      expect(parseUpReport(readFileSync(report))?.state).toBe("down");
+    } finally {
+      rmSync(path, { recursive: true });
+    }
+  });
+
+  it("are read by a POSIX shell without complaint", () => {
+    for (const file of inMemory(DEBIAN).values()) {
+      if (file.kind !== "file" || !Buffer.from(file.content.subarray(0, 9)).equals(Buffer.from("#!/bin/sh"))) continue;
+      execFileSync("sh", ["-n"], { input: file.content });
     }
   });
 

@@ -8,11 +8,13 @@ import { manifestFiles } from "./manifest-files.ts";
 import { nameServerFiles, nameServerWarnings } from "./name-servers.ts";
 import { networkFiles } from "./network.ts";
 import type { GenerationInput, Generator } from "./placing.ts";
+import { ramRootFiles } from "./ram-root.ts";
 import { sshFiles } from "./ssh.ts";
 import { upReportFiles } from "./up-report.ts";
 import { authorizedKeys, userFiles } from "./user.ts";
 
 export type { GenerationInput } from "./placing.ts";
+export { RAM_ROOT_INIT, ramRootProblems } from "./ram-root.ts";
 export { parseUpReport, UP_REPORT_PATH, type UpReport } from "./up-report.ts";
 
 /** A later one wins where two place the same path. */
@@ -30,7 +32,8 @@ const GENERATORS: readonly Generator[] = [
 ];
 
 export function generateFiles(input: GenerationInput): GeneratedFile[] {
-  const byPath = new Map(GENERATORS.flatMap((generate) => generate(input)).map((file) => [file.path, file]));
+  const files = GENERATORS.flatMap((generate) => generate(input));
+  const byPath = new Map([...files, ...ramRootFiles(input, files)].map((file) => [file.path, file]));
   return [...byPath.values()].sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 

@@ -4,12 +4,13 @@ import { fileNameFromText } from "../../bytes/file-name.ts";
 import { IMAGE_TEXT_BYTES_MAX } from "../../limits.ts";
 import type { GeneratedFile, ImageFiles } from "../generated-file.ts";
 import type { ImageFacts } from "../image-facts.ts";
-import type { Manifest, ManifestNode } from "../manifest.ts";
+import type { Manifest, ManifestNode, RootMode } from "../manifest.ts";
 import type { NodeSecrets } from "../ssh-keys.ts";
 
 export interface GenerationInput {
   manifest: Manifest;
   node: ManifestNode;
+  rootMode: RootMode;
   facts: ImageFacts;
   root: ImageFiles;
   serverAddress: Ipv4;

@@ -1,9 +1,13 @@
 /**
  * How a node says that it is up, and that it is going down: it writes a file to its own root, and the manager, which
- * serves that root, sees the write. No agent and no open port.
+ * serves that root, sees the write. No agent and no open port. A node whose root is in memory mounts the served one for
+ * the moment of the write.
  */
+import type { Ipv4 } from "../../bytes/addresses.ts";
+import { rootExport } from "../export-paths.ts";
 import type { GeneratedFile } from "../generated-file.ts";
 import { directory, enableUnit, type GenerationInput, imageText, textFile } from "./placing.ts";
+import { SERVED_ROOT_FOLDER } from "./ram-root.ts";
 
 const REASON = "up report";
 export const UP_REPORT_PATH = "/var/lib/bramble/up";
@@ -16,6 +20,36 @@ const SCRIPT = `#!/bin/sh
 read -r boot_id < /proc/sys/kernel/random/boot_id
 read -r uptime_s rest < /proc/uptime
 printf '%s %s %s\\n' "$boot_id" "$uptime_s" "\${1:-up}" > ${UP_REPORT_PATH}
+`;
+
+/**
+ * "soft": a manager that is gone costs seconds and no more. Coming up, it tries for about a minute, since a manager may
+ * just be starting; going down, once. Neither is a failure of the node's.
+ */
+const MEMORY_SCRIPT = (source: string, options: string) => `#!/bin/sh
+# Tells the manager that this node is up, or with the word "down" that it is not, by a write to the file system that the
+# node was copied from.
+served=${SERVED_ROOT_FOLDER}
+
+report() {
+  mount -i -t nfs -o ${options} ${source} "$served" || return 1
+  read -r boot_id < /proc/sys/kernel/random/boot_id
+  read -r uptime_s rest < /proc/uptime
+  echo "$boot_id $uptime_s $1" > "$served${UP_REPORT_PATH}"
+  written=$?
+  umount -i "$served" || umount -l "$served"
+  return $written
+}
+
+if [ "\${1:-up}" = down ]; then
+  report down
+else
+  for attempt in 1 2 3 4 5 6 7; do
+    report up && break
+    sleep 8
+  done
+fi
+exit 0
 `;
 
 const UNIT_TEXT = `[Unit]
@@ -32,23 +66,29 @@ ExecStop=${SCRIPT_PATH} down
 WantedBy=multi-user.target
 `;
 
-export interface UpReport {
-  state: "up" | "down";
+/** `memory-short` and `copy-failed` come from the program of a root in memory, which then starts the node again. */
+export type UpReport = {
   /** Changes with every start of the kernel. */
   bootId: string;
   uptimeS: number;
-}
+} & ({ state: "up" | "down" | "copy-failed" } | { state: "memory-short"; neededKiB: number; availableKiB: number });
 
-/** Reads what the script wrote; `undefined` while it is still being written, or is something else. */
+/** Reads what a script wrote; `undefined` while it is still being written, or is something else. */
 export function parseUpReport(content: Uint8Array): UpReport | undefined {
-  const match = /^([0-9a-f-]{36}) (\d+(?:\.\d+)?) (up|down)\n$/.exec(
+  const match = /^([0-9a-f-]{36}) (\d+(?:\.\d+)?) (?:(up|down|copy-failed)|memory-short (\d{1,12}) (\d{1,12}))\n$/.exec(
     Buffer.from(content.subarray(0, 128)).toString("latin1"),
   );
-  return match ? { state: match[3] as UpReport["state"], bootId: match[1]!, uptimeS: Number(match[2]) } : undefined;
+  if (!match) return undefined;
+  const [, bootId, uptime, state, needed, available] = match;
+  const boot = { bootId: bootId!, uptimeS: Number(uptime) };
+  if (state !== undefined) return { ...boot, state: state as "up" | "down" | "copy-failed" };
+  return { ...boot, state: "memory-short", neededKiB: Number(needed), availableKiB: Number(available) };
 }
 
-export function upReportFiles({ facts, root }: GenerationInput): GeneratedFile[] {
-  const script = [directory("/var/lib/bramble", REASON), textFile(SCRIPT_PATH, SCRIPT, REASON, { mode: 0o755 })];
+export function upReportFiles(input: GenerationInput): GeneratedFile[] {
+  const { facts, root, rootMode } = input;
+  const text = rootMode === "ram" ? memoryScript(input) : SCRIPT;
+  const script = [directory("/var/lib/bramble", REASON), textFile(SCRIPT_PATH, text, REASON, { mode: 0o755 })];
   if (facts.init === "systemd") {
     const path = `/etc/systemd/system/${UNIT}`;
     return [...script, textFile(path, UNIT_TEXT, REASON), enableUnit(UNIT, path, REASON)];
@@ -58,4 +98,14 @@ export function upReportFiles({ facts, root }: GenerationInput): GeneratedFile[]
   // First: shutdown actions run in the order of their lines, and the image's own unmount the root.
   const lines = `::once:${SCRIPT_PATH}\n::shutdown:${SCRIPT_PATH} down\n`;
   return [...script, textFile("/etc/inittab", `${lines}${inittab}`, REASON)];
+}
+
+function memoryScript({ node, ports, serverAddress }: GenerationInput): string {
+  return MEMORY_SCRIPT(`${serverAddress}:${rootExport(node.name)}`, softMountOptions(ports, serverAddress));
+}
+
+/** As the kernel takes them, without a helper. `timeo` is in tenths of a second. */
+function softMountOptions(ports: GenerationInput["ports"], serverAddress: Ipv4): string {
+  const server = [`port=${ports.nfs}`, `mountport=${ports.mount}`, `addr=${serverAddress}`];
+  return ["vers=3", "proto=tcp", "mountproto=tcp", "nolock", "soft", "timeo=30", "retrans=1", ...server].join(",");
 }
