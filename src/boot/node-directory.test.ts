@@ -36,6 +36,28 @@ describe("NodeDirectory", () => {
     expect(again.byMac(mac2)).toBeUndefined();
   });
 
+  it.each([
+    { name: "node3", mac: stranger },
+    { name: "node3", serial: "10000003" },
+    { name: "node3", mac: mac2, address },
+  ])("takes one node more, $name with $mac $serial $address, as it takes them all", (node) => {
+    const told: string[][] = [[], []];
+    const [one, all] = told.map((changes) => {
+      const nodes = directory();
+      nodes.identify(mac2, "91cdf03d");
+      nodes.learnNeighbour(address, mac2);
+      nodes.onOwnerChange = (changed, owner) => changes.push(`${changed} ${owner}`);
+      return nodes;
+    });
+    one!.addNode([...one!.nodes, node], node);
+    all!.setNodes([...all!.nodes, node]);
+    expect(told[0]).toEqual(told[1]);
+    for (const mac of [mac1, mac2, stranger]) expect(one!.byMac(mac)).toEqual(all!.byMac(mac));
+    expect(one!.bySerial("10000003")).toEqual(all!.bySerial("10000003"));
+    expect(one!.byAddress(address)).toEqual(all!.byAddress(address));
+    expect(one!.byName("node3")).toEqual(node);
+  });
+
   it("does not take a machine for a node that the manifest pins to another MAC", () => {
     const nodes = new NodeDirectory([{ name: "node1", mac: mac1, serial: "91cdf03d" }]);
     expect(nodes.identify(mac2, "91cdf03d")).toBeUndefined();

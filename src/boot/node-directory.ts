@@ -55,6 +55,14 @@ export class NodeDirectory {
     }
   }
 
+  /** Takes a manifest that has this node more than the one before, without looking at the others. */
+  addNode(nodes: readonly NodeIdentity[], node: NodeIdentity): void {
+    this.#nodes = nodes;
+    const before = node.address && this.ownerOf(node.address);
+    this.#takeNode(node);
+    if (node.address && before !== node.name) this.onOwnerChange(node.address, node.name);
+  }
+
   #takeNodes(nodes: readonly NodeIdentity[]): void {
     this.#nodes = nodes;
     this.#byMac.clear();
@@ -65,12 +73,14 @@ export class NodeDirectory {
       if (node === undefined || known.evidence === "manifest") this.#byAddress.delete(address);
       else known.node = node;
     }
-    for (const node of nodes) {
-      const mac = this.macOf(node);
-      if (mac) this.#byMac.set(mac, node);
-      if (node.serial) this.#bySerial.set(node.serial, node);
-      if (node.address) this.#byAddress.set(node.address, { node, evidence: "manifest" });
-    }
+    for (const node of nodes) this.#takeNode(node);
+  }
+
+  #takeNode(node: NodeIdentity): void {
+    const mac = this.macOf(node);
+    if (mac) this.#byMac.set(mac, node);
+    if (node.serial) this.#bySerial.set(node.serial, node);
+    if (node.address) this.#byAddress.set(node.address, { node, evidence: "manifest" });
   }
 
   byName(name: string): NodeIdentity | undefined {

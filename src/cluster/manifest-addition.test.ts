@@ -75,12 +75,12 @@ describe("adding to a manifest that is known", () => {
             continue;
           }
           seen.added += 1;
-          const { added, ...now } = extended!;
+          const { added, index: _, ...now } = extended!;
           expect(now).toEqual(expected);
           // Keys in the same order too: the manager compares what it knows as JSON.
           expect(JSON.stringify(now.manifest)).toBe(JSON.stringify(expected.manifest));
           expect(added).toBe(now.manifest.nodes.at(-1));
-          known = now;
+          known = extended;
         }
       }),
       { numRuns: 400 },
@@ -105,6 +105,17 @@ describe("adding to a manifest that is known", () => {
     const text = `${HEAD}nodes:\n  - { name: n1, serial: "1", image: gone.img }\n`;
     const known = read(text, { ...SURROUNDINGS, fileExists: () => true })!;
     expect(extendManifest(known, { name: "n2", serial: "2" }, SURROUNDINGS)).toBeUndefined();
+  });
+
+  it("refuses when the interface has another network meanwhile, which the addresses of others may be outside of", () => {
+    const known = read(`${HEAD}nodes:\n  - { name: n1, serial: "1" }\n`)!;
+    const first = extendManifest(
+      known,
+      { name: "n2", serial: "2" },
+      { ...SURROUNDINGS, interfaceSubnet: "10.0.0.0/24" },
+    );
+    const moved = { ...SURROUNDINGS, interfaceSubnet: "10.0.1.0/24" };
+    expect(extendManifest(first!, { name: "n3", serial: "3" }, moved)).toBeUndefined();
   });
 
   it("refuses to make a manifest longer than one may be", () => {

@@ -40,6 +40,16 @@ const UNIQUE: readonly { key: string; what: string; normal: (text: string) => st
   { key: "address", what: "address", normal: (text) => text },
 ];
 
+/** What no two nodes may have in common, in normal form: `name node1`, `mac dc:a6:32:70:da:b0`. */
+export function uniqueValues(node: unknown): string[] {
+  if (!isPlain(node)) return [];
+  return UNIQUE.flatMap(({ key, normal }) => {
+    const text = node[key];
+    const value = typeof text === "string" ? normal(text) : undefined;
+    return value === undefined ? [] : [`${key} ${value}`];
+  });
+}
+
 function duplicates(data: Plain): LocatedProblem[] {
   const nodes = nodesOf(data);
   return UNIQUE.flatMap(({ key, what, normal }) => {

@@ -225,7 +225,8 @@ export class Manager implements ManagerControl {
       });
     }
     await (added ? this.#nodes.add(loaded, added) : this.#nodes.apply(loaded));
-    this.#directory.setNodes(nodes);
+    if (added) this.#directory.addNode(nodes, added);
+    else this.#directory.setNodes(nodes);
     this.#report({ kind: "manifest-loaded", nodes: nodes.length });
   }
 
@@ -302,12 +303,11 @@ export class Manager implements ManagerControl {
 
   /** Adds a node to the manifest's file and serves it. `manifestPath` is the file that the caller means. */
   async addNode(entry: NodeEntry, manifestPath: string | undefined): Promise<{ node: string }> {
-    const { name } = entry;
-    if (!this.#isServing) throw new RequestError(503, `Cannot add ${name} yet: the manager is still starting`);
+    if (!this.#isServing) throw new RequestError(503, `Cannot add ${entry.name} yet: the manager is still starting`);
     await this.#manifest.addNode(entry, manifestPath);
-    const refusal = this.#nodes.refusal(name);
-    if (refusal === undefined) return { node: name };
-    throw new RequestError(500, `Cannot serve ${name} yet, though it is in the manifest: ${refusal}`);
+    const refusal = this.#nodes.refusal(entry.name);
+    if (refusal === undefined) return { node: entry.name };
+    throw new RequestError(500, `Cannot serve ${entry.name} yet, though it is in the manifest: ${refusal}`);
   }
 }
 
