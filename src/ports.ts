@@ -33,7 +33,9 @@ export interface ByteSource {
    * (a truncated image), and the operating system's error when the disk fails.
    */
   readSync(target: Uint8Array, offset: number): void;
-  /** The same without blocking the event loop. */
+  /** Fills `target` if that needs no wait for a disk. False otherwise, with `target` filled with anything. */
+  readNow(target: Uint8Array, offset: number): boolean;
+  /** The same as `readSync` without blocking the event loop. */
   read(target: Uint8Array, offset: number): Promise<void>;
   close(): void;
 }
@@ -89,6 +91,8 @@ export interface TcpConnection {
   readonly localAddress: Ipv4;
   /** Returns false when the send buffer is above its mark; `onDrain` tells when to go on. */
   write(bytes: Uint8Array): boolean;
+  /** Of what was written, what the kernel has not taken yet. Only when it is 0 may buffers given to `write` be used again. */
+  readonly pendingBytes: number;
   onData(handler: (bytes: Uint8Array) => void): void;
   onDrain(handler: () => void): void;
   onClose(handler: () => void): void;

@@ -62,6 +62,8 @@ export interface FileSystemImage {
    * Holes read as zeros.
    */
   readFileSync(id: number, target: Uint8Array, offset: number): number;
+  /** The same where no wait for a disk is needed; `undefined` otherwise, with `target` filled with anything. */
+  readFileNow(id: number, target: Uint8Array, offset: number): number | undefined;
   readFile(id: number, target: Uint8Array, offset: number): Promise<number>;
   /** Ids of all inodes in use, ascending. For flat attribute tables and for checking. */
   usedIds(): Iterable<number>;

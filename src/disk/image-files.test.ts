@@ -57,6 +57,7 @@ function imageOf(tree: { [name: string]: Node }): FileSystemImage {
       target.set(content);
       return content.length;
     },
+    readFileNow: () => undefined,
     readFile: () => Promise.reject(new Error("not used")),
     usedIds: () => nodes.map((_, index) => index + 1),
     close() {},

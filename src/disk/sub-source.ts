@@ -22,6 +22,7 @@ export function subSource(source: ByteSource, startByte: number, sizeBytes: numb
     readSync(target, offset) {
       source.readSync(target, place(target, offset));
     },
+    readNow: (target, offset) => source.readNow(target, place(target, offset)),
     async read(target, offset) {
       await source.read(target, place(target, offset));
     },
@@ -38,6 +39,10 @@ export function memorySource(bytes: Uint8Array): ByteSource {
   return {
     sizeBytes: bytes.length,
     readSync,
+    readNow(target, offset) {
+      readSync(target, offset);
+      return true;
+    },
     read: async (target, offset) => readSync(target, offset),
     close() {},
   };

@@ -14,6 +14,9 @@ import { type Encode, XdrWriter } from "./xdr.ts";
 
 const REPLY_BYTES_USUAL = 4096;
 
+/** What the kernel has taken all of: new memory for each batch of replies would cost more than what is written to it. */
+let spare: XdrWriter | undefined;
+
 /** `onBadStream` hears why a connection was given up: its bytes were no RPC calls. */
 export function serveRpcConnection(
   connection: TcpConnection,
@@ -123,8 +126,9 @@ class ServedConnection {
 
   #reply(encode: Encode): void {
     if (this.#isClosed) return;
-    this.#replies ??= new XdrWriter(REPLY_BYTES_USUAL);
-    const replies = this.#replies;
+    const replies = this.#replies ?? spare ?? new XdrWriter(REPLY_BYTES_USUAL);
+    if (replies === spare) spare = undefined;
+    this.#replies = replies;
     const start = replies.lengthBytes;
     replies.zeros(RECORD_MARK_BYTES);
     encode(replies);
@@ -137,5 +141,8 @@ class ServedConnection {
     if (replies === undefined || replies.lengthBytes === 0 || this.#isClosed) return;
     this.#replies = undefined;
     if (!this.#connection.write(replies.finish())) this.#peerIsSlow = true;
+    if (this.#connection.pendingBytes > 0) return;
+    replies.truncate(0);
+    spare = replies;
   }
 }

@@ -267,6 +267,22 @@ describe("a volume that answers nonsense", () => {
   });
 });
 
+describe("replies that the kernel has not taken yet", () => {
+  it("are not overwritten by those of other connections", () => {
+    const { service, connection: slow } = createBench();
+    const quick = new MemoryConnection();
+    service.serveConnection(quick);
+    const ask = (connection: MemoryConnection, xid: number) =>
+      connection.arrive(encodeRecord(0, () => {}, { program: 100005, version: 3, xid }));
+    ask(quick, 1);
+    slow.accepts = false;
+    ask(slow, 2);
+    ask(quick, 3);
+    const xids = [slow, quick].map(({ written }) => written.map((bytes) => Buffer.from(bytes).readUInt32BE(4)));
+    expect(xids).toEqual([[2], [1, 3]]);
+  });
+});
+
 describe("MOUNT", () => {
   const mount = (bench: ReturnType<typeof createBench>, procedure: number, path?: string) => {
     const args: Encode = (writer) => path !== undefined && writer.name(name(path));

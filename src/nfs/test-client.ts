@@ -32,8 +32,13 @@ export class MemoryConnection implements TcpConnection {
     this.remote = { address, port };
   }
 
+  /** A peer that reads takes everything at once; what waits for one that does not is kept as the buffers that were given. */
+  get pendingBytes(): number {
+    return this.accepts ? 0 : this.written.reduce((sum, bytes) => sum + bytes.length, 0);
+  }
+
   write(bytes: Uint8Array): boolean {
-    this.written.push(bytes);
+    this.written.push(this.accepts ? bytes.slice() : bytes);
     return this.accepts;
   }
   onData(handler: (bytes: Uint8Array) => void): void {

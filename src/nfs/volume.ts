@@ -132,7 +132,10 @@ export interface Volume {
   /** `undefined` when there is no such name. `.` and `..` work. */
   lookup(directoryId: number, name: FileName): Awaitable<number | undefined>;
   readlink(id: number): Awaitable<FileName>;
-  /** Bytes from `offset`, at most `countBytes`; fewer only at the end of the file. */
+  /**
+   * Bytes from `offset`, at most `countBytes`; fewer only at the end of the file. Answered at once, `bytes` are good
+   * until the next call.
+   */
   read(id: number, offset: number, countBytes: number): Awaitable<{ bytes: Uint8Array; endOfFile: boolean }>;
   /** `bytes` must stay as they are until it is answered. */
   write(id: number, offset: number, bytes: Uint8Array, stable: boolean): Awaitable<void>;

@@ -2,6 +2,7 @@ import { closeSync, fstatSync, openSync, readSync, read as readWithCallback } fr
 import { promisify } from "node:util";
 import { DecodeError } from "../bytes/decode-error.ts";
 import type { ByteSource } from "../ports.ts";
+import { readNow } from "./read-now.ts";
 
 const readAsync = promisify(readWithCallback);
 
@@ -34,6 +35,10 @@ class FileSource implements ByteSource {
       if (count === 0) throw this.#truncated(target, offset);
       filled += count;
     }
+  }
+
+  readNow(target: Uint8Array, offset: number): boolean {
+    return readNow(this.#checkedDescriptor(target, offset), target, offset) === target.length;
   }
 
   async read(target: Uint8Array, offset: number): Promise<void> {

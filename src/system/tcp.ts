@@ -96,6 +96,9 @@ function connectionOf(socket: Socket, remote: UdpPeer): TcpConnection {
     remote,
     localAddress: withoutIpv6Prefix(socket.localAddress),
     write: (bytes) => (socket.destroyed ? false : socket.write(bytes)),
+    get pendingBytes() {
+      return socket.writableLength;
+    },
     // It was accepted paused, and nothing may be read before there is somebody to have it.
     onData: (handler) => void socket.on("data", handler).resume(),
     onDrain: (handler) => void socket.on("drain", handler),

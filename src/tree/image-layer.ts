@@ -76,6 +76,10 @@ export class ImageLayer implements Layer {
     return this.#has(id) ? this.image.readFileSync(id, target, offset) : 0;
   }
 
+  readNow(id: number, target: Uint8Array, offset: number): number | undefined {
+    return this.#has(id) ? this.image.readFileNow(id, target, offset) : 0;
+  }
+
   read(id: number, target: Uint8Array, offset: number): number | Promise<number> {
     return this.#has(id) ? this.image.readFile(id, target, offset) : 0;
   }

@@ -35,7 +35,8 @@ export interface Layer {
   generatedPlace(id: number): GeneratedPlace | undefined;
   /** Fills `target` from `offset` of a plain file; returns how many bytes there were, fewer only at its end. */
   readSync(id: number, target: Uint8Array, offset: number): number;
-  /** The same; answers at once where no disk is needed. */
+  /** The same where no wait for a disk is needed; `undefined` otherwise, with `target` filled with anything. */
+  readNow(id: number, target: Uint8Array, offset: number): number | undefined;
   read(id: number, target: Uint8Array, offset: number): number | Promise<number>;
 }
 

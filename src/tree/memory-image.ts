@@ -136,6 +136,10 @@ export class MemoryImage implements FileSystemImage {
     return found.length;
   }
 
+  readFileNow(id: number, target: Uint8Array, offset: number): number {
+    return this.readFileSync(id, target, offset);
+  }
+
   async readFile(id: number, target: Uint8Array, offset: number): Promise<number> {
     return this.readFileSync(id, target, offset);
   }

@@ -118,6 +118,16 @@ export abstract class OverlayLayer implements Layer {
     return typeof override === "object" ? override.parentId : this.#below.parentOf(directoryId);
   }
 
+  /** What lies in data files is not looked for. */
+  readNow(id: number, target: Uint8Array, offset: number): number | undefined {
+    const override = this.override(id);
+    if (override === undefined) return this.#below.readNow(id, target, offset);
+    if (override === REMOVED) return 0;
+    const content = override.data?.inline?.subarray(offset, offset + target.length);
+    if (content !== undefined) target.set(content);
+    return content?.length;
+  }
+
   symlinkTarget(id: number): FileName {
     const override = this.override(id);
     return typeof override === "object" ? override.target : this.#below.symlinkTarget(id);

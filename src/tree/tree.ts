@@ -14,6 +14,7 @@ import type { Awaitable } from "../ports.ts";
 import type { GeneratedLayer } from "./generated-layer.ts";
 import type { NodeLayer } from "./node-layer.ts";
 import { storedBytesOf } from "./node-usage.ts";
+import { readBuffer } from "./read-buffer.ts";
 import { listFrom, lookupPath } from "./tree-lookup.ts";
 import * as names from "./tree-names.ts";
 import { refusing } from "./volume-failure.ts";
@@ -109,14 +110,19 @@ export class Tree implements Volume {
   read(id: number, offset: number, countBytes: number): Awaitable<{ bytes: Uint8Array; endOfFile: boolean }> {
     return refusing(() => {
       const { sizeBytes } = this.#checkFile(id);
-      // Not cleared first: only what was read is shown.
-      const bytes = Buffer.allocUnsafe(Math.max(0, Math.min(countBytes, sizeBytes - offset)));
-      const answer = (filledBytes: number) => ({
+      const wantedBytes = Math.max(0, Math.min(countBytes, sizeBytes - offset));
+      const answer = (bytes: Uint8Array, filledBytes: number) => ({
         bytes: bytes.subarray(0, filledBytes),
         endOfFile: offset + filledBytes >= sizeBytes,
       });
-      const filledBytes = bytes.length === 0 ? 0 : this.#layer.read(id, bytes, offset);
-      return filledBytes instanceof Promise ? filledBytes.then(answer) : answer(filledBytes);
+      // Not cleared first: only what was read is shown.
+      const shared = readBuffer(wantedBytes);
+      const filledNow = this.#layer.readNow(id, shared, offset);
+      if (filledNow !== undefined) return answer(shared, filledNow);
+      const bytes = Buffer.allocUnsafe(wantedBytes);
+      const filledBytes = this.#layer.read(id, bytes, offset);
+      if (!(filledBytes instanceof Promise)) return answer(bytes, filledBytes);
+      return filledBytes.then((filledBytes) => answer(bytes, filledBytes));
     });
   }
 

@@ -92,9 +92,9 @@ describe.skipIf(missing)("ext4 images against the kernel and debugfs", () => {
   );
 });
 
-/** Both ways to read give the same bytes, from any offset, and none past the end. */
+/** All ways to read give the same bytes, from any offset, and none past the end. */
 async function compareReads(image: FileSystemImage, ids: Iterable<number>): Promise<void> {
-  const [one, other] = [new Uint8Array(10_000), new Uint8Array(10_000)];
+  const [one, other, third] = [new Uint8Array(10_000), new Uint8Array(10_000), new Uint8Array(10_000)];
   for (const id of ids) {
     const { type, sizeBytes } = image.attributes(id)!;
     if (type !== "file" || sizeBytes === 0) continue;
@@ -105,6 +105,9 @@ async function compareReads(image: FileSystemImage, ids: Iterable<number>): Prom
       expect(image.readFileSync(id, one, offset)).toBe(expectedBytes);
       expect(await image.readFile(id, other, offset)).toBe(expectedBytes);
       expect(Buffer.compare(one, other)).toBe(0);
+      third.fill(1);
+      expect(image.readFileNow(id, third, offset)).toBe(expectedBytes);
+      expect(Buffer.compare(one, third)).toBe(0);
     }
   }
 }

@@ -51,6 +51,16 @@ export class FileContents {
     return this.readMapSync(this.#maps.get(id, this.#load), target, offset);
   }
 
+  /** The map is read at once even so, when it is not kept: a block or two, once for each file. */
+  readNow(id: number, target: Uint8Array, offset: number): number | undefined {
+    const map = this.#maps.get(id, this.#load);
+    const filled = inRange(map, target, offset);
+    for (const segment of this.#segments(map, filled, offset)) {
+      if (!this.#source.readNow(segment.target, segment.sourceOffset)) return undefined;
+    }
+    return filled.length;
+  }
+
   async read(id: number, target: Uint8Array, offset: number): Promise<number> {
     const map = this.#maps.get(id, this.#load);
     const filled = inRange(map, target, offset);

@@ -143,6 +143,10 @@ class Ext4Image implements FileSystemImage {
     return this.#contents.readSync(id, target, offset);
   }
 
+  readFileNow(id: number, target: Uint8Array, offset: number): number | undefined {
+    return this.#contents.readNow(id, target, offset);
+  }
+
   readFile(id: number, target: Uint8Array, offset: number): Promise<number> {
     return this.#contents.read(id, target, offset);
   }

@@ -46,6 +46,14 @@ export function overlaySource(
         patchHead(piece);
       }
     },
+    readNow(target, offset) {
+      if (!source.readNow(target, offset)) return false;
+      return replacedPieces(target, offset).every((piece) => {
+        const isThere = source.readNow(piece.target, piece.sourceOffset + piece.skippedBytes);
+        if (isThere) patchHead(piece);
+        return isThere;
+      });
+    },
     async read(target, offset) {
       await source.read(target, offset);
       for (const piece of replacedPieces(target, offset)) {

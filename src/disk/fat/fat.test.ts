@@ -83,11 +83,13 @@ describe.skipIf(missing)("openFat()", () => {
     await fc.assert(
       fc.asyncProperty(fc.nat({ max: 110_000 }), fc.nat({ max: 20_000 }), async (offset, length) => {
         const expected = whole.subarray(offset, offset + length);
-        const [now, later] = [Buffer.alloc(length), Buffer.alloc(length)];
+        const [now, later, cached] = [Buffer.alloc(length), Buffer.alloc(length), Buffer.alloc(length)];
         expect(volume.readFileSync(id, now, offset)).toBe(expected.length);
+        expect(volume.readFileNow(id, cached, offset)).toBe(expected.length);
         expect(await volume.readFile(id, later, offset)).toBe(expected.length);
         expect(now.subarray(0, expected.length)).toEqual(expected);
         expect(later).toEqual(now);
+        expect(cached).toEqual(now);
       }),
     );
   });

@@ -99,6 +99,15 @@ class FatImage implements FileSystemImage {
     return filledBytes;
   }
 
+  readFileNow(id: number, target: Uint8Array, offset: number): number | undefined {
+    let filledBytes = 0;
+    for (const piece of this.#pieces(id, target, offset)) {
+      if (!this.#source.readNow(piece.target, piece.sourceOffset)) return undefined;
+      filledBytes += piece.target.length;
+    }
+    return filledBytes;
+  }
+
   async readFile(id: number, target: Uint8Array, offset: number): Promise<number> {
     let filledBytes = 0;
     for (const piece of this.#pieces(id, target, offset)) {

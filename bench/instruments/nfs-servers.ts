@@ -1,0 +1,149 @@
+/** The servers that are measured beside each other: a manager with its nodes, and nfs-ganesha with a folder. */
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+
+const MANAGER = "dist/cli/main.js";
+const START_TIMEOUT_MS = 60_000;
+
+/** A server on loopback: where, and what to mount. */
+export interface NfsServer {
+  nfsPort: number;
+  mountPort: number;
+  /** Of ours, that of the first node. */
+  path: string;
+  /** Of all its processes. */
+  pids(): number[];
+  stop(): Promise<void>;
+}
+
+/** The built program with `nodes` nodes, which have the addresses 127.0.1.1 and on, but the first: it has 127.0.0.1. */
+export async function startManagerProcess(
+  folder: string,
+  image: string,
+  nodes = 1,
+  nodeArguments: string[] = [],
+): Promise<NfsServer> {
+  const port = await freePort();
+  const manifest = join(folder, "bramble.yaml");
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(manifest, manifestOf(image, port, nodes));
+  const words = [...nodeArguments, MANAGER, "--manifest", manifest, "--state", join(folder, "state"), "up"];
+  const child = spawn(process.execPath, words, { stdio: ["ignore", "ignore", "pipe"] });
+  let said = "";
+  child.stderr.on("data", (bytes: Buffer) => {
+    said += bytes.toString();
+  });
+  await started(
+    child,
+    () => said.includes("serving"),
+    () => said,
+  );
+  return {
+    nfsPort: port,
+    mountPort: port,
+    path: "/bramble/node1/root",
+    pids: () => [child.pid!, ...childrenOf(child.pid!)],
+    stop: () => stopped(child),
+  };
+}
+
+function manifestOf(image: string, port: number, nodes: number): string {
+  const lines = Array.from({ length: nodes }, (_, index) => {
+    const hex = (value: number) => value.toString(16).padStart(2, "0");
+    const address = index === 0 ? "127.0.0.1" : `127.0.${1 + (index >> 8)}.${index & 0xff}`;
+    return `  - { name: node${index + 1}, mac: "02:00:00:00:${hex(index >> 8)}:${hex(index & 0xff)}", address: ${address} }`;
+  });
+  return `cluster: bench
+image: ${image}
+network:
+  address: 127.0.0.1
+  dhcp: external
+  ports: { tftp: 0, nfs: ${port}, mount: ${port}, portmap: 0 }
+nodes:
+${lines.join("\n")}
+`;
+}
+
+/** nfs-ganesha with its VFS back end, which needs a port mapper: rpcbind is started when there is none. */
+export async function startGanesha(folder: string, tree: string): Promise<NfsServer> {
+  mkdirSync(folder, { recursive: true });
+  const hasPortMapper = spawnSync("rpcinfo", ["-p", "127.0.0.1"]).status === 0;
+  const portMapper = hasPortMapper ? undefined : spawn("rpcbind", ["-w", "-f"], { stdio: "ignore" });
+  const [nfsPort, mountPort] = [await freePort(), await freePort()];
+  const configuration = join(folder, "ganesha.conf");
+  const log = join(folder, "ganesha.log");
+  writeFileSync(
+    configuration,
+    `NFS_CORE_PARAM { Protocols = 3; NFS_Port = ${nfsPort}; MNT_Port = ${mountPort}; Enable_NLM = false; Enable_RQUOTA = false;
+  mount_path_pseudo = true; Enable_UDP = false; Plugins_Dir = /usr/lib/${multiarch()}/ganesha; }
+EXPORT { Export_Id = 1; Path = ${tree}; Pseudo = /tree; Access_Type = RW; Squash = No_Root_Squash; SecType = sys;
+  Protocols = 3; Transports = TCP; FSAL { Name = VFS; } }
+`,
+  );
+  const child = spawn("ganesha.nfsd", ["-F", "-f", configuration, "-L", log, "-p", join(folder, "ganesha.pid")], {
+    stdio: "ignore",
+  });
+  const said = () => {
+    try {
+      return readFileSync(log, "utf8");
+    } catch {
+      return "";
+    }
+  };
+  await started(child, () => said().includes("NFS SERVER INITIALIZED"), said);
+  return {
+    nfsPort,
+    mountPort,
+    path: "/tree",
+    pids: () => [child.pid!],
+    async stop() {
+      await stopped(child);
+      if (portMapper !== undefined) await stopped(portMapper);
+    },
+  };
+}
+
+function multiarch(): string {
+  return execFileSync("gcc", ["-print-multiarch"], { encoding: "utf8" }).trim();
+}
+
+async function started(child: ChildProcess, isReady: () => boolean, words: () => string): Promise<void> {
+  const deadlineMs = Date.now() + START_TIMEOUT_MS;
+  while (!isReady()) {
+    if (child.exitCode !== null || Date.now() > deadlineMs) {
+      child.kill("SIGKILL");
+      throw new Error(`Cannot measure: ${child.spawnfile} did not start: ${words()}`);
+    }
+    await delay(50);
+  }
+}
+
+async function stopped(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exit = once(child, "exit");
+  child.kill("SIGTERM");
+  // nfs-ganesha may take long to say goodbye.
+  const killer = setTimeout(() => child.kill("SIGKILL"), 10_000);
+  await exit;
+  clearTimeout(killer);
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  const address = server.address();
+  server.close();
+  if (address === null || typeof address === "string") throw new Error("Cannot find a free port");
+  return address.port;
+}
+
+function childrenOf(pid: number): number[] {
+  const threads = readdirSync(`/proc/${pid}/task`);
+  return threads.flatMap((thread) =>
+    readFileSync(`/proc/${pid}/task/${thread}/children`, "utf8").split(" ").filter(Boolean).map(Number),
+  );
+}
