@@ -56,6 +56,11 @@ function describe(event: BootEvent): string | undefined {
       return `manager ${event.version} started`;
     case "manager-stopping":
       return "manager stops";
+    case "worker-crashed": {
+      const again = event.crashes > 1 ? `, ${event.crashes} times in a row` : "";
+      const next = event.retryMs > 0 ? `next try in ${formatDuration(event.retryMs)}` : "it is started again";
+      return coloured(`worker ${event.worker} crashed${again} (${event.reason}): its nodes wait; ${next}`, "red");
+    }
     case "manifest-loaded":
       return `manifest: ${formatCount(event.nodes, "node")}`;
     case "manifest-rejected":

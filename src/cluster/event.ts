@@ -24,6 +24,8 @@ export type BootOccurrence =
   | { kind: "reset" }
   | { kind: "manager-started"; version: string }
   | { kind: "manager-stopping" }
+  /** A process that serves nodes ended by itself, so often in a row; their calls wait until it is back. */
+  | { kind: "worker-crashed"; worker: number; reason: string; crashes: number; retryMs: number }
   | { kind: "manifest-loaded"; nodes: number }
   | { kind: "manifest-rejected"; problems: number }
   | { kind: "image-ready"; image: string }

@@ -25,7 +25,7 @@ import { RequestError } from "./request-error.ts";
 /** What the API can ask of the manager. Methods throw `RequestError` for the caller's mistakes. */
 export interface ManagerControl {
   status(): unknown;
-  plan(node: string): unknown;
+  plan(node: string): Promise<unknown>;
   reset(node: string): Promise<unknown>;
   reload(): Promise<unknown>;
   addNode(entry: NodeEntry, manifestPath: string | undefined): Promise<unknown>;

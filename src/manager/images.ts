@@ -6,12 +6,15 @@ import type { PlanImage } from "../cluster/plan.ts";
 import { rememberFiles } from "../cluster/remembered-files.ts";
 import { imageFiles } from "../disk/image-files.ts";
 import type { OsImage } from "../disk/os-image.ts";
+import type { StoredImage } from "./image-metadata.ts";
 import { ImageStore, type ImportProgress } from "./image-store.ts";
 import type { LoadedManifest } from "./manifest-file.ts";
 
 export interface OpenedImage extends PlanImage {
   /** Names the contents. */
   contentSha256: string;
+  /** Of the unpacked disk image. */
+  path: string;
   disk: OsImage;
 }
 
@@ -39,7 +42,7 @@ export class Images {
     });
     const known = this.#opened.get(stored.contentSha256);
     if (known) return known;
-    const opened = openBootable(stored.name, stored.contentSha256, this.#store.open(stored));
+    const opened = openBootable(stored, this.#store.open(stored));
     this.#opened.set(stored.contentSha256, opened);
     return opened;
   }
@@ -63,14 +66,14 @@ export class Images {
 }
 
 /** Closes the disk when it cannot be booted from. */
-function openBootable(name: string, contentSha256: string, disk: OsImage): OpenedImage {
+function openBootable({ name, contentSha256, path }: StoredImage, disk: OsImage): OpenedImage {
   try {
     const boot = rememberFiles(imageFiles(disk.boot));
     const root = rememberFiles(imageFiles(disk.root));
     const facts = readImageFacts(boot, root);
     const problems = imageProblems(facts);
     if (problems.length > 0) throw new Error(`Cannot use image ${name}: ${problems.join("; ")}`);
-    return { name, contentSha256, disk, facts, boot, root };
+    return { name, contentSha256, path, disk, facts, boot, root };
   } catch (error) {
     disk.close();
     throw error;

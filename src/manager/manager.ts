@@ -8,24 +8,19 @@ import { join } from "node:path";
 import type { FastifyInstance } from "fastify";
 import { dhcpPolicy, observeDhcp } from "../boot/dhcp-policy.ts";
 import { NodeDirectory } from "../boot/node-directory.ts";
-import { nodeExports, observeNfs } from "../boot/node-exports.ts";
 import type { Report } from "../boot/report.ts";
-import { observeTftp, tftpFiles } from "../boot/tftp-files.ts";
+import { observeTftp, tftpNodes } from "../boot/tftp-files.ts";
 import type { BootEvent } from "../cluster/event.ts";
 import type { ManifestNode } from "../cluster/manifest.ts";
 import type { NodeEntry } from "../cluster/manifest-edit.ts";
 import { planToJson } from "../cluster/plan-json.ts";
 import { type ClusterStatus, INITIAL_STATUS, nextStatus } from "../cluster/status.ts";
-import { createNfsService, type NfsService } from "../nfs/server.ts";
 import type { KeyValueStore } from "../ports.ts";
 import { systemClock } from "../system/clock.ts";
-import { openDataFiles } from "../system/data-files.ts";
 import { openLmdbStore } from "../system/lmdb-store.ts";
 import { neighbours } from "../system/neighbours.ts";
 import { systemRandom } from "../system/random.ts";
-import { nodeTcpListeners } from "../system/tcp.ts";
 import { createUdpSockets } from "../system/udp.ts";
-import { openTreeStore, type TreeStore } from "../tree/tree-store.ts";
 import { type ManagerControl, serveApi } from "./api-server.ts";
 import { bootStarts } from "./boot-starts.ts";
 import type { ImportProgress } from "./image-store.ts";
@@ -37,14 +32,12 @@ import { LiveManifest } from "./live-manifest.ts";
 import { ManifestError } from "./manifest-error.ts";
 import type { LoadedManifest } from "./manifest-file.ts";
 import { watchManifest } from "./manifest-watch.ts";
-import { NodeSet } from "./node-set.ts";
 import { RequestError } from "./request-error.ts";
-import { reportRootActivity } from "./root-activity.ts";
 import { Secrets } from "./secrets.ts";
-import { portMappings, type ServiceNetwork, Services, serviceNetwork } from "./services.ts";
+import { type ServiceNetwork, Services, serviceNetwork } from "./services.ts";
+import { type Serving, startServing } from "./serving.ts";
 import { socketPathOf } from "./state-folder.ts";
 import { type ManagerStatusView, viewNode } from "./status-view.ts";
-import { catchUpWithReports, watchUpReports } from "./up-watch.ts";
 import { VERSION } from "./version.ts";
 import { limitWarnings } from "./warning-limit.ts";
 
@@ -55,6 +48,8 @@ export interface ManagerOptions {
   onImageProgress?: (progress: ImportProgress) => void;
   /** Hears every event from the first on. */
   onEvent?: (event: BootEvent) => void;
+  /** Worker processes; absent: one for each core. */
+  workers?: number;
 }
 
 export class Manager implements ManagerControl {
@@ -67,14 +62,14 @@ export class Manager implements ManagerControl {
   readonly #startedMs = systemClock.unixMs();
   readonly #stoppers: (() => void | Promise<void>)[] = [];
   readonly #manifest: LiveManifest;
+  readonly #workerCount: number | undefined;
   #isServing = false;
   #status: ClusterStatus = INITIAL_STATUS;
-  #trees!: TreeStore;
-  #nodes!: NodeSet;
-  #nfs!: NfsService;
+  #serving!: Serving;
 
   /** Use `startManager`. */
-  constructor({ loaded, onEvent }: ManagerOptions) {
+  constructor({ loaded, onEvent, workers }: ManagerOptions) {
+    this.#workerCount = workers;
     const { stateFolder } = loaded;
     mkdirSync(stateFolder, { recursive: true });
     this.#manifest = new LiveManifest(loaded, {
@@ -107,7 +102,7 @@ export class Manager implements ManagerControl {
 
   async #start(onImageProgress: (progress: ImportProgress) => void): Promise<void> {
     const { loaded } = this.#manifest;
-    const { stateFolder, manifest, path } = loaded;
+    const { stateFolder, path } = loaded;
     // First of all: it is also the lock that keeps a second manager out of the state folder.
     const api: FastifyInstance = await serveApi(socketPathOf(stateFolder), this, this.journal);
     this.#stoppers.push(() => api.close());
@@ -126,30 +121,25 @@ export class Manager implements ManagerControl {
       this.#report({ kind: "image-ready", image: name });
     }
 
-    const dataFiles = openDataFiles(join(stateFolder, "data"));
-    this.#trees = await openTreeStore({
-      keyValueStore: this.#keyValueStore,
-      dataFiles,
-      clock: systemClock,
-      random: systemRandom,
-    });
-    this.#stoppers.push(() => this.#trees.close());
-    const { nfs, mount } = manifest.network.ports;
-    this.#nodes = new NodeSet({
-      trees: this.#trees,
+    this.#serving = await startServing({
+      loaded,
+      directory: this.#directory,
+      network: this.#network,
       images: this.#images,
       secrets: this.#secrets,
+      keyValueStore: this.#keyValueStore,
       report: this.#report,
-      serverAddress: this.#network.address,
-      ports: { nfs, mount },
+      status: () => this.#status,
+      learnNeighbours: this.#learnNeighbours,
+      workerCount: this.#workerCount,
     });
+    this.#stoppers.push(() => this.#serving.stop());
     await this.#apply(loaded);
     this.#recallNodes();
     await this.#startServices();
     const reload = () => void this.#reloadQuietly(() => this.#manifest.reload());
     const reloadIfChanged = () => void this.#reloadQuietly(() => this.#manifest.reloadIfChanged());
     this.#stoppers.push(watchManifest(path, reloadIfChanged, reload));
-    this.#stoppers.push(reportRootActivity(this.#nodes.served, (treeId) => this.#nfs.counters(treeId), this.#report));
     this.#isServing = true;
     // It may have been edited while images were imported.
     reloadIfChanged();
@@ -162,47 +152,35 @@ export class Manager implements ManagerControl {
       // Weak, since the address may be somebody else's by now: what is learned from MACs displaces it.
       if (address) this.#directory.learnAddress(address, node, "serial");
     }
-    catchUpWithReports(this.#nodes, this.#status, this.#report);
   }
 
   readonly #report: Report = (occurrence, node) => void this.journal.record(occurrence, node);
 
+  readonly #learnNeighbours = async () => {
+    for (const { address, mac } of await neighbours()) this.#directory.learnNeighbour(address, mac);
+  };
+
   async #startServices(): Promise<void> {
     const { manifest, stateFolder } = this.#manifest.loaded;
     const directory = this.#directory;
-    const trees = this.#nodes.served;
-    this.#nfs = createNfsService({
-      exports: nodeExports(directory, trees),
-      handleKey: this.#secrets.handleKey(),
-      writeVerifier: systemRandom.bytes(8),
-      observe: observeNfs(directory, trees, this.#report),
-      onFileChanged: watchUpReports(this.#nodes, this.#report),
-      portMappings: () => portMappings(manifest),
-      // On a network of Pis every mount comes from a kernel. On loopback it may be a test, or QEMU's own network.
-      requirePrivilegedPorts: this.#network.interfaceName !== undefined && this.#network.interfaceName !== "lo",
-    });
     const warnOfSending = limitWarnings(systemClock, SEND_WARNING_INTERVAL_MS, (message) =>
       this.#report({ kind: "warning", message }),
     );
-    const learnNeighbours = async () => {
-      for (const { address, mac } of await neighbours()) directory.learnNeighbour(address, mac);
-    };
     const starts = bootStarts({
       hearsDhcp: manifest.network.dhcp !== "external",
       clock: systemClock,
-      begin: (node) => this.#nodes.beginBoot(node),
+      begin: (node) => this.#serving.nodes.beginBoot(node),
     });
+    const findBootFile = tftpNodes(directory, this.#learnNeighbours, starts.beforeFile);
     const services = new Services({
       manifest,
       network: this.#network,
       sockets: await createUdpSockets({ onSendError: (error) => warnOfSending(error.message) }),
-      listeners: nodeTcpListeners,
       clock: systemClock,
       random: systemRandom,
-      nfs: this.#nfs,
-      beforeConnection: learnNeighbours,
+      reception: this.#serving.reception,
       tftp: {
-        handler: tftpFiles(directory, this.#nodes.bootTrees(), learnNeighbours, starts.beforeFile),
+        accept: (request) => this.#serving.reception.acceptTftp(request, findBootFile(request)),
         observe: observeTftp(directory, this.#report),
       },
       dhcp: {
@@ -224,7 +202,7 @@ export class Manager implements ManagerControl {
         message: "The network section has changed: restart the manager for it to take effect",
       });
     }
-    await (added ? this.#nodes.add(loaded, added) : this.#nodes.apply(loaded));
+    await (added ? this.#serving.nodes.add(loaded, added) : this.#serving.nodes.apply(loaded));
     if (added) this.#directory.addNode(nodes, added);
     else this.#directory.setNodes(nodes);
     this.#report({ kind: "manifest-loaded", nodes: nodes.length });
@@ -271,26 +249,32 @@ export class Manager implements ManagerControl {
       nodes: manifest.nodes.map((node) => {
         const { name } = node;
         const { nodes } = this.#status;
-        return viewNode(node, nodes.get(name), this.#nodes?.plan(name), this.#nodes?.usedBytes(name) ?? 0, nowMs);
+        return viewNode(
+          node,
+          nodes.get(name),
+          this.#serving?.nodes.plan(name),
+          this.#serving?.nodes.usedBytes(name) ?? 0,
+          nowMs,
+        );
       }),
       unknownPis: [...this.#status.unknownPis.values()],
     };
   }
 
-  plan(name: string): unknown {
-    const plan = this.#nodes?.plan(name);
+  async plan(name: string): Promise<unknown> {
+    const plan = this.#serving?.nodes.plan(name);
     if (!plan) throw new RequestError(404, `Cannot show the plan of ${name}: the manifest has no node of that name`);
-    return { ...planToJson(plan), changedByNode: this.#nodes.overriddenPaths(name) };
+    return { ...planToJson(plan), changedByNode: await this.#serving.nodes.overriddenPaths(name) };
   }
 
   async reset(name: string): Promise<{ droppedBytes: number }> {
-    if (!this.#nodes?.plan(name)) {
+    if (!this.#serving?.nodes.plan(name)) {
       throw new RequestError(404, `Cannot reset ${name}: the manifest has no node of that name`);
     }
     return this.#manifest.inTurn(async () => {
-      const dropped = await this.#nodes.reset(name);
+      const dropped = await this.#serving.nodes.reset(name);
       // An image that the node could not be moved to, because of what it had written, fits now.
-      await this.#nodes.apply(this.#manifest.loaded);
+      await this.#serving.nodes.apply(this.#manifest.loaded);
       return dropped;
     });
   }
@@ -305,7 +289,7 @@ export class Manager implements ManagerControl {
   async addNode(entry: NodeEntry, manifestPath: string | undefined): Promise<{ node: string }> {
     if (!this.#isServing) throw new RequestError(503, `Cannot add ${entry.name} yet: the manager is still starting`);
     await this.#manifest.addNode(entry, manifestPath);
-    const refusal = this.#nodes.refusal(entry.name);
+    const refusal = this.#serving.nodes.refusal(entry.name);
     if (refusal === undefined) return { node: entry.name };
     throw new RequestError(500, `Cannot serve ${entry.name} yet, though it is in the manifest: ${refusal}`);
   }

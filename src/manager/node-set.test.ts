@@ -7,8 +7,11 @@ import { createNodeSecrets } from "../cluster/ssh-keys.ts";
 import type { OsImage } from "../disk/os-image.ts";
 import { systemRandom } from "../system/random.ts";
 import { MemoryImage } from "../tree/memory-image.ts";
+import type { Tree } from "../tree/tree.ts";
+import { openTreeCatalog } from "../tree/tree-catalog.ts";
 import { makeFile, Storage, textOf } from "../tree/tree-fixture.ts";
-import { openTreeStore } from "../tree/tree-store.ts";
+import { openTreeStore, type TreeStore } from "../tree/tree-store.ts";
+import type { NodeServing } from "./data-plane/messages.ts";
 import type { Images, OpenedImage } from "./images.ts";
 import type { LoadedManifest } from "./manifest-file.ts";
 import { NodeSet } from "./node-set.ts";
@@ -18,15 +21,46 @@ import type { Secrets } from "./secrets.ts";
 function imageOf(name: string): OpenedImage {
   const root = new MemoryImage({ etc: { directory: { issue: name } } });
   const boot = new MemoryImage({ "start4.elf": name }, { caseSensitive: false });
-  return { ...planImage(name, DEBIAN), contentSha256: name, disk: { boot, root } as unknown as OsImage };
+  return { ...planImage(name, DEBIAN), contentSha256: name, path: name, disk: { boot, root } as unknown as OsImage };
+}
+
+/** A store that keeps no catalog of its own. */
+function withoutRandom({ keyValueStore, dataFiles, clock }: Storage) {
+  return { keyValueStore, dataFiles, clock };
+}
+
+/** Serves the trees of a store in this process. */
+function servingOf(store: TreeStore, images: Record<string, OpenedImage>) {
+  const roots = new Map<string, Tree>();
+  const serving: NodeServing = {
+    async open({ node, imagePath, trees }) {
+      for (const description of trees) {
+        const tree = await store.open(description, images[imagePath]!.disk[description.kind]);
+        if (description.kind === "root") roots.set(node, tree);
+      }
+      return { usedBytes: 0 };
+    },
+    async release(node, how) {
+      const usedBytes = roots.get(node)!.usedBytes();
+      await store.release(node, how);
+      return { usedBytes };
+    },
+    forget: (node) => store.forget(node),
+    overriddenPaths: async () => [],
+  };
+  return { serving, roots };
 }
 
 async function nodeSet() {
   const opened: Record<string, OpenedImage> = { old: imageOf("old"), new: imageOf("new") };
+  const storage = new Storage();
+  const { serving, roots } = servingOf(await openTreeStore(withoutRandom(storage)), opened);
   const said: BootOccurrence[] = [];
   const secrets = createNodeSecrets(systemRandom);
   const nodes = new NodeSet({
-    trees: await openTreeStore(new Storage()),
+    catalog: await openTreeCatalog(storage),
+    serving,
+    onOpened: () => {},
     images: { open: async ({ source }: { source: string }) => opened[source]! } as unknown as Images,
     secrets: {
       managerPublicKey: () => secrets.sshHostKey.publicKey,
@@ -43,9 +77,9 @@ async function nodeSet() {
     if (!result.ok) throw new Error(JSON.stringify(result.problems));
     await nodes.apply({ manifest: result.manifest, resolvePath: (path: string) => path } as LoadedManifest);
   };
-  const shown = (path: string) => textOf(nodes.rootTree("node1")!, path);
+  const shown = (path: string) => textOf(roots.get("node1")!, path);
   const warnings = () => said.flatMap((each) => (each.kind === "warning" ? [each.message] : []));
-  return { nodes, apply, shown, warnings };
+  return { nodes, roots, apply, shown, warnings };
 }
 
 describe("a manifest that changes", () => {
@@ -60,21 +94,21 @@ describe("a manifest that changes", () => {
   });
 
   it("moves a node that wrote nothing to another image when it boots again, tree and plan together", async () => {
-    const { nodes, apply, shown } = await nodeSet();
+    const { nodes, roots, apply, shown } = await nodeSet();
     await apply("image: old\n");
-    const tree = nodes.rootTree("node1");
+    const tree = roots.get("node1");
     await apply("image: new\n");
     expect(shown("/etc/issue")).toBe("old");
     await nodes.beginBoot("node1");
     expect(shown("/etc/issue")).toBe("new");
-    expect(nodes.rootTree("node1")).toBe(tree);
-    expect(nodes.served.get(tree!.treeId)?.volume).toBe(tree);
+    expect(roots.get("node1")).toBe(tree);
+    expect(nodes.served.get(tree!.treeId)?.volume).toEqual({ rootId: tree!.rootId, epoch: tree!.epoch });
   });
 
   it("leaves a node that has written on its image, says so, and moves it after a reset", async () => {
-    const { nodes, apply, shown, warnings } = await nodeSet();
+    const { nodes, roots, apply, shown, warnings } = await nodeSet();
     await apply("image: old\n");
-    await makeFile(nodes.rootTree("node1")!, "/etc", "mine", "precious");
+    await makeFile(roots.get("node1")!, "/etc", "mine", "precious");
     await apply("image: new\n");
     expect(warnings()).toContainEqual(
       expect.stringMatching(/^Cannot move node1 to image new: .* bramble nodes reset node1$/),

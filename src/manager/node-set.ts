@@ -2,23 +2,26 @@
  * The nodes of the manifest with their plans and trees. A plan that changes while its node runs takes effect when the
  * node boots again: files must not change under a running system.
  */
-import { existsSync, readFileSync } from "node:fs";
-import type { ServedTree } from "../boot/node-exports.ts";
+import type { ExportedTree } from "../boot/node-exports.ts";
 import type { Report } from "../boot/report.ts";
-import type { BootTrees } from "../boot/tftp-files.ts";
 import type { Ipv4 } from "../bytes/addresses.ts";
-import type { TreeKind } from "../cluster/generated-file.ts";
-import type { ImageReference, Manifest, ManifestNode } from "../cluster/manifest.ts";
+import type { ManifestNode } from "../cluster/manifest.ts";
 import { type BootPlan, planNode } from "../cluster/plan.ts";
-import { isEepromUpdateFile } from "../pi/eeprom-files.ts";
-import type { Tree } from "../tree/tree.ts";
-import type { TreeStore } from "../tree/tree-store.ts";
+import type { PlacedFile } from "../tree/placed-file.ts";
+import type { TreeCatalog } from "../tree/tree-catalog.ts";
+import { TREE_KINDS, type TreeDescription, type TreeKind } from "../tree/tree-description.ts";
+import type { NodeOpened, NodeOpening, NodeServing } from "./data-plane/messages.ts";
 import type { Images, OpenedImage } from "./images.ts";
 import type { LoadedManifest } from "./manifest-file.ts";
+import { isSame, type PlanSurroundings, planSurroundings, withManagerKey } from "./plan-surroundings.ts";
 import type { Secrets } from "./secrets.ts";
 
 export interface NodeSetOptions {
-  trees: TreeStore;
+  catalog: TreeCatalog;
+  /** Whoever serves the trees. */
+  serving: NodeServing;
+  /** A node's trees were opened for the first time in this run. */
+  onOpened(node: string, opened: NodeOpened): void;
   images: Images;
   secrets: Secrets;
   report: Report;
@@ -32,19 +35,15 @@ interface PlannedNode {
   /** What the plan was made from: the image, the manifest without its other nodes, and the files that they name. */
   inputs: string;
   sources: ReadonlyMap<string, Uint8Array | undefined>;
-  boot: Tree;
-  root: Tree;
+  /** The trees as they are served. */
+  served: ServedNode;
   /** The trees still show an older plan, because the node may be running. */
   isOutdated: boolean;
 }
 
-/** What the nodes of a manifest share while it is applied; images and files are read once for all of them. */
-interface Surroundings {
-  manifest: Manifest;
-  /** The manifest without its nodes, as JSON. */
-  sharedInputs: string;
-  openImage(reference: ImageReference): Promise<OpenedImage>;
-  readSource(path: string): Uint8Array | undefined;
+interface ServedNode {
+  opening: NodeOpening;
+  image: OpenedImage;
 }
 
 export class NodeSet {
@@ -52,8 +51,10 @@ export class NodeSet {
   readonly #nodes = new Map<string, PlannedNode>();
   readonly #refusals = new Map<string, string>();
   readonly #beginnings = new Map<string, Promise<void>>();
-  /** What NFS serves, by tree id. */
-  readonly served = new Map<number, ServedTree>();
+  readonly #usedBytes = new Map<string, number>();
+  readonly #turns = new Map<string, Promise<unknown>>();
+  /** What is served, by tree id. */
+  readonly served = new Map<number, ExportedTree>();
 
   constructor(options: NodeSetOptions) {
     this.#options = options;
@@ -63,19 +64,18 @@ export class NodeSet {
     return this.#nodes.get(name)?.plan;
   }
 
-  rootTree(name: string): Tree | undefined {
-    return this.#nodes.get(name)?.root;
-  }
-
   /** Paths of the plan at which the node's own changes stand instead. */
-  overriddenPaths(name: string): string[] {
-    const node = this.#nodes.get(name);
-    return node ? [...node.boot.overriddenGeneratedPaths(), ...node.root.overriddenGeneratedPaths()] : [];
+  async overriddenPaths(name: string): Promise<string[]> {
+    return this.#nodes.has(name) ? this.#options.serving.overriddenPaths(name) : [];
   }
 
+  /** Contents that the node itself has stored, as it was last told. */
   usedBytes(name: string): number {
-    const node = this.#nodes.get(name);
-    return node ? node.boot.usedBytes() + node.root.usedBytes() : 0;
+    return this.#usedBytes.get(name) ?? 0;
+  }
+
+  noteUsedBytes(name: string, usedBytes: number): void {
+    if (this.#nodes.has(name)) this.#usedBytes.set(name, usedBytes);
   }
 
   /**
@@ -85,8 +85,8 @@ export class NodeSet {
   async apply(loaded: LoadedManifest): Promise<void> {
     const manifest = withManagerKey(loaded.manifest, this.#options.secrets.managerPublicKey());
     const names = new Set(manifest.nodes.map((node) => node.name));
-    for (const name of this.#nodes.keys()) if (!names.has(name)) this.#forget(name);
-    const surroundings = this.#surroundings(manifest, loaded.resolvePath);
+    for (const name of this.#nodes.keys()) if (!names.has(name)) await this.#forget(name);
+    const surroundings = planSurroundings(manifest, loaded.resolvePath, this.#options.images);
     for (const node of manifest.nodes) await this.#applyOrReport(node, surroundings);
     this.#options.secrets.writeKnownHosts([...names]);
   }
@@ -94,7 +94,7 @@ export class NodeSet {
   /** Takes a manifest that has this node more than the one before, at the cost of one node. */
   async add(loaded: LoadedManifest, node: ManifestNode): Promise<void> {
     const manifest = withManagerKey(loaded.manifest, this.#options.secrets.managerPublicKey());
-    await this.#applyOrReport(node, this.#surroundings(manifest, loaded.resolvePath));
+    await this.#applyOrReport(node, planSurroundings(manifest, loaded.resolvePath, this.#options.images));
     this.#options.secrets.addKnownHost(node.name);
   }
 
@@ -103,7 +103,7 @@ export class NodeSet {
     return this.#refusals.get(name);
   }
 
-  async #applyOrReport(node: ManifestNode, surroundings: Surroundings): Promise<void> {
+  async #applyOrReport(node: ManifestNode, surroundings: PlanSurroundings): Promise<void> {
     this.#refusals.delete(node.name);
     try {
       await this.#applyNode(node, surroundings);
@@ -114,22 +114,10 @@ export class NodeSet {
     }
   }
 
-  #surroundings(manifest: Manifest, resolvePath: (path: string) => string): Surroundings {
-    return {
-      manifest,
-      sharedInputs: JSON.stringify({ ...manifest, nodes: [] }),
-      openImage: remember(
-        (reference) => this.#options.images.open(reference, resolvePath, () => {}),
-        (reference) => JSON.stringify(reference),
-      ),
-      readSource: remember(
-        (path) => readIfPresent(resolvePath(path)),
-        (path) => path,
-      ),
-    };
-  }
-
-  async #applyNode(node: ManifestNode, { manifest, sharedInputs, openImage, readSource }: Surroundings): Promise<void> {
+  async #applyNode(
+    node: ManifestNode,
+    { manifest, sharedInputs, openImage, readSource }: PlanSurroundings,
+  ): Promise<void> {
     const reference = node.image ?? manifest.image;
     if (!reference) throw new Error(`Cannot boot ${node.name}: neither the node nor the manifest names an image`);
     const image = await openImage(reference);
@@ -159,42 +147,89 @@ export class NodeSet {
       known.isOutdated ||= isMoved || !isSamePlan(known.plan, plan);
       Object.assign(known, { plan, image, inputs, sources });
     } else {
-      const trees = await this.#open(plan, image);
-      this.#nodes.set(plan.node, { ...trees, plan, image, inputs, sources, isOutdated: false });
+      const served = { opening: await this.#describe(plan, image), image };
+      this.#options.onOpened(node.name, await this.#open(served));
+      this.#nodes.set(plan.node, { served, plan, image, inputs, sources, isOutdated: false });
     }
   }
 
   /** What a node has written means nothing over another image. */
   #checkMove({ plan, image }: PlannedNode, next: OpenedImage): void {
-    if (plan.rootMode !== "persistent" || !this.#options.trees.hasNodeLayer(plan.node)) return;
+    if (plan.rootMode !== "persistent" || !this.#options.catalog.hasNodeLayer(plan.node)) return;
     throw new Error(
       `Cannot move ${plan.node} to image ${next.name}: what it has written belongs to ${image.name}; ` +
         `go back to that image, or drop what was written with: bramble nodes reset ${plan.node}`,
     );
   }
 
-  async #open(plan: BootPlan, image: OpenedImage): Promise<{ boot: Tree; root: Tree }> {
-    const [boot, root] = await Promise.all([this.#tree(plan, image, "boot"), this.#tree(plan, image, "root")]);
-    for (const [kind, volume] of [["boot", boot] as const, ["root", root] as const]) {
-      this.served.set(volume.treeId, { node: plan.node, kind, treeId: volume.treeId, volume });
+  /** The trees that the plan wants, made where they are new. */
+  #describe(plan: BootPlan, image: OpenedImage): Promise<NodeOpening> {
+    return this.#describeWith(plan.node, image, (kind) => plan.files.filter((file) => file.tree === kind));
+  }
+
+  /** The trees of a node that is served, over the same generated files as before. */
+  #describeAgain({ opening, image }: ServedNode): Promise<NodeOpening> {
+    const generated = new Map(opening.trees.map(({ kind, generated }) => [kind, generated.files]));
+    return this.#describeWith(opening.node, image, (kind) => generated.get(kind) ?? []);
+  }
+
+  async #describeWith(
+    node: string,
+    image: OpenedImage,
+    generatedFor: (kind: TreeKind) => readonly PlacedFile[],
+  ): Promise<NodeOpening> {
+    const { contentSha256: imageId, path: imagePath, disk } = image;
+    const describe = (kind: TreeKind): Promise<TreeDescription> =>
+      this.#options.catalog.tree({ node, kind, image: disk[kind], imageId, generated: generatedFor(kind) });
+    return { node, imageId, imagePath, trees: await Promise.all(TREE_KINDS.map(describe)) };
+  }
+
+  async #open({ opening, image }: ServedNode): Promise<NodeOpened> {
+    const opened = await this.#options.serving.open(opening);
+    for (const { node, kind, treeId, epoch } of opening.trees) {
+      this.served.set(treeId, { node, kind, treeId, volume: { rootId: image.disk[kind].rootId, epoch } });
     }
-    return { boot, root };
+    this.#usedBytes.set(opening.node, opened.usedBytes);
+    return opened;
   }
 
-  /** The tree as the plan wants it; an open one goes on as the same object. */
-  #tree(plan: BootPlan, image: OpenedImage, kind: TreeKind): Promise<Tree> {
-    const generated = plan.files.filter((file) => file.tree === kind);
-    const { contentSha256: imageId, disk } = image;
-    return this.#options.trees.tree({ node: plan.node, kind, image: disk[kind], imageId, generated });
-  }
-
-  #forget(name: string): void {
+  async #forget(name: string): Promise<void> {
     this.#refusals.delete(name);
-    const node = this.#nodes.get(name);
-    if (!node) return;
-    this.served.delete(node.boot.treeId);
-    this.served.delete(node.root.treeId);
-    this.#nodes.delete(name);
+    this.#usedBytes.delete(name);
+    if (!this.#nodes.delete(name)) return;
+    for (const [treeId, { node }] of this.served) if (node === name) this.served.delete(treeId);
+    await this.#inTurn(name, () => this.#options.serving.forget(name));
+  }
+
+  /**
+   * Changes what a node's trees are made of while nobody uses them; the node's calls wait. `change` answers what is to be
+   * served then. With `abandon`, what the node wrote and was not promised is dropped. Rejects with the trees as they were.
+   */
+  async #restructure(
+    node: PlannedNode,
+    { abandon }: { abandon: boolean },
+    change: () => Promise<ServedNode>,
+  ): Promise<{ usedBytes: number }> {
+    const { serving } = this.#options;
+    const released = await serving.release(node.plan.node, { abandon });
+    try {
+      node.served = await change();
+    } finally {
+      await this.#open(node.served);
+    }
+    return released;
+  }
+
+  /** Runs one after the other what changes the trees of one node. */
+  #inTurn<T>(name: string, run: () => Promise<T>): Promise<T> {
+    const result = (this.#turns.get(name) ?? Promise.resolve()).then(run);
+    const turn: Promise<unknown> = result
+      .catch(() => {})
+      .finally(() => {
+        if (this.#turns.get(name) === turn) this.#turns.delete(name);
+      });
+    this.#turns.set(name, turn);
+    return result;
   }
 
   /**
@@ -210,68 +245,34 @@ export class NodeSet {
     return running;
   }
 
-  async #begin(name: string, node: PlannedNode): Promise<void> {
-    const { plan, image } = node;
-    if (plan.rootMode !== "persistent") await this.#options.trees.dropNodeLayer(name);
-    if (!node.isOutdated) return;
-    await this.#open(plan, image);
-    node.isOutdated = node.plan !== plan;
+  #begin(name: string, node: PlannedNode): Promise<void> {
+    return this.#inTurn(name, async () => {
+      const { plan, image } = node;
+      const isDropped = plan.rootMode !== "persistent";
+      await this.#restructure(node, { abandon: isDropped }, async () => {
+        if (isDropped) await this.#options.catalog.dropNodeLayer(name);
+        const opening = node.isOutdated ? await this.#describe(plan, image) : await this.#describeAgain(node.served);
+        return { opening, image: node.isOutdated ? image : node.served.image };
+      });
+      node.isOutdated = node.plan !== plan;
+    });
   }
 
   /** Drops what the node wrote. Its open files become stale, so it must boot again. */
   async reset(name: string): Promise<{ droppedBytes: number }> {
-    const droppedBytes = this.usedBytes(name);
-    await this.#options.trees.dropNodeLayer(name);
+    const node = this.#nodes.get(name);
+    if (!node) return { droppedBytes: 0 };
+    const { usedBytes } = await this.#inTurn(name, () =>
+      this.#restructure(node, { abandon: true }, async () => {
+        await this.#options.catalog.dropNodeLayer(name);
+        return { ...node.served, opening: await this.#describeAgain(node.served) };
+      }),
+    );
     this.#options.report({ kind: "reset" }, name);
-    return { droppedBytes };
+    return { droppedBytes: usedBytes };
   }
-
-  /** The boot trees as TFTP needs them. */
-  bootTrees(): BootTrees {
-    return {
-      open: (name, path) => {
-        const tree = this.#nodes.get(name)?.boot;
-        const file = tree?.fileByPath(`/${path}`);
-        if (!tree || !file) return undefined;
-        return {
-          sizeBytes: file.sizeBytes,
-          read: (target, offset) => tree.readSync(file.id, target, offset),
-          close: () => {},
-        };
-      },
-      blocked: (_, path) =>
-        isEepromUpdateFile(path)
-          ? "EEPROM updates are served only when a plan says so: the board would flash it"
-          : undefined,
-    };
-  }
-}
-
-function remember<Key, Value>(read: (key: Key) => Value, nameOf: (key: Key) => string): (key: Key) => Value {
-  const known = new Map<string, Value>();
-  return (key) => {
-    const name = nameOf(key);
-    if (!known.has(name)) known.set(name, read(key));
-    return known.get(name)!;
-  };
-}
-
-function isSame(one: Uint8Array | undefined, other: Uint8Array | undefined): boolean {
-  return one === undefined || other === undefined ? one === other : Buffer.compare(one, other) === 0;
 }
 
 function isSamePlan(a: BootPlan, b: BootPlan): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
-}
-
-/** `bramble ssh` logs in with the manager's key, whatever other keys the manifest names. */
-function withManagerKey(manifest: Manifest, publicKey: string): Manifest {
-  return {
-    ...manifest,
-    access: { ...manifest.access, authorizedKeys: [...manifest.access.authorizedKeys, publicKey] },
-  };
-}
-
-function readIfPresent(path: string): Uint8Array | undefined {
-  return existsSync(path) ? readFileSync(path) : undefined;
 }

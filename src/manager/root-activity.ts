@@ -1,30 +1,23 @@
-import type { TreesById } from "../boot/node-exports.ts";
 import type { Report } from "../boot/report.ts";
 import type { TreeCounters } from "../nfs/observation.ts";
+import type { TreeActivity } from "./data-plane/messages.ts";
 
-/** How often the work of each root is put on the feed. */
-const INTERVAL_MS = 1000;
 const NOTHING: TreeCounters = { operations: 0, readBytes: 0, writtenBytes: 0 };
 
-/** Tells of each root that did something since it was last told of. Returns the function that stops it. */
-export function reportRootActivity(
-  trees: TreesById,
-  countersOf: (treeId: number) => Readonly<TreeCounters>,
-  report: Report,
-): () => void {
+/** Turns the totals of each root into what it did since it was last told of. */
+export function rootActivity(report: Report): (trees: readonly TreeActivity[]) => void {
   const told = new Map<number, TreeCounters>();
-  const timer = setInterval(() => {
-    for (const { node, kind, treeId } of trees.values()) {
+  return (trees) => {
+    for (const { node, kind, treeId, counters } of trees) {
       if (kind !== "root") continue;
-      const total = countersOf(treeId);
-      const before = told.get(treeId) ?? NOTHING;
-      if (total.operations === before.operations) continue;
-      told.set(treeId, { ...total });
-      const operations = total.operations - before.operations;
-      const readBytes = total.readBytes - before.readBytes;
-      const writtenBytes = total.writtenBytes - before.writtenBytes;
+      const last = told.get(treeId) ?? NOTHING;
+      // A worker that was started again counts from nothing.
+      const before = counters.operations < last.operations ? NOTHING : last;
+      told.set(treeId, counters);
+      const operations = counters.operations - before.operations;
+      const readBytes = counters.readBytes - before.readBytes;
+      const writtenBytes = counters.writtenBytes - before.writtenBytes;
       report({ kind: "root-activity", operations, readBytes, writtenBytes }, node);
     }
-  }, INTERVAL_MS);
-  return () => clearInterval(timer);
+  };
 }

@@ -1,4 +1,4 @@
-/** Starts and stops the three boot services of one network: NFS, TFTP and DHCP, in that order. */
+/** Opens and closes the ports of the three boot services of one network: NFS, TFTP and DHCP, in that order. */
 
 import { type Ipv4, ipv4FromNumber } from "../bytes/addresses.ts";
 import { type Manifest, parseSubnet } from "../cluster/manifest.ts";
@@ -8,13 +8,12 @@ import { type DhcpServer, startDhcpServer } from "../dhcp/server.ts";
 import { MOUNT_PROGRAM, MOUNT_VERSION } from "../nfs/mount.ts";
 import { NFS_PROGRAM, NFS_VERSION } from "../nfs/nfs-program.ts";
 import { PORTMAP_PROGRAM, PORTMAP_VERSION, type PortMapping } from "../nfs/portmap.ts";
-import type { NfsService } from "../nfs/server.ts";
-import type { Clock, Random, TcpConnection, TcpListener, TcpListeners, UdpSockets } from "../ports.ts";
+import type { Clock, Random, TcpListener, UdpBinding, UdpSockets } from "../ports.ts";
 import { addressOfInterface, type InterfaceAddress, interfaceAddresses } from "../system/network-interfaces.ts";
-import type { TftpHandler } from "../tftp/handler.ts";
-import type { TftpObservation } from "../tftp/observation.ts";
-import { startTftpServer, type TftpServer } from "../tftp/server.ts";
+import { listenTcp } from "../system/tcp.ts";
+import { startTftpListener, type TftpListener, type TftpListenerOptions } from "../tftp/listener.ts";
 import { startPortMapper } from "./port-mapper.ts";
+import type { Reception } from "./reception.ts";
 
 const LEASE_TIME_S = 12 * 60 * 60;
 
@@ -55,13 +54,10 @@ export interface ServicesOptions {
   manifest: Manifest;
   network: ServiceNetwork;
   sockets: UdpSockets;
-  listeners: TcpListeners;
   clock: Clock;
   random: Random;
-  nfs: NfsService;
-  /** Called with each connection before it is served: the moment to learn who it is. */
-  beforeConnection(connection: TcpConnection): Promise<void>;
-  tftp: { handler: TftpHandler; observe(observation: TftpObservation): void };
+  reception: Reception;
+  tftp: Pick<TftpListenerOptions, "accept" | "observe">;
   dhcp: { policy: DhcpPolicy; leases: LeaseStore; observe(observation: DhcpObservation): void };
   onWarning(message: string): void;
 }
@@ -70,7 +66,7 @@ export class Services {
   readonly #options: ServicesOptions;
   #listeners: TcpListener[] = [];
   #stopPortMapper: () => Promise<void> = async () => {};
-  #tftp: TftpServer | undefined;
+  #tftp: TftpListener | undefined;
   #dhcp: DhcpServer | undefined;
 
   constructor(options: ServicesOptions) {
@@ -105,13 +101,8 @@ export class Services {
   }
 
   #listen(port: number): Promise<TcpListener> {
-    const { listeners, network, nfs, beforeConnection } = this.#options;
-    return listeners.listen({ address: network.address, port }, (connection) => {
-      beforeConnection(connection).then(
-        () => nfs.serveConnection(connection),
-        () => connection.close(),
-      );
-    });
+    const { network, reception } = this.#options;
+    return listenTcp({ address: network.address, port }, (accepted) => reception.acceptConnection(accepted));
   }
 
   async #startPortmap(): Promise<void> {
@@ -123,11 +114,11 @@ export class Services {
   }
 
   async #servePortmap(port: number): Promise<() => Promise<void>> {
-    const { network, sockets, nfs } = this.#options;
+    const { network, sockets, reception } = this.#options;
     const socket = await sockets.bind({ ...bindingOf(network), port });
     try {
       const listener = await this.#listen(port);
-      nfs.serveDatagrams(socket);
+      reception.serveDatagrams(socket);
       return () => {
         socket.close();
         return listener.close();
@@ -139,9 +130,9 @@ export class Services {
   }
 
   async #startTftp(): Promise<void> {
-    const { manifest, network, sockets, clock, tftp } = this.#options;
+    const { manifest, network, sockets, tftp } = this.#options;
     const binding = { ...bindingOf(network), port: manifest.network.ports.tftp };
-    this.#tftp = await startTftpServer({ sockets, clock, binding, ...tftp });
+    this.#tftp = await startTftpListener({ sockets, binding, ...tftp });
   }
 
   async #startDhcp(): Promise<void> {
@@ -163,7 +154,7 @@ export class Services {
 }
 
 /** With an interface, broadcasts must be heard, so any address of it; without one, our address only. */
-function bindingOf(network: ServiceNetwork) {
+export function bindingOf(network: ServiceNetwork): Omit<UdpBinding, "port"> {
   return network.interfaceName === undefined
     ? { address: network.address }
     : { address: "0.0.0.0" as Ipv4, interfaceName: network.interfaceName };

@@ -2,20 +2,18 @@ import { describe, expect, it } from "vitest";
 import type { BootOccurrence } from "../cluster/event.ts";
 import { UP_REPORT_PATH } from "../cluster/generated/index.ts";
 import { INITIAL_STATUS, nextStatus } from "../cluster/status.ts";
-import type { NodeSet } from "./node-set.ts";
-import { catchUpWithReports, watchUpReports } from "./up-watch.ts";
+import { readUpReport, UpReportWatch } from "./data-plane/up-report-watch.ts";
+import { catchUpWithReport, tellUpReport } from "./up-watch.ts";
 
 const BOOT_A = "aaaaaaaa-0000-4000-8000-000000000000";
 const BOOT_B = "bbbbbbbb-0000-4000-8000-000000000000";
 
-/** One node whose root holds this report, or none. */
-function nodesWith(text: string | undefined): NodeSet {
-  const tree = {
+/** A root that holds this report, or none. */
+function rootWith(text: string | undefined) {
+  return {
     lookupPath: (path: string) => (path === UP_REPORT_PATH && text !== undefined ? 7 : undefined),
     readSync: (_: number, target: Uint8Array) => new TextEncoder().encodeInto(text ?? "", target).written,
   };
-  const served = new Map([1, 2].map((treeId) => [treeId, { node: "node1", kind: treeId === 1 ? "boot" : "root" }]));
-  return { served, rootTree: () => tree } as unknown as NodeSet;
 }
 
 const DISCOVER = { kind: "dhcp-request", message: "DISCOVER", mac: "dc:a6:32:00:00:01", vendorClass: "PXEClient" };
@@ -39,7 +37,8 @@ describe("after a manager was killed", () => {
       INITIAL_STATUS,
     );
     const told: object[] = [];
-    catchUpWithReports(nodesWith(text), status, (occurrence, node) => told.push({ ...occurrence, node }));
+    const found = readUpReport(rootWith(text));
+    if (found) catchUpWithReport(found, "node1", status, (occurrence, node) => told.push({ ...occurrence, node }));
     expect(told).toEqual(expected.map((occurrence) => ({ ...occurrence, node: "node1" })));
   });
 });
@@ -72,8 +71,12 @@ describe("a report that is written", () => {
     [`${BOOT_A} 9.9 gone\n`, []],
   ])("%j is told as an event", (text, expected) => {
     const told: object[] = [];
-    const watch = watchUpReports(nodesWith(text), (occurrence, node) => told.push({ ...occurrence, node }));
-    watch({ treeId: 2, fileId: 7 });
+    const watch = new UpReportWatch((by, up) =>
+      tellUpReport(up, by, (occurrence, node) => told.push({ ...occurrence, node })),
+    );
+    watch.changed("node1", rootWith(text), { fileId: 8 });
+    expect(told).toEqual([]);
+    watch.changed("node1", rootWith(text), { fileId: 7 });
     expect(told).toEqual(expected.map((occurrence) => ({ ...occurrence, node: "node1" })));
   });
 });

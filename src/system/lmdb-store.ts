@@ -10,6 +10,7 @@ import type { KeyValueStore, Mutation } from "../ports.ts";
 import { COMMIT_MARGIN_BYTES, checkRoom } from "./disk-room.ts";
 
 const PAGE_BYTES = 4096;
+const MAP_BYTES = 64 * 2 ** 30;
 
 type Entry = { key: Uint8Array; value: Uint8Array };
 
@@ -38,6 +39,8 @@ export function openLmdbStore(folder: string): KeyValueStore {
     // The queue below does that; lmdb's own leaves a promise of it behind that nobody can catch when the disk is full.
     eventTurnBatching: false,
     maxDbs: 1,
+    // Several processes have it open. A map that grows would have to be remapped in all of them; this one is only addresses.
+    mapSize: MAP_BYTES,
   });
   return new LmdbStore(database, folder);
 }

@@ -7,6 +7,7 @@ import type {
   DataPlaneObservation,
   DataPlaneSettings,
   FromWorker,
+  NodeOpened,
   NodeOpening,
   Question,
   QuestionName,
@@ -24,6 +25,8 @@ export interface WorkerProcessOptions {
   observe(observation: DataPlaneObservation): void;
   /** It ended by itself; `crashes` in a row. It is started again after `retryMs`. */
   onCrash(reason: string, crashes: number, retryMs: number): void;
+  /** A node's trees are open again after a crash. */
+  onReopened(node: string, opened: NodeOpened): void;
   /** Inherited by the process, which holds a lock by it. */
   lockDescriptor?: number;
 }
@@ -195,19 +198,17 @@ export class WorkerProcess {
     this.#say({ kind: "owners", owners: [...this.#options.owners()] });
     const asked = [...this.#asked];
     const opened = new Set(asked.map(([, { question }]) => (question.name === "open" ? question.asked.node : "")));
-    for (const node of this.#released) void this.#askQuietly("release", { node, abandon: false });
-    for (const [node, opening] of this.#openings) if (!opened.has(node)) void this.#askQuietly("open", opening);
+    for (const node of this.#released) void this.#ask("release", { node, abandon: false }).catch(this.#warn);
+    for (const [node, opening] of this.#openings) if (!opened.has(node)) void this.#reopen(node, opening);
     for (const [number, { question }] of asked) this.#say({ kind: "question", number, question });
     for (const { node, accepted } of this.#waiting.splice(0)) this.serveConnection(node, accepted);
   }
 
-  async #askQuietly<Name extends QuestionName>(name: Name, asked: Questions[Name]["asked"]): Promise<void> {
-    try {
-      await this.#ask(name, asked);
-    } catch (error) {
-      this.#options.observe({ kind: "warning", message: (error as Error).message });
-    }
+  #reopen(node: string, opening: NodeOpening): Promise<void> {
+    return this.#ask("open", opening).then((opened) => this.#options.onReopened(node, opened), this.#warn);
   }
+
+  readonly #warn = ({ message }: Error): void => this.#options.observe({ kind: "warning", message });
 
   #crashed(reason: string, ranMs: number): void {
     this.#isReady = false;

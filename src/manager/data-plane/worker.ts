@@ -52,7 +52,7 @@ process.on("message", (message: ToWorker, socket: Socket | undefined) => {
 
 async function answer(question: Question): Promise<Questions[keyof Questions]["answered"]> {
   if (question.name === "start") return start(question.asked);
-  if (!dataPlane) throw new Error(`Cannot ${question.name}: the worker was not started`);
+  if (!dataPlane) throw new Error(`Cannot ask a worker: it was not started (${question.name})`);
   switch (question.name) {
     case "open":
       return dataPlane.open(question.asked);

@@ -4,9 +4,11 @@
  */
 import { existsSync } from "node:fs";
 import os from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Ipv4 } from "../../bytes/addresses.ts";
 import type { Clock } from "../../ports.ts";
+import { type FileLock, lockFile } from "../../system/file-lock.ts";
 import type { AcceptedConnection } from "../../system/tcp.ts";
 import type { TftpReadRequest } from "../../tftp/handler.ts";
 import type { DataPlaneObservation, DataPlaneSettings, NodeOpened, NodeOpening, NodeServing } from "./messages.ts";
@@ -31,29 +33,54 @@ export interface WorkersOptions {
   owners(): Iterable<readonly [Ipv4, string]>;
   observe(observation: DataPlaneObservation): void;
   onCrash(crash: WorkerCrash): void;
-  /** Inherited by all workers: held as long as one of them lives. */
-  lockDescriptor?: number;
+  /** A node's trees are open again after a crash. */
+  onReopened(node: string, opened: NodeOpened): void;
+}
+
+/** A worker of a manager that was killed ends with it, but not before its disk lets it. */
+const OLD_WORKERS_WAIT_MS = 10_000;
+
+/**
+ * Resolves when all serve; rejects with what stands in the way, and none runs then. Two processes must never write to the
+ * trees of one node, so the workers of an earlier manager are waited for: each has inherited a lock.
+ */
+export async function startWorkers(options: WorkersOptions): Promise<Workers> {
+  const { settings, clock } = options;
+  const lock = await lockFile(join(settings.stateFolder, "workers.lock"), OLD_WORKERS_WAIT_MS, clock);
+  if (!lock) {
+    throw new Error(
+      `Cannot start: a worker of an earlier manager still has the files below ${settings.stateFolder}, perhaps because a ` +
+        "disk does not answer; start again when it has ended (ps shows it as worker.js)",
+    );
+  }
+  const workers = new Workers(options, lock);
+  await workers.start();
+  return workers;
 }
 
 const COUNT_MAX = 16;
 
 export class Workers implements NodeServing {
   readonly #workers: WorkerProcess[];
+  readonly #lock: FileLock;
 
-  constructor(options: WorkersOptions) {
+  /** Use `startWorkers`. */
+  constructor(options: WorkersOptions, lock: FileLock) {
+    this.#lock = lock;
     const { count = os.availableParallelism(), owners, onCrash, ...same } = options;
     const entryPath = workerEntry();
     this.#workers = Array.from({ length: Math.max(1, Math.min(count, COUNT_MAX)) }, (_, index) => {
       return new WorkerProcess({
         ...same,
         entryPath,
+        lockDescriptor: lock.descriptor,
         owners: () => [...owners()].filter(([, node]) => this.#indexOf(node) === index),
         onCrash: (reason, crashes, retryMs) => onCrash({ worker: index + 1, reason, crashes, retryMs }),
       });
     });
   }
 
-  /** Rejects with what stands in the way; no worker runs then. */
+  /** For `startWorkers`. */
   async start(): Promise<void> {
     const started = await Promise.allSettled(this.#workers.map((worker) => worker.start()));
     for (const result of started) {
@@ -111,6 +138,7 @@ export class Workers implements NodeServing {
   /** What nodes have written is durable when it resolves. */
   async stop(): Promise<void> {
     const stopped = await Promise.allSettled(this.#workers.map((worker) => worker.stop()));
+    this.#lock.release();
     for (const result of stopped) if (result.status === "rejected") throw result.reason;
   }
 }

@@ -1,0 +1,109 @@
+/** What serves the nodes, put together: worker processes, the structure of the trees, the nodes, and where clients arrive. */
+import { join } from "node:path";
+import type { NodeDirectory } from "../boot/node-directory.ts";
+import { observeNfs } from "../boot/node-exports.ts";
+import type { Report } from "../boot/report.ts";
+import type { ClusterStatus } from "../cluster/status.ts";
+import type { KeyValueStore } from "../ports.ts";
+import { systemClock } from "../system/clock.ts";
+import { openDataFiles } from "../system/data-files.ts";
+import { systemRandom } from "../system/random.ts";
+import { openTreeCatalog, type TreeCatalog } from "../tree/tree-catalog.ts";
+import type { DataPlaneObservation, NodeOpened } from "./data-plane/messages.ts";
+import { startWorkers, type Workers } from "./data-plane/workers.ts";
+import { observeDataPlane } from "./data-plane-events.ts";
+import type { Images } from "./images.ts";
+import type { LoadedManifest } from "./manifest-file.ts";
+import { NodeSet } from "./node-set.ts";
+import { Reception } from "./reception.ts";
+import type { Secrets } from "./secrets.ts";
+import { bindingOf, portMappings, type ServiceNetwork } from "./services.ts";
+import { catchUpWithReport } from "./up-watch.ts";
+
+export interface ServingOptions {
+  loaded: LoadedManifest;
+  network: ServiceNetwork;
+  directory: NodeDirectory;
+  images: Images;
+  secrets: Secrets;
+  keyValueStore: KeyValueStore;
+  report: Report;
+  status(): ClusterStatus;
+  learnNeighbours(): Promise<void>;
+  /** `undefined`: one for each core. */
+  workerCount: number | undefined;
+}
+
+export interface Serving {
+  readonly nodes: NodeSet;
+  readonly reception: Reception;
+  /** What nodes have written is durable when it resolves. */
+  stop(): Promise<void>;
+}
+
+/** Nobody is served yet when it resolves: no node is open. Rejects with what stands in the way, and nothing runs then. */
+export async function startServing(options: ServingOptions): Promise<Serving> {
+  const { directory, report, workerCount, network, loaded } = options;
+  const { stateFolder, manifest } = loaded;
+  const settings = {
+    handleKey: options.secrets.handleKey(),
+    portMappings: portMappings(manifest),
+    // On a network of Pis every mount comes from a kernel. On loopback it may be a test, or QEMU's own network.
+    requirePrivilegedPorts: network.interfaceName !== undefined && network.interfaceName !== "lo",
+  };
+  const onOpened = (node: string, { upReport }: NodeOpened) => {
+    if (upReport) catchUpWithReport(upReport, node, options.status(), report);
+  };
+  let observe: (observation: DataPlaneObservation) => void = () => {};
+  const workers = await startWorkers({
+    ...(workerCount !== undefined && { count: workerCount }),
+    settings: { ...settings, stateFolder, tftpBinding: bindingOf(network) },
+    clock: systemClock,
+    owners: () => directory.owners(),
+    observe: (observation) => observe(observation),
+    onCrash: (crash) => report({ kind: "worker-crashed", ...crash }),
+    onReopened: onOpened,
+  });
+  const catalog = await openCatalog(options, workers);
+  const { nfs, mount } = manifest.network.ports;
+  const nodes = new NodeSet({
+    ...options,
+    catalog,
+    serving: workers,
+    onOpened,
+    serverAddress: network.address,
+    ports: { nfs, mount },
+  });
+  observe = observeDataPlane(directory, nodes, report);
+  const reception = new Reception({
+    ...settings,
+    owners: directory,
+    trees: nodes.served,
+    workers,
+    observe: observeNfs(directory, nodes.served, report),
+    learnNeighbours: options.learnNeighbours,
+  });
+  directory.onOwnerChange = (address, owner) => {
+    workers.ownerChanged(address, owner);
+    reception.ownerChanged(address);
+  };
+  return {
+    nodes,
+    reception,
+    async stop() {
+      await workers.stop();
+      await catalog.close();
+    },
+  };
+}
+
+/** Only now: layers that no tree leads to are removed, and an earlier manager's workers might still write to one. */
+async function openCatalog({ keyValueStore, loaded }: ServingOptions, workers: Workers): Promise<TreeCatalog> {
+  const dataFiles = openDataFiles(join(loaded.stateFolder, "data"));
+  try {
+    return await openTreeCatalog({ keyValueStore, dataFiles, clock: systemClock, random: systemRandom });
+  } catch (error) {
+    await workers.stop();
+    throw error;
+  }
+}
