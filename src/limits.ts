@@ -54,6 +54,19 @@ export const NFS_CALLS_IN_FLIGHT_MAX = 128;
 /** What those calls and their answers may occupy: eight full READs or WRITEs. */
 export const NFS_BYTES_IN_FLIGHT_MAX = 8 * NFS_TRANSFER_BYTES_MAX;
 
+/** Of one address: a Linux client has one for each server, 16 with `nconnect`, and dead ones after a power cut. */
+export const NFS_CONNECTIONS_PER_CLIENT_MAX = 256;
+
+/** Of all: 1,000 nodes with some to spare. */
+export const NFS_CONNECTIONS_MAX = 4096;
+
+/** A record of a client that has no tree: a MOUNT or GETPORT call, which it may be refused. */
+export const RPC_STRANGER_RECORD_BYTES_MAX = 4096;
+
+/** A peer that began a record, or has replies to read, and for a minute did neither: 1 MiB at 18 KB/s takes as long. */
+export const NFS_CONNECTION_CHECK_MS = 10_000;
+export const NFS_CONNECTION_STALLED_CHECKS_MAX = 6;
+
 /** Answers are handed to the socket when this much has been gathered. Larger batches only cost copies. */
 export const NFS_REPLY_BATCH_BYTES = 64 * 1024;
 
@@ -168,3 +181,6 @@ export const UNKNOWN_PIS_MAX = 256;
 /** Answers kept about an image while plans are made: paths asked for, and the size of a file worth keeping. */
 export const REMEMBERED_PATHS_MAX = 4096;
 export const REMEMBERED_FILE_BYTES_MAX = 64 * 1024;
+
+/** Frozen layers of a tree, and so snapshots of a node that were ever kept: an index goes over all when a tree is opened. */
+export const LAYERS_PER_TREE_MAX = 256;

@@ -1,14 +1,22 @@
-/** Reads the contents of a node layer's files from where they lie: record, data file or the layer below. */
+/** Reads the contents of files that nodes wrote from where they lie: record, data file or the layers below. */
 import type { Awaitable } from "../ports.ts";
 import { segmentsOf } from "./file-data.ts";
 import { copyFrom } from "./generated-layer.ts";
-import type { NodeLayer } from "./node-layer.ts";
-import { dataFileName } from "./open-data-files.ts";
+import type { Layer } from "./layer.ts";
+import { dataFileName, type OpenDataFiles } from "./open-data-files.ts";
 import type { InodeOverride } from "./overlay-layer.ts";
+
+/** Where what a layer says of a file leads. */
+export interface ContentSource {
+  readonly layerId: number;
+  readonly shared: { readonly files: OpenDataFiles };
+  /** Has the contents that show through. */
+  readonly inherited: Pick<Layer, "readSync" | "read">;
+}
 
 /** Fills `target` from `offset`; how many bytes there were. */
 export function readContentSync(
-  layer: NodeLayer,
+  source: ContentSource,
   id: number,
   inode: InodeOverride,
   target: Uint8Array,
@@ -21,8 +29,8 @@ export function readContentSync(
     const part = wanted.subarray(start - offset, end - offset);
     const count =
       from === "below"
-        ? layer.inherited.readSync(id, part, start)
-        : layer.shared.files.readSync(dataFileName(layer.layerId, id), part, start);
+        ? source.inherited.readSync(id, part, start)
+        : source.shared.files.readSync(dataFileName(source.layerId, id), part, start);
     part.fill(0, count);
   }
   return wanted.length;
@@ -30,7 +38,7 @@ export function readContentSync(
 
 /** The same; answers at once where no disk is needed. */
 export function readContent(
-  layer: NodeLayer,
+  source: ContentSource,
   id: number,
   inode: InodeOverride,
   target: Uint8Array,
@@ -40,10 +48,10 @@ export function readContent(
   const data = inode.data!;
   if (data.inline !== undefined) return copyFrom(data.inline, wanted, offset);
   const readDataFile = (part: Uint8Array, start: number) =>
-    layer.shared.files.use(dataFileName(layer.layerId, id), { make: false }, ({ file }) => file.read(part, start));
+    source.shared.files.use(dataFileName(source.layerId, id), { make: false }, ({ file }) => file.read(part, start));
   const reads = segmentsOf(data, offset, offset + wanted.length).map(async ({ from, start, end }) => {
     const part = wanted.subarray(start - offset, end - offset);
-    const count = await (from === "below" ? layer.inherited.read(id, part, start) : readDataFile(part, start));
+    const count = await (from === "below" ? source.inherited.read(id, part, start) : readDataFile(part, start));
     part.fill(0, count);
   });
   return Promise.all(reads).then(() => wanted.length);

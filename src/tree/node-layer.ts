@@ -4,14 +4,13 @@
  */
 import type { FileName } from "../bytes/file-name.ts";
 import type { Clock, KeyValueStore, Mutation } from "../ports.ts";
-import { readContent, readContentSync } from "./content-reader.ts";
-import { GeneratedLayer } from "./generated-layer.ts";
-import type { GeneratedPlace, Layer, LayerEntry } from "./layer.ts";
+import type { ContentSource } from "./content-reader.ts";
+import type { LayerEntry } from "./layer.ts";
 import { CacheBudget, LayerCache } from "./layer-cache.ts";
 import { NodeChange } from "./node-change.ts";
 import { NodeContents } from "./node-contents.ts";
 import type { OpenDataFiles } from "./open-data-files.ts";
-import { type InodeOverride, OverlayLayer, overrideFrom, REMOVED } from "./overlay-layer.ts";
+import { type InodeOverride, overrideFrom, REMOVED } from "./overlay-layer.ts";
 import {
   decodeEntry,
   decodeId,
@@ -23,6 +22,7 @@ import {
   inodeRange,
   nextIdKey,
 } from "./store-records.ts";
+import { type Ground, WrittenLayer } from "./written-layer.ts";
 
 /** Decoded records and names of all nodes: about 30 MB together. */
 const CACHED_RECORDS_MAX = 50_000;
@@ -46,7 +46,7 @@ export function sharedByNodeLayers(store: KeyValueStore, files: OpenDataFiles, c
   return { store, files, clock, cachedRecords, cachedNames };
 }
 
-export class NodeLayer extends OverlayLayer {
+export class NodeLayer extends WrittenLayer {
   readonly layerId: number;
   readonly shared: NodeLayerShared;
   readonly contents: NodeContents;
@@ -59,8 +59,8 @@ export class NodeLayer extends OverlayLayer {
   /** Ids below this one are taken in the store. */
   #takenIds: number;
 
-  constructor(layerId: number, below: Layer, firstId: number, shared: NodeLayerShared) {
-    super(below);
+  constructor(layerId: number, firstId: number, ground: Ground, shared: NodeLayerShared) {
+    super(ground);
     this.layerId = layerId;
     this.shared = shared;
     this.contents = new NodeContents(this);
@@ -124,38 +124,12 @@ export class NodeLayer extends OverlayLayer {
     return names;
   }
 
-  /**
-   * Where files inherit contents from. Never from generated ones, which are copied whole: when one comes to the place
-   * of a file that the node has changed in part, the rest of that file stays the image's.
-   */
-  get inherited(): Layer {
-    return this.below instanceof GeneratedLayer ? this.below.below : this.below;
+  protected says(id: number): boolean {
+    return this.overridden.has(id);
   }
 
-  /** A file that the node changed outlives its path's removal by a generated layer: the node may have renamed it. */
-  override linksBelow(id: number): number | undefined {
-    return super.linksBelow(id) ?? this.inherited.attributes(id)?.linkCount;
-  }
-
-  nextCookie(directoryId: number): number {
-    const record = this.record(directoryId);
-    return typeof record === "object" ? record.nextCookie : this.below.nextCookie(directoryId);
-  }
-
-  generatedPlace(id: number): GeneratedPlace | undefined {
-    return this.overridden.has(id) ? undefined : this.below.generatedPlace(id);
-  }
-
-  readSync(id: number, target: Uint8Array, offset: number): number {
-    const override = this.override(id);
-    if (override === undefined) return this.below.readSync(id, target, offset);
-    return override === REMOVED ? 0 : readContentSync(this, id, override, target, offset);
-  }
-
-  read(id: number, target: Uint8Array, offset: number): number | Promise<number> {
-    const override = this.override(id);
-    if (override === undefined) return this.below.read(id, target, offset);
-    return override === REMOVED ? 0 : readContent(this, id, override, target, offset);
+  protected sourceOf(): ContentSource {
+    return this;
   }
 
   begin(): NodeChange {

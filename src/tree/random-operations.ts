@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { type FileName, fileNameFromText } from "../bytes/file-name.ts";
 import type { Volume } from "../nfs/volume.ts";
 import type { ImageNode } from "./memory-image.ts";
+import type { PlacedFile } from "./placed-file.ts";
 
 export const NAMES = ["a", "b", "c"] as const;
 const ATTRIBUTES = { mode: 0o644, uid: 1, gid: 2 };
@@ -55,6 +56,13 @@ const imageNode: fc.Arbitrary<ImageNode> = fc.letrec<{ node: ImageNode; director
   ),
   directory: fc.dictionary(fc.constantFrom(...NAMES), tie("node"), { maxKeys: 3 }).map((directory) => ({ directory })),
 })).node;
+
+export const placedFile: fc.Arbitrary<PlacedFile> = fc.oneof(
+  fc.record({ kind: fc.constant("file"), path, content, mode: fc.constant(0o600), uid: fc.nat(9), gid: fc.nat(9) }),
+  fc.record({ kind: fc.constant("symlink"), path, target: fc.constant("generated" as FileName) }),
+  fc.record({ kind: fc.constant("directory"), path, mode: fc.constant(0o700), uid: fc.nat(9), gid: fc.nat(9) }),
+  fc.record({ kind: fc.constant("removed"), path }),
+);
 
 export const imageRoot = fc
   .tuple(fc.dictionary(fc.constantFrom(...NAMES), imageNode, { size: "max", maxKeys: 3 }), fc.boolean())

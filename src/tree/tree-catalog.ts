@@ -9,26 +9,18 @@ import { GeneratedPaths, GeneratedTimes } from "./generated-ids.ts";
 import { placeFiles } from "./generated-layer.ts";
 import { ImageLayer } from "./image-layer.ts";
 import { LayerCollector } from "./layer-collector.ts";
-import { inodeRange, nextIdKey } from "./store-records.ts";
+import { type Snapshot, Snapshots } from "./snapshots.ts";
 import {
   decodeStore,
-  decodeTree,
   encodeStore,
-  encodeTree,
   generatedPathsKey,
   generatedTimesKey,
   STORE_KEY,
   type StoreRecord,
   type TreeRecord,
-  treeKey,
 } from "./structure-records.ts";
-import {
-  type GeneratedDescription,
-  TREE_KINDS,
-  type TreeDescription,
-  type TreeKind,
-  type TreeOptions,
-} from "./tree-description.ts";
+import type { GeneratedDescription, TreeDescription, TreeKind, TreeOptions } from "./tree-description.ts";
+import { StructureChange, TreeStructure } from "./tree-structure.ts";
 
 export interface TreeCatalogOptions {
   keyValueStore: KeyValueStore;
@@ -41,19 +33,15 @@ export interface TreeCatalogOptions {
 const IMAGE_ID_MAX = 2 ** 31;
 
 export class TreeCatalog {
-  readonly #store: KeyValueStore;
-  readonly #clock: Clock;
-  readonly #record: StoreRecord;
-  readonly #layers: LayerCollector;
+  readonly #structure: TreeStructure;
+  readonly #snapshots: Snapshots;
   readonly #images = new WeakMap<FileSystemImage, ImageLayer>();
   readonly #paths = new Map<string, GeneratedPaths>();
 
   /** Use `openTreeCatalog`. */
-  constructor(options: TreeCatalogOptions, record: StoreRecord, layers: LayerCollector) {
-    this.#store = options.keyValueStore;
-    this.#clock = options.clock;
-    this.#record = record;
-    this.#layers = layers;
+  constructor(structure: TreeStructure) {
+    this.#structure = structure;
+    this.#snapshots = new Snapshots(structure);
   }
 
   /**
@@ -63,76 +51,62 @@ export class TreeCatalog {
    */
   async tree(options: TreeOptions): Promise<TreeDescription> {
     const { node, kind, imageId } = options;
-    const { record, isNewLayer, mutations } = this.#recordFor(options);
-    const generated = this.#describe(options, record.treeId, mutations);
-    const before = this.#stored(node, kind);
-    if (isNewLayer) this.#layers.use(record.layerId);
+    const change = new StructureChange();
+    const { treeId, epoch, firstId, layerId } = this.#recordFor(options, change);
+    const generated = this.#describe(options, treeId, change.mutations);
+    const fsid = this.#structure.fsid(treeId);
     try {
-      await this.#store.write(mutations);
+      await this.#structure.commit(change);
     } catch (error) {
       this.#paths.clear();
-      if (isNewLayer) this.#layers.release(record.layerId);
       throw error;
     }
-    if (isNewLayer && before !== undefined) this.#layers.release(before.layerId);
-    const { treeId, epoch, firstId, layerId } = record;
-    const layers = this.#layers.stackOf(layerId);
-    return { node, kind, treeId, epoch, fsid: this.#fsid(treeId), imageId, firstId, layers, generated };
+    return {
+      node,
+      kind,
+      treeId,
+      epoch,
+      fsid,
+      imageId,
+      firstId,
+      layers: this.#structure.layers.stackOf(layerId),
+      generated,
+    };
   }
 
   /** The stored record, one for a new tree, or one that takes an unwritten tree to another image. */
-  #recordFor({ node, kind, image, imageId }: TreeOptions) {
+  #recordFor({ node, kind, image, imageId }: TreeOptions, change: StructureChange): TreeRecord {
     if (image.lastId > IMAGE_ID_MAX) {
       throw new Error(
         `Cannot make a tree of image ${imageId}: its largest file id is ${image.lastId}, and only ${IMAGE_ID_MAX} is supported`,
       );
     }
+    const structure = this.#structure;
     const firstId = image.lastId + 1 + GENERATED_PATHS_MAX;
-    const stored = this.#stored(node, kind);
-    if (stored?.imageId === imageId && stored.firstId === firstId) {
-      return { record: stored, isNewLayer: false, mutations: [] };
-    }
-    if (stored !== undefined && this.#isWritten(stored)) {
+    const stored = structure.tree(node, kind);
+    if (stored?.imageId === imageId && stored.firstId === firstId) return stored;
+    if (stored !== undefined && structure.isWritten(stored)) {
       throw new Error(
         `Cannot lay the ${kind} tree of node ${node} over image ${imageId}: what the node has written belongs to image ${stored.imageId}; go back to that image, or drop what was written with: bramble nodes reset ${node}`,
       );
     }
     const record: TreeRecord = {
-      treeId: stored?.treeId ?? this.#record.nextTreeId++,
+      treeId: stored?.treeId ?? structure.newTreeId(),
       epoch: (stored?.epoch ?? 0) + 1,
-      layerId: this.#record.nextLayerId++,
+      layerId: structure.addLayer(change, { on: undefined, idsAfter: [] }),
       firstId,
       imageId,
     };
-    const mutations: Mutation[] = [this.#storeMutation(), { put: treeKey(node, kind), value: encodeTree(record) }];
-    return { record, isNewLayer: true, mutations };
-  }
-
-  #stored(node: string, kind: TreeKind): TreeRecord | undefined {
-    const bytes = this.#store.get(treeKey(node, kind));
-    return bytes === undefined ? undefined : decodeTree(bytes);
-  }
-
-  #storeMutation(): Mutation {
-    return { put: STORE_KEY, value: encodeStore(this.#record) };
-  }
-
-  #isWritten({ layerId }: TreeRecord): boolean {
-    if (this.#layers.parentOf(layerId) !== undefined) return true;
-    const { from, to } = inodeRange(layerId);
-    for (const _ of this.#store.range(from, to)) return true;
-    return false;
-  }
-
-  #fsid(treeId: number): bigint {
-    return (BigInt(this.#record.storeId) << 32n) | BigInt(treeId);
+    structure.putTree(change, node, kind, record);
+    return record;
   }
 
   /** Places the files once, to learn which paths and times they need. */
   #describe(options: TreeOptions, treeId: number, mutations: Mutation[]): GeneratedDescription {
     const { image, imageId, kind, generated: files } = options;
+    const { store, clock } = this.#structure;
     const paths = this.#pathsOf(imageId, kind);
-    const times = new GeneratedTimes(this.#store, generatedTimesKey(treeId), this.#clock.unixNs());
+    const times = new GeneratedTimes(store, generatedTimesKey(treeId), clock.unixNs());
     const indexes = new Map<string, number>();
     placeFiles(this.#imageLayer(image), files, {
       firstId: image.lastId + 1,
@@ -149,7 +123,7 @@ export class TreeCatalog {
 
   #pathsOf(imageId: string, kind: TreeKind): GeneratedPaths {
     const name = `${imageId}\0${kind}`;
-    const known = this.#paths.get(name) ?? new GeneratedPaths(this.#store, generatedPathsKey(imageId, kind));
+    const known = this.#paths.get(name) ?? new GeneratedPaths(this.#structure.store, generatedPathsKey(imageId, kind));
     this.#paths.set(name, known);
     return known;
   }
@@ -162,56 +136,57 @@ export class TreeCatalog {
 
   /** True when the node has written anything. */
   hasNodeLayer(node: string): boolean {
-    return TREE_KINDS.some((kind) => {
-      const stored = this.#stored(node, kind);
-      return stored !== undefined && this.#isWritten(stored);
-    });
+    return this.#structure.treesOf(node).some(({ record }) => this.#structure.isWritten(record));
   }
 
-  /** Forgets everything the node has written. Its handles become stale. Resolves when that is durable. */
+  /** Forgets everything the node has written, but for its snapshots. Its handles become stale. */
   async dropNodeLayer(node: string): Promise<void> {
-    const mutations: Mutation[] = [];
-    const drops: { before: number; after: number }[] = [];
-    for (const kind of TREE_KINDS) {
-      const before = this.#stored(node, kind);
-      if (before === undefined) continue;
-      const after = { ...before, epoch: before.epoch + 1, layerId: this.#record.nextLayerId++ };
-      mutations.push({ put: treeKey(node, kind), value: encodeTree(after) });
-      // Ids go on: a snapshot that is restored later has files under those that were given already.
-      const nextId = this.#store.get(nextIdKey(before.layerId));
-      if (nextId !== undefined) mutations.push({ put: nextIdKey(after.layerId), value: nextId });
-      drops.push({ before: before.layerId, after: after.layerId });
+    const change = new StructureChange();
+    for (const { kind, record } of this.#structure.treesOf(node)) {
+      const layerId = this.#structure.addLayer(change, { on: undefined, idsAfter: [record.layerId] });
+      this.#structure.putTree(change, node, kind, { ...record, epoch: record.epoch + 1, layerId });
     }
-    if (drops.length > 0) await this.#moveLayers(drops, mutations);
+    await this.#structure.commit(change);
   }
 
-  /** Stores a change by which something leads to other layers than before. */
-  async #moveLayers(moves: readonly { before?: number; after: number }[], mutations: Mutation[]): Promise<void> {
-    const stored = this.#store.write([this.#storeMutation(), ...mutations]);
-    for (const { after } of moves) this.#layers.use(after);
-    try {
-      await stored;
-    } catch (error) {
-      for (const { after } of moves) this.#layers.release(after);
-      throw error;
-    }
-    for (const { before } of moves) if (before !== undefined) this.#layers.release(before);
+  /** Keeps what the node has written as it is now, under a name. */
+  snapshot(node: string, name: string): Promise<void> {
+    return this.#snapshots.take(node, name);
+  }
+
+  /** Oldest first. */
+  snapshots(node: string): Snapshot[] {
+    return this.#snapshots.list(node);
+  }
+
+  /** Goes back to a snapshot. Files made since are stale; the others keep their ids and handles. */
+  restore(node: string, name: string): Promise<void> {
+    return this.#snapshots.restore(node, name);
+  }
+
+  removeSnapshot(node: string, name: string): Promise<void> {
+    return this.#snapshots.remove(node, name);
+  }
+
+  /** Gives a node that has written nothing what another one has now, or had when a snapshot was taken. */
+  clone(fromNode: string, snapshot: string | undefined, toNode: string): Promise<void> {
+    return this.#snapshots.clone(fromNode, snapshot, toNode);
   }
 
   /** Resolves when layers that nothing uses any more are gone from the disk. */
   collected(): Promise<void> {
-    return this.#layers.collected();
+    return this.#structure.layers.collected();
   }
 
   /** Waits for what is under way. The key-value store stays open. */
   close(): Promise<void> {
-    return this.#layers.collected();
+    return this.#structure.layers.collected();
   }
 }
 
 /** Opens the structure kept in a key-value store and a folder of data files, which no other process writes. */
 export async function openTreeCatalog(options: TreeCatalogOptions): Promise<TreeCatalog> {
-  const { keyValueStore, dataFiles, random } = options;
+  const { keyValueStore, dataFiles, clock, random } = options;
   const bytes = keyValueStore.get(STORE_KEY);
   let record: StoreRecord;
   if (bytes !== undefined) record = decodeStore(bytes);
@@ -222,5 +197,5 @@ export async function openTreeCatalog(options: TreeCatalogOptions): Promise<Tree
   }
   const layers = new LayerCollector(keyValueStore, dataFiles);
   await layers.removeUnreachable();
-  return new TreeCatalog(options, record, layers);
+  return new TreeCatalog(new TreeStructure(keyValueStore, clock, record, layers));
 }

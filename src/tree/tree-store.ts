@@ -4,6 +4,8 @@
  */
 import type { FileSystemImage } from "../disk/file-system-image.ts";
 import type { Clock, DataFiles, KeyValueStore, Random } from "../ports.ts";
+import { FrozenLayer } from "./frozen-layer.ts";
+import { FrozenLayers, type GrownFrom } from "./frozen-layers.ts";
 import { GatedVolume } from "./gated-volume.ts";
 import { fingerprintOf } from "./generated-ids.ts";
 import { type GeneratedLayer, placeFiles } from "./generated-layer.ts";
@@ -13,6 +15,8 @@ import { OpenDataFiles } from "./open-data-files.ts";
 import { Tree } from "./tree.ts";
 import { openTreeCatalog, type TreeCatalog } from "./tree-catalog.ts";
 import { TREE_KINDS, type TreeDescription, type TreeKind, type TreeOptions } from "./tree-description.ts";
+
+import type { Ground } from "./written-layer.ts";
 
 export { TREE_KINDS, type TreeDescription, type TreeKind, type TreeOptions } from "./tree-description.ts";
 
@@ -32,6 +36,7 @@ interface Described {
 interface OpenTree extends Described {
   tree: Tree;
   volume: GatedVolume;
+  frozen: FrozenLayers | undefined;
   /** Takes back that unstable writes were given up. Set while the tree is released. */
   takeBack: (() => void) | undefined;
 }
@@ -41,6 +46,8 @@ export class TreeStore {
   readonly #ownCatalog: TreeCatalog | undefined;
   readonly #trees = new Map<string, OpenTree>();
   readonly #images = new WeakMap<FileSystemImage, ImageLayer>();
+  /** By layer ids. */
+  readonly #frozen = new Map<string, WeakRef<FrozenLayers>>();
   #turn: Promise<unknown> = Promise.resolve();
 
   /** Use `openTreeStore`. */
@@ -53,20 +60,35 @@ export class TreeStore {
   async open(description: TreeDescription, image: FileSystemImage): Promise<Tree> {
     const { node, kind, treeId, epoch, fsid, firstId, layers } = description;
     const name = nameOf(node, kind);
-    const generated = this.#generate(description, image);
     const open = this.#trees.get(name);
+    const generated = this.#generate(description, image);
+    const frozen = this.#frozenLayers(layers.slice(0, -1), open);
+    const ground = groundOf(frozen, generated, this.#imageLayer(image));
     const layerId = layers.at(-1)!;
     const isSameLayer = open?.tree.nodeLayer.layerId === layerId;
-    const layer = isSameLayer ? open.tree.nodeLayer : new NodeLayer(layerId, generated, firstId, this.#shared);
+    const layer = isSameLayer ? open.tree.nodeLayer : new NodeLayer(layerId, firstId, ground, this.#shared);
+    layer.layOver(ground);
     const identity = { treeId, epoch, fsid };
     const tree = open?.tree ?? new Tree(identity, generated, layer);
     if (isSameLayer) open.takeBack?.();
     else open?.tree.nodeLayer.forget();
     tree.stack(identity, generated, layer);
     const volume = open?.volume ?? new GatedVolume(tree);
-    this.#trees.set(name, { tree, volume, description, image, takeBack: undefined });
+    this.#trees.set(name, { tree, volume, frozen, description, image, takeBack: undefined });
     volume.open();
     return tree;
+  }
+
+  /** One object for all trees that lie on the same layers. */
+  #frozenLayers(layerIds: readonly number[], before: OpenTree | undefined): FrozenLayers | undefined {
+    if (layerIds.length === 0) return undefined;
+    const name = layerIds.join();
+    const known = this.#frozen.get(name)?.deref();
+    if (known !== undefined) return known;
+    for (const [other, layers] of this.#frozen) if (layers.deref() === undefined) this.#frozen.delete(other);
+    const layers = new FrozenLayers(layerIds, this.#shared, grownFrom(layerIds, before));
+    this.#frozen.set(name, new WeakRef(layers));
+    return layers;
   }
 
   #generate({ generated }: TreeDescription, image: FileSystemImage): GeneratedLayer {
@@ -96,6 +118,7 @@ export class TreeStore {
   async release(node: string, { abandon = false }: { abandon?: boolean } = {}): Promise<void> {
     const trees = this.#openTreesOf(node);
     await Promise.all(trees.map(({ volume }) => volume.shut()));
+    await Promise.all(trees.map(({ tree }) => tree.nodeLayer.contents.settle()));
     try {
       if (!abandon) await Promise.all(trees.map(({ tree }) => tree.flush()));
       for (const open of trees) open.takeBack ??= open.tree.nodeLayer.contents.abandon();
@@ -139,7 +162,7 @@ export class TreeStore {
     const { node, kind, image } = options;
     return this.#inTurn(async () => {
       if (!this.#trees.has(nameOf(node, kind))) return this.open(await this.catalog.tree(options), image);
-      await this.#restructure(node, {}, async () => [{ description: await this.catalog.tree(options), image }]);
+      await this.#restructure([node], {}, async () => [{ description: await this.catalog.tree(options), image }]);
       return this.#trees.get(nameOf(node, kind))!.tree;
     });
   }
@@ -150,24 +173,37 @@ export class TreeStore {
 
   /** Forgets everything the node has written. Its handles become stale; open trees go on, empty. */
   dropNodeLayer(node: string): Promise<void> {
+    return this.changeStructure([node], (catalog) => catalog.dropNodeLayer(node), { abandon: true });
+  }
+
+  /** Changes the layers of these nodes' trees, which are released meanwhile. */
+  changeStructure(
+    nodes: readonly string[],
+    change: (catalog: TreeCatalog) => Promise<void>,
+    how: { abandon?: boolean } = {},
+  ): Promise<void> {
     return this.#inTurn(async () => {
-      await this.#restructure(node, { abandon: true }, async () => {
-        await this.catalog.dropNodeLayer(node);
-        return this.#describeAgain(node);
+      await this.#restructure(nodes, how, async () => {
+        await change(this.catalog);
+        return (await Promise.all(nodes.map((node) => this.#describeAgain(node)))).flat();
       });
       await this.catalog.collected();
     });
   }
 
-  /** Changes the structure of a node's trees while they are released; those that changed are told by `change`. */
-  async #restructure(node: string, how: { abandon?: boolean }, change: () => Promise<Described[]>): Promise<void> {
-    await this.release(node, how);
+  /** `change` tells which trees are others now; the rest is opened again as it was. */
+  async #restructure(
+    nodes: readonly string[],
+    how: { abandon?: boolean },
+    change: () => Promise<Described[]>,
+  ): Promise<void> {
+    await Promise.all(nodes.map((node) => this.release(node, how)));
     let changed: Described[] = [];
     try {
       changed = await change();
     } finally {
-      const kinds = new Set(changed.map(({ description }) => description.kind));
-      const same = this.#openTreesOf(node).filter(({ description }) => !kinds.has(description.kind));
+      const ids = new Set(changed.map(({ description }) => description.treeId));
+      const same = nodes.flatMap((node) => this.#openTreesOf(node).filter((open) => !ids.has(open.description.treeId)));
       for (const { description, image } of [...changed, ...same]) await this.open(description, image);
     }
   }
@@ -191,6 +227,19 @@ export class TreeStore {
 
 function nameOf(node: string, kind: TreeKind): string {
   return `${node}\0${kind}`;
+}
+
+function groundOf(frozen: FrozenLayers | undefined, generated: GeneratedLayer, image: ImageLayer): Ground {
+  const ground = { below: generated, inherited: image };
+  if (frozen === undefined) return ground;
+  const overImage = { below: image, inherited: image };
+  return { below: new FrozenLayer(frozen, ground), inherited: new FrozenLayer(frozen, overImage) };
+}
+
+/** When the layers are those of a tree with its active one frozen: what is known of them. */
+function grownFrom(layerIds: readonly number[], before: OpenTree | undefined): GrownFrom | undefined {
+  if (before?.description.layers.join() !== layerIds.join()) return undefined;
+  return { lower: before.frozen, ids: before.tree.nodeLayer.overridden };
 }
 
 function described<T>(value: T | undefined, path: string): T {

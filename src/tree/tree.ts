@@ -74,7 +74,6 @@ export class Tree implements Volume {
     this.#identity = identity;
     this.#generated = generated;
     this.#layer = layer;
-    layer.below = generated;
   }
 
   /** Rises with every change, however coarse the clock: clients tell by times that a file has changed. */
@@ -308,7 +307,7 @@ export class Tree implements Volume {
       .filter(({ kind, directoryId, name, id }) => {
         const shown = layer.lookup(directoryId, name)?.id;
         if (kind === "removed") return shown !== undefined;
-        return shown !== id || (kind !== "directory" && layer.override(id) !== undefined);
+        return shown !== id || (kind !== "directory" && layer.isWritten(id));
       })
       .map(({ path }) => path);
   }
