@@ -1,8 +1,9 @@
 # make demo [ONCE=1] [IMAGE=path]   two virtual Pis boot from one image file on an isolated network
 # make test                         everything: rules, unit tests, real clients, whole boots in QEMU
 # make bench [BENCH=image|nodes|…]  figures beside a peer, in one run
+# make soak [ROUNDS=1000] [SEED=n]  the server killed at random moments, compared with what it had promised
 # make check                        compiler, biome, source rules
-.PHONY: build check test demo bench clean
+.PHONY: build check test demo bench soak clean
 .DEFAULT_GOAL := build
 
 node_modules: package.json package-lock.json
@@ -29,6 +30,9 @@ demo: build
 bench: build
 	tools/debian-packages bench
 	node tools/run-bench.mjs $(BENCH)
+
+soak: node_modules
+	node tools/run-soak.mjs crash $(or $(ROUNDS),1000) $(SEED)
 
 clean:
 	rm -rf dist .cache .demo
