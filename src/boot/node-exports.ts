@@ -107,6 +107,10 @@ export function observeNfs(
         );
         break;
       }
+      case "connection-ended":
+        if (node)
+          report({ kind: "warning", message: `A connection of ${client} was ended: ${observation.reason}` }, node);
+        break;
       case "bad-call":
         report({ kind: "warning", message: `An NFS call from ${client} was damaged: ${observation.reason}` }, node);
         break;

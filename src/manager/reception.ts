@@ -8,7 +8,7 @@ import type { Ipv4 } from "../bytes/addresses.ts";
 import type { ObserveNfs } from "../nfs/observation.ts";
 import type { PortMapping } from "../nfs/portmap.ts";
 import { createNfsService, type NfsService } from "../nfs/server.ts";
-import type { Awaitable, TcpConnection, UdpSocket } from "../ports.ts";
+import type { Awaitable, Clock, TcpConnection, UdpSocket } from "../ports.ts";
 import type { AcceptedConnection } from "../system/tcp.ts";
 import type { TftpReadRequest, TftpRefusal } from "../tftp/handler.ts";
 
@@ -26,6 +26,7 @@ export interface ReceptionOptions {
   handleKey: Uint8Array;
   requirePrivilegedPorts: boolean;
   portMappings: readonly PortMapping[];
+  clock: Pick<Clock, "after">;
   observe: ObserveNfs;
   /** Called with each connection before it is given to anybody: the moment to learn whose its address is. */
   learnNeighbours(): Promise<void>;

@@ -80,6 +80,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
     owners: directory,
     trees: nodes.served,
     workers,
+    clock: systemClock,
     observe: observeNfs(directory, nodes.served, report),
     learnNeighbours: options.learnNeighbours,
   });

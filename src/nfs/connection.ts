@@ -3,11 +3,13 @@
  * order they become ready, those of one data event in one write.
  *
  * Memory is bounded from both ends: no record is taken up while the peer does not read its replies, or while
- * the calls that wait for their volume are too many or too large.
+ * the calls that wait for their volume are too many or too large. `ConnectionTable` ends those that do not go on.
  */
+import type { Ipv4 } from "../bytes/addresses.ts";
 import { DecodeError } from "../bytes/decode-error.ts";
 import { NFS_BYTES_IN_FLIGHT_MAX, NFS_CALLS_IN_FLIGHT_MAX, NFS_REPLY_BATCH_BYTES } from "../limits.ts";
 import type { TcpConnection } from "../ports.ts";
+import type { ConnectionTable, TableEntry } from "./connection-table.ts";
 import type { AnswerRecord, PendingAnswer } from "./program.ts";
 import { LAST_FRAGMENT, RECORD_MARK_BYTES, RecordAssembler } from "./record-marking.ts";
 import { type Encode, XdrWriter } from "./xdr.ts";
@@ -17,23 +19,30 @@ const REPLY_BYTES_USUAL = 4096;
 /** What the kernel has taken all of: new memory for each batch of replies would cost more than what is written to it. */
 let spare: XdrWriter | undefined;
 
-/** `onBadStream` hears why a connection was given up: its bytes were no RPC calls. */
-export function serveRpcConnection(
-  connection: TcpConnection,
-  answer: AnswerRecord,
-  onBadStream: (reason: string) => void,
-): void {
-  const served = new ServedConnection(connection, answer, onBadStream);
+export interface RpcConnectionOptions {
+  answer: AnswerRecord;
+  table: ConnectionTable;
+  /** Whether the client may send more than strangers do. */
+  isKnown(): boolean;
+  /** Hears why a connection was given up: its bytes were no RPC calls. */
+  onBadStream(reason: string): void;
+  /** Hears why a connection that was right so far was ended. */
+  onEnded(reason: string): void;
+}
+
+export function serveRpcConnection(connection: TcpConnection, options: RpcConnectionOptions): void {
+  const served = new ServedConnection(connection, options);
+  options.table.add(served);
   connection.onData((bytes) => served.receive(bytes));
   connection.onDrain(() => served.drained());
   connection.onClose(() => served.closed());
 }
 
-class ServedConnection {
+class ServedConnection implements TableEntry {
+  lastHeard: number;
   readonly #connection: TcpConnection;
-  readonly #answer: AnswerRecord;
-  readonly #onBadStream: (reason: string) => void;
-  readonly #records = new RecordAssembler();
+  readonly #options: RpcConnectionOptions;
+  readonly #records: RecordAssembler;
   /** Replies that were not yet handed to the socket. */
   #replies: XdrWriter | undefined;
   #flushIsScheduled = false;
@@ -42,27 +51,57 @@ class ServedConnection {
   #peerIsSlow = false;
   #isPaused = false;
   #isClosed = false;
+  #hasCalled = false;
+  /** A record became whole, or replies were read, since the table last asked. */
+  #hasGoneOn = false;
 
-  constructor(connection: TcpConnection, answer: AnswerRecord, onBadStream: (reason: string) => void) {
+  constructor(connection: TcpConnection, options: RpcConnectionOptions) {
     this.#connection = connection;
-    this.#answer = answer;
-    this.#onBadStream = onBadStream;
+    this.#options = options;
+    this.#records = new RecordAssembler(options.isKnown);
+    this.lastHeard = options.table.nextHeard();
+  }
+
+  get client(): Ipv4 {
+    return this.#connection.remote.address;
   }
 
   receive(bytes: Uint8Array): void {
     if (this.#isClosed) return;
+    this.lastHeard = this.#options.table.nextHeard();
     this.#records.push(bytes);
     this.#answerRecords();
   }
 
   drained(): void {
     this.#peerIsSlow = false;
+    this.#hasGoneOn = true;
     this.#answerRecords();
   }
 
   closed(): void {
     this.#isClosed = true;
     this.#replies = undefined;
+    this.#options.table.remove(this);
+  }
+
+  isStalled(): boolean {
+    const isPeersTurn = this.#peerIsSlow || this.#callsInFlight === 0;
+    const isUnfinished = this.#peerIsSlow || this.#records.isWithinRecord || !this.#hasCalled;
+    const isStalled = isPeersTurn && isUnfinished && !this.#hasGoneOn;
+    this.#hasGoneOn = false;
+    return isStalled;
+  }
+
+  end(reason: string): void {
+    if (this.#isClosed) return;
+    this.#options.onEnded(reason);
+    this.#close();
+  }
+
+  #close(): void {
+    this.closed();
+    this.#connection.close();
   }
 
   get #isFull(): boolean {
@@ -78,7 +117,9 @@ class ServedConnection {
       while (!this.#isClosed && !this.#isFull) {
         const record = this.#records.next();
         if (record === undefined) break;
-        const answer = this.#answer(record, this.#connection.remote.address);
+        this.#hasCalled = true;
+        this.#hasGoneOn = true;
+        const answer = this.#options.answer(record, this.client);
         if (typeof answer === "function") this.#reply(answer);
         else this.#await(answer, record.length);
       }
@@ -86,9 +127,8 @@ class ServedConnection {
       if (!(error instanceof DecodeError)) throw error;
       // The stream cannot be trusted any more; whatever was answered before still goes out.
       this.#flush();
-      this.#onBadStream(error.message);
-      this.#isClosed = true;
-      this.#connection.close();
+      this.#options.onBadStream(error.message);
+      this.#close();
       return;
     }
     this.#flush();

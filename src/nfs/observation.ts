@@ -8,6 +8,8 @@ export type NfsObservation =
   | { kind: "unmount"; client: Ipv4; path: string }
   /** A handle of a tree that is not the client's. Told once per client and tree (until many others were). */
   | { kind: "forbidden-handle"; client: Ipv4; treeId: number }
+  /** A connection that was ended by us, its bytes being right so far. */
+  | { kind: "connection-ended"; client: Ipv4; reason: string }
   /** Bytes that are no RPC call, or a call whose arguments cannot be read. */
   | { kind: "bad-call"; client: Ipv4; reason: string }
   /** A volume failed with something other than a `VolumeError`: a failing disk or a bug. */

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { DecodeError } from "../bytes/decode-error.ts";
-import { RPC_RECORD_BYTES_MAX } from "../limits.ts";
+import { RPC_RECORD_BYTES_MAX, RPC_STRANGER_RECORD_BYTES_MAX } from "../limits.ts";
 import { RecordAssembler } from "./record-marking.ts";
 
 function mark(lengthBytes: number, isLast: boolean): Buffer {
@@ -59,6 +59,47 @@ describe("RecordAssembler", () => {
     expect(assembler.next()).toEqual(Buffer.of(1));
     assembler.push(Buffer.of(3));
     expect(takeAll(assembler)).toEqual([Buffer.of(2, 3)]);
+  });
+
+  it("takes a record in fragments of one byte at the cost of one in large ones", () => {
+    const countBytes = 300_000;
+    const stream = Buffer.alloc(5 * countBytes);
+    for (let at = 0; at < countBytes; at++) stream.set(mark(1, at === countBytes - 1), 5 * at);
+    const assembler = new RecordAssembler();
+    const startMs = performance.now();
+    let record: Uint8Array | undefined;
+    for (let at = 0; at < stream.length; at += 65_536) {
+      assembler.push(stream.subarray(at, at + 65_536));
+      record = assembler.next();
+    }
+    expect(record?.length).toBe(countBytes);
+    // Copied for each byte it would be 45 GB, and take many seconds; it takes some 20 ms.
+    expect(performance.now() - startMs).toBeLessThan(2000);
+  });
+
+  it("says whether a record has begun", () => {
+    const assembler = new RecordAssembler();
+    const states = [mark(3, false).subarray(0, 2), mark(3, false).subarray(2), Buffer.alloc(3), mark(0, false)].map(
+      (bytes) => {
+        assembler.push(bytes);
+        expect(assembler.next()).toBeUndefined();
+        return assembler.isWithinRecord;
+      },
+    );
+    expect([states, new RecordAssembler().isWithinRecord]).toEqual([[true, true, true, true], false]);
+    assembler.push(mark(0, true));
+    expect(assembler.next()).toHaveLength(3);
+    expect(assembler.isWithinRecord).toBe(false);
+  });
+
+  it("takes short records only from strangers", () => {
+    const assembler = new RecordAssembler(() => false);
+    assembler.push(
+      Buffer.concat([mark(RPC_STRANGER_RECORD_BYTES_MAX, true), Buffer.alloc(RPC_STRANGER_RECORD_BYTES_MAX)]),
+    );
+    expect(assembler.next()).toHaveLength(RPC_STRANGER_RECORD_BYTES_MAX);
+    assembler.push(mark(RPC_STRANGER_RECORD_BYTES_MAX + 1, true));
+    expect(() => assembler.next()).toThrow(DecodeError);
   });
 
   it.each([

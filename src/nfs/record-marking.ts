@@ -6,7 +6,7 @@
  * Anything else is gathered in a buffer that grows with what has really arrived, never with what was announced.
  */
 import { DecodeError } from "../bytes/decode-error.ts";
-import { RPC_RECORD_BYTES_MAX } from "../limits.ts";
+import { RPC_RECORD_BYTES_MAX, RPC_STRANGER_RECORD_BYTES_MAX } from "../limits.ts";
 
 export const LAST_FRAGMENT = 0x8000_0000;
 export const RECORD_MARK_BYTES = 4;
@@ -22,8 +22,20 @@ export class RecordAssembler {
   /** The current fragment's header, while it is incomplete, as the bytes seen so far. */
   #mark = 0;
   #markBytes = 0;
+  #isWithinRecord = false;
   #isLast = false;
   #fragmentBytesLeft = 0;
+  readonly #isKnown: () => boolean;
+
+  /** `isKnown` is asked at a record that is longer than what strangers may send. */
+  constructor(isKnown: () => boolean = () => true) {
+    this.#isKnown = isKnown;
+  }
+
+  /** Whether a record has begun that is not whole. */
+  get isWithinRecord(): boolean {
+    return this.#isWithinRecord;
+  }
 
   /** Adds bytes from the stream; call `next` until it returns `undefined` before (or after) adding more. */
   push(chunk: Uint8Array): void {
@@ -40,6 +52,18 @@ export class RecordAssembler {
 
   /** The next whole record, or `undefined` until more arrives. Throws `DecodeError` when a record is too long. */
   next(): Uint8Array | undefined {
+    const record = this.#assemble();
+    if (record !== undefined) {
+      this.#isWithinRecord = false;
+      return record;
+    }
+    // All of it was taken. It is a piece of the socket's buffer, and an idle connection must not hold on to that.
+    this.#chunk = EMPTY;
+    this.#position = 0;
+    return undefined;
+  }
+
+  #assemble(): Uint8Array | undefined {
     for (;;) {
       if (this.#markBytes < RECORD_MARK_BYTES && !this.#readMark()) return undefined;
       const available = this.#chunk.length - this.#position;
@@ -59,6 +83,7 @@ export class RecordAssembler {
     while (this.#markBytes < RECORD_MARK_BYTES) {
       const byte = this.#chunk[this.#position];
       if (byte === undefined) return false;
+      this.#isWithinRecord = true;
       this.#mark = ((this.#mark << 8) | byte) >>> 0;
       this.#markBytes++;
       this.#position++;
@@ -66,8 +91,10 @@ export class RecordAssembler {
     this.#isLast = this.#mark >= LAST_FRAGMENT;
     this.#fragmentBytesLeft = this.#mark % LAST_FRAGMENT;
     const recordBytes = this.#gatheredBytes + this.#fragmentBytesLeft;
-    if (recordBytes > RPC_RECORD_BYTES_MAX) {
-      throw new DecodeError("RPC record", "fragment header", `${recordBytes} bytes, at most ${RPC_RECORD_BYTES_MAX}`);
+    if (recordBytes <= RPC_STRANGER_RECORD_BYTES_MAX) return true;
+    const maximum = this.#isKnown() ? RPC_RECORD_BYTES_MAX : RPC_STRANGER_RECORD_BYTES_MAX;
+    if (recordBytes > maximum) {
+      throw new DecodeError("RPC record", "fragment header", `${recordBytes} bytes, at most ${maximum}`);
     }
     return true;
   }
@@ -82,8 +109,9 @@ export class RecordAssembler {
   #gather(bytes: Uint8Array): void {
     const needed = this.#gatheredBytes + bytes.length;
     if (needed > this.#gathered.length) {
-      const expected = this.#gatheredBytes + this.#fragmentBytesLeft;
-      const grown = new Uint8Array(Math.min(Math.max(needed * 2, 4096), Math.max(expected, needed)));
+      // Doubled, also where a fragment is short: a record in fragments of one byte would else be copied for each of them.
+      const whole = this.#isLast ? this.#gatheredBytes + this.#fragmentBytesLeft : RPC_RECORD_BYTES_MAX;
+      const grown = new Uint8Array(Math.max(needed, Math.min(Math.max(needed * 2, 4096), whole)));
       grown.set(this.#gathered.subarray(0, this.#gatheredBytes));
       this.#gathered = grown;
     }

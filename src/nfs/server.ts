@@ -11,9 +11,10 @@
  */
 import type { Ipv4 } from "../bytes/addresses.ts";
 import { DecodeError } from "../bytes/decode-error.ts";
-import type { ReceivedDatagram, TcpConnection, UdpPeer, UdpSocket } from "../ports.ts";
+import type { Clock, ReceivedDatagram, TcpConnection, UdpPeer, UdpSocket } from "../ports.ts";
 import type { CallEnvironment } from "./call.ts";
 import { serveRpcConnection } from "./connection.ts";
+import { ConnectionTable } from "./connection-table.ts";
 import type { Exports } from "./exports.ts";
 import { createHandleCodec } from "./handle.ts";
 import { createMountProgram } from "./mount.ts";
@@ -41,6 +42,8 @@ export interface NfsServiceOptions {
    */
   requirePrivilegedPorts?: boolean;
   observe: ObserveNfs;
+  /** For ending connections that do not go on. */
+  clock: Pick<Clock, "after">;
   /** Called after each CREATE, WRITE, SETATTR and RENAME that succeeded, so it must be quick. */
   onFileChanged?: (change: FileChange) => void;
   /** What the port mapper tells. */
@@ -90,14 +93,25 @@ export function createNfsService(options: NfsServiceOptions): NfsService {
   const answerRecord = createDispatcher([nfs, mount, portmap], events);
   const answerUnprivileged = createDispatcher([refusing(nfs), refusing(mount), portmap], events);
   const answerDatagram = createDispatcher([portmap, mount], events);
+  const table = new ConnectionTable(options.clock);
   const isTrusted = ({ port }: UdpPeer) => !options.requirePrivilegedPorts || port < PRIVILEGED_PORTS_END;
 
   return {
     counters: countersOf,
 
     serveConnection(connection) {
-      const answer = isTrusted(connection.remote) ? answerRecord : answerUnprivileged;
-      serveRpcConnection(connection, answer, (reason) => badCall(connection.remote.address, reason));
+      const client = connection.remote.address;
+      let isKnown = false;
+      serveRpcConnection(connection, {
+        answer: isTrusted(connection.remote) ? answerRecord : answerUnprivileged,
+        table,
+        isKnown() {
+          isKnown ||= exports.list(client).length > 0;
+          return isKnown;
+        },
+        onBadStream: (reason) => badCall(client, reason),
+        onEnded: (reason) => observe({ kind: "connection-ended", client, reason }),
+      });
     },
 
     serveDatagrams(socket) {

@@ -1,7 +1,7 @@
 /** Test support: an RPC client that talks to a service through a connection in memory. */
 import { type Ipv4, parseIpv4 } from "../bytes/addresses.ts";
 import type { FileName } from "../bytes/file-name.ts";
-import type { TcpConnection } from "../ports.ts";
+import type { Clock, TcpConnection } from "../ports.ts";
 import type { Exports } from "./exports.ts";
 import { MemoryVolume } from "./memory-volume.ts";
 import { NFS_PROGRAM } from "./nfs-program.ts";
@@ -111,7 +111,12 @@ export interface Bench {
 
 /** A service with one tree in memory, and a client of it. `volume` stands in front of the one in memory. */
 export function createBench(
-  options: { volume?: Volume; exports?: Partial<Exports>; requirePrivilegedPorts?: boolean } = {},
+  options: {
+    volume?: Volume;
+    exports?: Partial<Exports>;
+    requirePrivilegedPorts?: boolean;
+    clock?: Pick<Clock, "after">;
+  } = {},
 ): Bench {
   const memory = new MemoryVolume();
   const volume = options.volume ?? memory;
@@ -128,6 +133,7 @@ export function createBench(
     writeVerifier: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8),
     requirePrivilegedPorts: options.requirePrivilegedPorts ?? false,
     observe: (observation) => observations.push(observation),
+    clock: options.clock ?? { after: () => ({ cancel: () => {} }) },
     onFileChanged: (change) => changes.push(change),
     portMappings: () => [{ program: NFS_PROGRAM, version: 3, protocol: "tcp", port: 2049 }],
   });

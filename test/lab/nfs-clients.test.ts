@@ -80,6 +80,7 @@ describe.skipIf(missing)("clients of other makes", () => {
         volume: (treeId) => (treeId === 7 ? volume : undefined),
         list: () => ["/tree"],
       },
+      clock: systemClock,
       handleKey: new Uint8Array(16).fill(7),
       writeVerifier: new Uint8Array(8).fill(9),
       observe: (observation) => observations.push(observation.kind),

@@ -108,6 +108,7 @@ describe.skipIf(missing).each(VOLUMES)("the Linux kernel's NFS client on %s", (_
         volume: (treeId) => (treeId === TREE_ID ? volume : undefined),
         list: () => ["/tree"],
       },
+      clock: systemClock,
       handleKey: new Uint8Array(16).fill(7),
       writeVerifier: new Uint8Array(8).fill(++starts),
       observe: (observation) => observations.push(observation.kind),

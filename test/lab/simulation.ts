@@ -91,13 +91,13 @@ export class Simulation {
 
   /** Kills the manager's process as a crash would; the simulation starts it again. */
   killManager(): void {
-    this.#signalManager("SIGKILL");
+    for (const pid of this.#managers()) process.kill(pid, "SIGKILL");
   }
 
   /** Nothing is answered, and no connection is closed, until the returned function is called: what makes a client hang. */
   suspendManager(): () => void {
-    this.#signalManager("SIGSTOP");
-    return () => this.#signalManager("SIGCONT");
+    this.#signalManagerAndWorkers("SIGSTOP");
+    return () => this.#signalManagerAndWorkers("SIGCONT");
   }
 
   /** Pulls the plug of a running node and puts it back. */
@@ -113,16 +113,19 @@ export class Simulation {
 
   async stop(): Promise<void> {
     // One that is suspended would not stop.
-    if (this.#child.exitCode === null && existsSync(join(this.folder, "lab.json"))) this.#signalManager("SIGCONT");
+    if (this.#child.exitCode === null && existsSync(join(this.folder, "lab.json")))
+      this.#signalManagerAndWorkers("SIGCONT");
     const exited = new Promise((done) => this.#child.once("exit", done));
     if (this.#child.exitCode === null && this.#child.kill("SIGINT")) await exited;
     rmSync(this.folder, { recursive: true, force: true });
   }
 
-  #signalManager(signal: NodeJS.Signals): void {
-    for (const pid of childrenOf(this.#lab())) {
-      if (commandLine(pid).includes("\0up\0")) process.kill(pid, signal);
-    }
+  #signalManagerAndWorkers(signal: NodeJS.Signals): void {
+    for (const pid of this.#managers()) for (const each of [pid, ...childrenOf(pid)]) process.kill(each, signal);
+  }
+
+  #managers(): number[] {
+    return childrenOf(this.#lab()).filter((pid) => commandLine(pid).includes("\0up\0"));
   }
 
   #lab(): number {

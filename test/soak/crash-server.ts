@@ -54,6 +54,7 @@ async function serve(folder: string, speed: number): Promise<void> {
     },
     handleKey: new Uint8Array(16).fill(3),
     writeVerifier: systemRandom.bytes(8),
+    clock,
     observe: (observation) => {
       if (observation.kind === "fault") console.error(observation.procedure, observation.error);
     },

@@ -83,6 +83,7 @@ export class DataPlane implements NodeServing {
       ...settings,
       // A tree that is not here may well be another data plane's, and then it is another node's.
       exports: nodeExports(owners, this.#served, "forbidden"),
+      clock: options.clock,
       writeVerifier: options.writeVerifier,
       observe: (observation) => observe({ kind: "nfs", observation: withoutObjects(observation) }),
       portMappings: () => settings.portMappings,
