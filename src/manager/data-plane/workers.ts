@@ -90,9 +90,9 @@ export class Workers implements NodeServing {
     }
   }
 
-  /** Process ids, for those who measure and for tests. */
-  get pids(): (number | undefined)[] {
-    return this.#workers.map((worker) => worker.pid);
+  /** The process that serves a node; for those who measure, and for tests. */
+  pidOf(node: string): number | undefined {
+    return this.#workerOf(node).pid;
   }
 
   #indexOf(node: string): number {
