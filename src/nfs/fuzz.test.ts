@@ -1,50 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { FileName } from "../bytes/file-name.ts";
 import { NFS_PROCEDURES } from "./procedures/table.ts";
-import { type Bench, createBench, encodeRecord, MemoryConnection, newAttributes } from "./test-client.ts";
-import type { Encode } from "./xdr.ts";
-
-/** Valid arguments of every procedure, for mutation. */
-function validCalls({ root }: Bench): Uint8Array[] {
-  const operand = (entry: string): Encode => {
-    return (args) => args.opaque(root).name(entry as FileName);
-  };
-  const all = (...parts: Encode[]): Encode => {
-    return (args) => {
-      for (const part of parts) part(args);
-    };
-  };
-  const words = (...values: number[]) =>
-    all(
-      ...values.map(
-        (value): Encode =>
-          (args) =>
-            args.u32(value),
-      ),
-    );
-  const handle: Encode = (args) => args.opaque(root);
-  const data: Encode = (args) => args.opaque(new Uint8Array(9));
-  const args: Record<string, Encode> = {
-    SETATTR: all(handle, newAttributes(0o700), words(1, 5, 6)),
-    LOOKUP: operand("f"),
-    ACCESS: all(handle, words(0x3f)),
-    READ: all(handle, words(0, 0, 4096)),
-    WRITE: all(handle, words(0, 0, 9, 2), data),
-    CREATE: all(operand("f"), words(0), newAttributes(0o644)),
-    MKDIR: all(operand("d"), newAttributes(0o755)),
-    SYMLINK: all(operand("s"), newAttributes(), data),
-    MKNOD: all(operand("n"), words(4), newAttributes(0o600), words(1, 3)),
-    REMOVE: operand("f"),
-    RMDIR: operand("d"),
-    RENAME: all(operand("f"), operand("g")),
-    LINK: all(handle, operand("l")),
-    READDIR: all(handle, words(0, 0, 0, 0, 4096)),
-    READDIRPLUS: all(handle, words(0, 0, 0, 0, 4096, 8192)),
-    COMMIT: all(handle, words(0, 0, 0)),
-  };
-  return NFS_PROCEDURES.map(({ name }, number) => encodeRecord(number, args[name] ?? handle, { uid: number % 2 }));
-}
+import { validCalls } from "./test-calls.ts";
+import { type Bench, createBench, MemoryConnection } from "./test-client.ts";
 
 /** Sends a record and returns the reply's `reply_stat` and `accept_stat`, or why there is none. */
 function send(bench: Bench, record: Uint8Array): string {
@@ -53,7 +11,10 @@ function send(bench: Bench, record: Uint8Array): string {
   connection.arrive(record);
   if (connection.isClosed) return "closed";
   const [reply] = connection.takeReplies();
-  if (reply === undefined) return "waiting for more";
+  return reply === undefined ? "waiting for more" : statusOf(reply);
+}
+
+function statusOf(reply: Uint8Array): string {
   const words = Buffer.from(reply.buffer, reply.byteOffset, reply.length);
   return `${words.readUInt32BE(8)} ${words.readUInt32BE(words.readUInt32BE(8) === 0 ? 20 : 12)}`;
 }
@@ -97,5 +58,79 @@ describe("records from nowhere", () => {
       { numRuns: 5000 },
     );
     expect(faults(bench)).toEqual([]);
+  });
+});
+
+/** A piece of a stream: a call as it is, damaged, in fragments, cut short, announced as too long, or no call at all. */
+function pieces(calls: readonly Uint8Array[]): fc.Arbitrary<Uint8Array> {
+  const call = fc.nat({ max: calls.length - 1 }).map((index) => calls[index]!);
+  const damaged = fc.tuple(call, fc.nat({ max: 200 }), fc.nat({ max: 255 })).map(([bytes, at, value]) => {
+    const copy = Buffer.from(bytes);
+    copy[4 + (at % (copy.length - 4))] = value;
+    return copy;
+  });
+  const inFragments = fc.tuple(call, fc.integer({ min: 1, max: 60 })).map(([bytes, size]) => {
+    const parts: Uint8Array[] = [];
+    for (let at = 4; at < bytes.length; at += size) {
+      const part = bytes.subarray(at, at + size);
+      const mark = Buffer.alloc(4);
+      mark.writeUInt32BE((at + size >= bytes.length ? 0x8000_0000 : 0) + part.length);
+      parts.push(mark, part);
+    }
+    return Buffer.concat(parts);
+  });
+  const cut = fc.tuple(call, fc.nat({ max: 100 })).map(([bytes, left]) => bytes.subarray(0, left));
+  const announced = fc.nat({ max: 0xffff_ffff }).map((mark) => {
+    const bytes = Buffer.alloc(12);
+    bytes.writeUInt32BE(mark);
+    return bytes;
+  });
+  const usual = { arbitrary: call, weight: 6 };
+  return fc.oneof(
+    usual,
+    damaged,
+    inFragments,
+    cut,
+    announced,
+    fc.uint8Array({ maxLength: 40 }),
+    fc.constant(Buffer.alloc(8)),
+  );
+}
+
+describe("whole connections", () => {
+  it("of whatever calls, pieces of calls and noise end in RPC replies or closed, however they arrive and are read", () => {
+    const bench = createBench();
+    const streams = fc.array(pieces(validCalls(bench)), { minLength: 1, maxLength: 12 });
+    const arrivals = fc.array(fc.tuple(fc.integer({ min: 1, max: 300 }), fc.boolean()), {
+      minLength: 1,
+      maxLength: 20,
+    });
+    let replied = 0;
+    fc.assert(
+      fc.property(streams, arrivals, (parts, steps) => {
+        const stream = Buffer.concat(parts);
+        const connection = new MemoryConnection();
+        bench.service.serveConnection(connection);
+        for (let at = 0, step = 0; at < stream.length; step++) {
+          const [size, reads] = steps[step % steps.length]!;
+          // A peer that does not read is paused, and sends nothing more until it has read.
+          connection.accepts = reads;
+          if (reads) connection.drain();
+          if (connection.isPaused && !connection.isClosed) connection.drain();
+          connection.arrive(stream.subarray(at, at + size));
+          at += size;
+        }
+        connection.accepts = true;
+        connection.drain();
+        const statuses = connection.takeReplies().map(statusOf);
+        replied += statuses.length;
+        for (const status of statuses) expect(EXPECTED).toContain(status);
+        connection.hangUp();
+      }),
+      { numRuns: 3000 },
+    );
+    expect(faults(bench)).toEqual([]);
+    // Most of it was really answered.
+    expect(replied).toBeGreaterThan(3000);
   });
 });

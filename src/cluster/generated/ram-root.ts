@@ -134,7 +134,7 @@ if [ "\${1:-}" = --in-memory ]; then
 fi
 
 [ -r /proc/meminfo ] || mount -t proc proc /proc
-[ -c /dev/null ] || mount -t devtmpfs devtmpfs /dev
+[ -c /dev/kmsg ] || mount -t devtmpfs devtmpfs /dev
 while read -r key value unit; do
   case $key in
     MemTotal:) total_kib=$value ;;
