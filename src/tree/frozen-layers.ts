@@ -61,12 +61,12 @@ export class FrozenLayers {
     return highest;
   }
 
-  has(id: number): boolean {
-    return this.#index.has(id);
+  get isEmpty(): boolean {
+    return this.#index.size === 0;
   }
 
-  ids(): Iterable<number> {
-    return this.#index.keys();
+  has(id: number): boolean {
+    return this.#index.has(id);
   }
 
   file(id: number): FrozenFile | typeof REMOVED | undefined {

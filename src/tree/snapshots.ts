@@ -164,6 +164,9 @@ export class Snapshots {
         : this.#found(fromNode, name, task).trees;
     for (const { kind, layerId: on, firstId, imageId } of sources) {
       const before = structure.tree(toNode, kind as TreeKind);
+      if (before !== undefined && before.imageId !== imageId) {
+        throw new Error(`${task}: what was written belongs to image ${imageId}, and ${toNode} is on ${before.imageId}`);
+      }
       structure.putTree(change, toNode, kind as TreeKind, {
         treeId: before?.treeId ?? structure.newTreeId(),
         epoch: (before?.epoch ?? 0) + 1,

@@ -5,10 +5,15 @@
 import type { FileSystemImage } from "../disk/file-system-image.ts";
 import { GENERATED_PATHS_MAX } from "../limits.ts";
 import type { Clock, DataFiles, KeyValueStore, Mutation, Random } from "../ports.ts";
+import { FrozenLayer } from "./frozen-layer.ts";
+import { FrozenLayers } from "./frozen-layers.ts";
+import { layDescribed } from "./generated-description.ts";
 import { GeneratedPaths, GeneratedTimes } from "./generated-ids.ts";
 import { placeFiles } from "./generated-layer.ts";
 import { ImageLayer } from "./image-layer.ts";
 import { LayerCollector } from "./layer-collector.ts";
+import { sharedByNodeLayers } from "./node-layer.ts";
+import { OpenDataFiles } from "./open-data-files.ts";
 import { type Snapshot, Snapshots } from "./snapshots.ts";
 import {
   decodeStore,
@@ -20,6 +25,7 @@ import {
   type TreeRecord,
 } from "./structure-records.ts";
 import type { GeneratedDescription, TreeDescription, TreeKind, TreeOptions } from "./tree-description.ts";
+import { type TreeChange, TreeDiff } from "./tree-diff.ts";
 import { StructureChange, TreeStructure } from "./tree-structure.ts";
 
 export interface TreeCatalogOptions {
@@ -34,13 +40,15 @@ const IMAGE_ID_MAX = 2 ** 31;
 
 export class TreeCatalog {
   readonly #structure: TreeStructure;
+  readonly #dataFiles: DataFiles;
   readonly #snapshots: Snapshots;
   readonly #images = new WeakMap<FileSystemImage, ImageLayer>();
   readonly #paths = new Map<string, GeneratedPaths>();
 
   /** Use `openTreeCatalog`. */
-  constructor(structure: TreeStructure) {
+  constructor(structure: TreeStructure, dataFiles: DataFiles) {
     this.#structure = structure;
+    this.#dataFiles = dataFiles;
     this.#snapshots = new Snapshots(structure);
   }
 
@@ -173,6 +181,25 @@ export class TreeCatalog {
     return this.#snapshots.clone(fromNode, snapshot, toNode);
   }
 
+  /**
+   * What the node has changed in a tree, against its image and generated files. The tree may be in use: what its node
+   * changes meanwhile may be told or not. `undefined` now and then, so that the caller can do something else.
+   */
+  *diff(description: TreeDescription, image: FileSystemImage): Generator<TreeChange | undefined> {
+    const { store, clock, layers } = this.#structure;
+    const shared = sharedByNodeLayers(store, new OpenDataFiles(this.#dataFiles), clock);
+    const imageLayer = this.#imageLayer(image);
+    const generated = layDescribed(imageLayer, description.generated);
+    // The active layer is as good as frozen: it is read once.
+    const written = new FrozenLayers(layers.stackOf(description.layers.at(-1)!), shared);
+    const now = new FrozenLayer(written, { below: generated, inherited: imageLayer });
+    try {
+      yield* new TreeDiff(now, generated, written).changes();
+    } finally {
+      shared.files.closeAll();
+    }
+  }
+
   /** Resolves when layers that nothing uses any more are gone from the disk. */
   collected(): Promise<void> {
     return this.#structure.layers.collected();
@@ -197,5 +224,5 @@ export async function openTreeCatalog(options: TreeCatalogOptions): Promise<Tree
   }
   const layers = new LayerCollector(keyValueStore, dataFiles);
   await layers.removeUnreachable();
-  return new TreeCatalog(new TreeStructure(keyValueStore, clock, record, layers));
+  return new TreeCatalog(new TreeStructure(keyValueStore, clock, record, layers), dataFiles);
 }

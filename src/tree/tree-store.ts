@@ -7,8 +7,8 @@ import type { Clock, DataFiles, KeyValueStore, Random } from "../ports.ts";
 import { FrozenLayer } from "./frozen-layer.ts";
 import { FrozenLayers, type GrownFrom } from "./frozen-layers.ts";
 import { GatedVolume } from "./gated-volume.ts";
-import { fingerprintOf } from "./generated-ids.ts";
-import { type GeneratedLayer, placeFiles } from "./generated-layer.ts";
+import { layDescribed } from "./generated-description.ts";
+import type { GeneratedLayer } from "./generated-layer.ts";
 import { ImageLayer } from "./image-layer.ts";
 import { NodeLayer, type NodeLayerShared, sharedByNodeLayers } from "./node-layer.ts";
 import { OpenDataFiles } from "./open-data-files.ts";
@@ -61,9 +61,10 @@ export class TreeStore {
     const { node, kind, treeId, epoch, fsid, firstId, layers } = description;
     const name = nameOf(node, kind);
     const open = this.#trees.get(name);
-    const generated = this.#generate(description, image);
+    const imageLayer = this.#imageLayer(image);
+    const generated = layDescribed(imageLayer, description.generated);
     const frozen = this.#frozenLayers(layers.slice(0, -1), open);
-    const ground = groundOf(frozen, generated, this.#imageLayer(image));
+    const ground = groundOf(frozen, generated, imageLayer);
     const layerId = layers.at(-1)!;
     const isSameLayer = open?.tree.nodeLayer.layerId === layerId;
     const layer = isSameLayer ? open.tree.nodeLayer : new NodeLayer(layerId, firstId, ground, this.#shared);
@@ -89,14 +90,6 @@ export class TreeStore {
     const layers = new FrozenLayers(layerIds, this.#shared, grownFrom(layerIds, before));
     this.#frozen.set(name, new WeakRef(layers));
     return layers;
-  }
-
-  #generate({ generated }: TreeDescription, image: FileSystemImage): GeneratedLayer {
-    return placeFiles(this.#imageLayer(image), generated.files, {
-      firstId: image.lastId + 1,
-      indexFor: (path) => described(generated.indexes.get(path), path),
-      timeNsFor: (file) => described(generated.timesNs.get(fingerprintOf(file)), file.path),
-    });
   }
 
   #imageLayer(image: FileSystemImage): ImageLayer {
@@ -240,11 +233,6 @@ function groundOf(frozen: FrozenLayers | undefined, generated: GeneratedLayer, i
 function grownFrom(layerIds: readonly number[], before: OpenTree | undefined): GrownFrom | undefined {
   if (before?.description.layers.join() !== layerIds.join()) return undefined;
   return { lower: before.frozen, ids: before.tree.nodeLayer.overridden };
-}
-
-function described<T>(value: T | undefined, path: string): T {
-  if (value === undefined) throw new Error(`Cannot place ${path}: the tree's description does not have it`);
-  return value;
 }
 
 /** Opens the trees kept in a key-value store and a folder of data files. With `random` it keeps a catalog of its own. */

@@ -1,0 +1,234 @@
+import { describe, expect, it } from "vitest";
+import type { Mutation } from "../ports.ts";
+import { MemoryImage } from "./memory-image.ts";
+import { MemoryStore } from "./memory-store.ts";
+import {
+  at,
+  BIG,
+  imageOfADistribution,
+  listing,
+  makeFile,
+  name,
+  openTree,
+  ROOT,
+  Storage,
+  status,
+  textOf,
+} from "./tree-fixture.ts";
+import { openTreeStore, type TreeStore } from "./tree-store.ts";
+
+const snapshot = (trees: TreeStore, snapshotName: string) =>
+  trees.changeStructure(["node1"], (catalog) => catalog.snapshot("node1", snapshotName));
+
+const restore = (trees: TreeStore, snapshotName: string) =>
+  trees.changeStructure(["node1"], (catalog) => catalog.restore("node1", snapshotName), { abandon: true });
+
+const keyCount = (storage: Storage) => [...storage.keyValueStore.range(Uint8Array.of(0), Uint8Array.of(255))].length;
+
+async function twoNodes(
+  generated = [] as { kind: "file"; path: string; content: Uint8Array; mode: number; uid: number; gid: number }[],
+) {
+  const opened = await openTree();
+  const other = await opened.trees.tree({
+    node: "node2",
+    kind: "root",
+    imageId: "debian",
+    image: opened.image,
+    generated,
+  });
+  return { ...opened, other };
+}
+
+describe("a snapshot", () => {
+  it("leaves ids, handles, names and contents as they are, with unstable writes, and costs a few records", async () => {
+    const storage = new Storage();
+    const { tree, trees, image } = await openTree({ storage });
+    const id = await makeFile(tree, "/etc", "mine", "x".repeat(10_000));
+    await tree.write(image.idOf("/var/big"), 7, Buffer.from("unstable"), false);
+    await tree.remove(at(tree, "/etc"), name("fstab"));
+    const { epoch } = tree;
+    const [before, files] = [keyCount(storage), storage.dataFiles.list("")];
+    await snapshot(trees, "a");
+    expect(keyCount(storage) - before).toBeLessThan(6);
+    expect(storage.dataFiles.list("")).toEqual(files);
+    expect(tree.epoch).toBe(epoch);
+    expect(at(tree, "/etc/mine")).toBe(id);
+    expect(Buffer.from((await tree.read(image.idOf("/var/big"), 7, 8)).bytes).toString()).toBe("unstable");
+    expect(await status(() => tree.getattr(image.idOf("/etc/fstab")))).toBe("NFS3ERR_STALE");
+    const restarted = (await openTree({ storage, image })).tree;
+    expect(textOf(restarted, "/etc/mine")).toBe("x".repeat(10_000));
+    expect(await status(() => restarted.getattr(image.idOf("/etc/fstab")))).toBe("NFS3ERR_STALE");
+  });
+
+  it("shares blocks: a byte written after it costs one", async () => {
+    const storage = new Storage();
+    const { tree, trees } = await openTree({ storage });
+    await makeFile(tree, "/etc", "mine", "x".repeat(1_000_000));
+    await snapshot(trees, "a");
+    await tree.write(at(tree, "/etc/mine"), 500_000, Buffer.from("y"), true);
+    expect(tree.usedBytes()).toBe(4096);
+    await snapshot(trees, "b");
+    await tree.write(at(tree, "/etc/mine"), 600_000, Buffer.from("z"), true);
+    const expected = `${"x".repeat(500_000)}y${"x".repeat(99_999)}z${"x".repeat(399_999)}`;
+    expect(textOf(tree, "/etc/mine")).toBe(expected);
+    expect(trees.catalog.snapshots("node1")).toMatchObject([
+      { name: "a", sizeBytes: 1_000_000 },
+      { name: "b", sizeBytes: 4096 },
+    ]);
+  });
+
+  it("brings back what was removed, with its id, and makes stale what came later", async () => {
+    const { tree, trees, image } = await openTree();
+    await makeFile(tree, "/etc", "mine", "kept");
+    await snapshot(trees, "a");
+    const mine = at(tree, "/etc/mine");
+    const later = await makeFile(tree, "/etc", "later", "gone");
+    await tree.remove(at(tree, "/etc"), name("mine"));
+    await tree.write(image.idOf("/var/big"), 0, Buffer.from("spoilt"), true);
+    await restore(trees, "a");
+    expect(listing(tree, "/etc")).toEqual([".", "..", "hostname", "fstab", "os-release", "mine"]);
+    expect(at(tree, "/etc/mine")).toBe(mine);
+    expect(textOf(tree, "/etc/mine")).toBe("kept");
+    expect(Buffer.compare((await tree.read(image.idOf("/var/big"), 0, 100_000)).bytes, BIG)).toBe(0);
+    expect(await status(() => tree.getattr(later))).toBe("NFS3ERR_STALE");
+    expect(await makeFile(tree, "/etc", "latest", "")).toBeGreaterThan(later);
+  });
+
+  it("stays when the node is reset, and can be restored then", async () => {
+    const { tree, trees } = await openTree();
+    const mine = await makeFile(tree, "/etc", "mine", "kept");
+    await snapshot(trees, "a");
+    await trees.dropNodeLayer("node1");
+    expect(tree.lookupPath("/etc/mine")).toBeUndefined();
+    const other = await makeFile(tree, "/etc", "other", "");
+    expect(other).toBeGreaterThan(mine);
+    await restore(trees, "a");
+    expect(at(tree, "/etc/mine")).toBe(mine);
+    expect(tree.lookupPath("/etc/other")).toBeUndefined();
+  });
+
+  it("lets go of its layers and their data when it is removed, but of none that others use", async () => {
+    const storage = new Storage();
+    const { tree, trees } = await openTree({ storage });
+    await makeFile(tree, "/etc", "first", "x".repeat(5000));
+    await snapshot(trees, "a");
+    await makeFile(tree, "/etc", "second", "y".repeat(5000));
+    await snapshot(trees, "b");
+    await trees.dropNodeLayer("node1");
+    expect(storage.dataFiles.list("")).toHaveLength(2);
+    await trees.changeStructure([], (catalog) => catalog.removeSnapshot("node1", "a"));
+    expect(storage.dataFiles.list("")).toHaveLength(2);
+    await restore(trees, "b");
+    expect(textOf(tree, "/etc/first")).toBe("x".repeat(5000));
+    await trees.dropNodeLayer("node1");
+    await trees.changeStructure([], (catalog) => catalog.removeSnapshot("node1", "b"));
+    expect(storage.dataFiles.list("")).toEqual([]);
+    expect([...storage.keyValueStore.range(Buffer.from("L"), Buffer.from("M"))].length).toBeLessThan(3);
+  });
+
+  it("does not add a layer when nothing was written since the last one", async () => {
+    const { tree, trees } = await openTree();
+    await makeFile(tree, "/etc", "mine", "");
+    for (const each of ["a", "b", "c"]) await snapshot(trees, each);
+    const description = await trees.catalog.tree({ ...DEBIAN, image: imageOfADistribution() });
+    expect(description.layers).toHaveLength(2);
+  });
+
+  it("is refused in plain words: a bad name, one taken, none there, another image", async () => {
+    const { trees } = await openTree();
+    await snapshot(trees, "a");
+    await expect(snapshot(trees, "a")).rejects.toThrow("Cannot take snapshot a of node1: there is one of that name");
+    await expect(snapshot(trees, "a/b")).rejects.toThrow('Cannot name a snapshot "a/b": expected up to 63 letters');
+    await expect(trees.catalog.snapshot("nobody", "a")).rejects.toThrow("the node has no files yet");
+    await expect(restore(trees, "b")).rejects.toThrow("Cannot restore snapshot b of node1: it has only a");
+    await expect(trees.catalog.removeSnapshot("node2", "a")).rejects.toThrow("node2: it has no snapshots");
+    await trees.dropNodeLayer("node1");
+    await trees.tree({ ...DEBIAN, imageId: "newer", image: new MemoryImage({ etc: "" }) });
+    await expect(restore(trees, "a")).rejects.toThrow(
+      "Cannot restore snapshot a of node1: it was taken over image debian",
+    );
+  });
+});
+
+const DEBIAN = { node: "node1", kind: "root", imageId: "debian", generated: [] } as const;
+
+describe("a clone", () => {
+  it("has the other node's files over its own generated ones, and goes its own way", async () => {
+    const mine = { kind: "file", path: "/etc/hostname", content: Buffer.from("node2\n"), ...ROOT } as const;
+    const { tree, trees, other } = await twoNodes([mine]);
+    await makeFile(tree, "/var", "large", "x".repeat(10_000));
+    await tree.write(at(tree, "/etc/fstab"), 0, Buffer.from("#"), false);
+    const { epoch } = other;
+    await trees.changeStructure(["node1", "node2"], (catalog) => catalog.clone("node1", undefined, "node2"));
+    expect(other.epoch).toBeGreaterThan(epoch);
+    expect(textOf(other, "/var/large")).toBe("x".repeat(10_000));
+    expect(textOf(other, "/etc/fstab").startsWith("#")).toBe(true);
+    expect(textOf(other, "/etc/hostname")).toBe("node2\n");
+    await other.remove(at(other, "/var"), name("large"));
+    await makeFile(tree, "/etc", "later", "");
+    expect(textOf(tree, "/var/large")).toBe("x".repeat(10_000));
+    expect(other.lookupPath("/etc/later")).toBeUndefined();
+    await trees.dropNodeLayer("node1");
+    expect(textOf(other, "/etc/fstab").startsWith("#")).toBe(true);
+  });
+
+  it("is refused onto a node that has written, onto another image, onto itself, and of no snapshot", async () => {
+    const { tree, trees, other } = await twoNodes();
+    await makeFile(tree, "/etc", "mine", "");
+    const clone = (from: string, snapshotName: string | undefined, to: string) =>
+      trees.catalog.clone(from, snapshotName, to);
+    await expect(clone("node1", "a", "node2")).rejects.toThrow("Cannot clone node1 to node2: it has no snapshots");
+    await expect(clone("node1", undefined, "node1")).rejects.toThrow("they are the same node");
+    await makeFile(other, "/etc", "theirs", "");
+    await expect(clone("node1", undefined, "node2")).rejects.toThrow(
+      "Cannot clone node1 to node2: node2 has written files of its own; bramble nodes reset node2 drops what it wrote",
+    );
+    await trees.tree({ node: "node3", kind: "root", imageId: "newer", image: new MemoryImage({}), generated: [] });
+    await expect(clone("node1", undefined, "node3")).rejects.toThrow("belongs to image debian, and node3 is on newer");
+    expect(textOf(other, "/etc/theirs")).toBe("");
+  });
+});
+
+describe("layers after a power cut", () => {
+  class RecordingStore extends MemoryStore {
+    readonly writes: (readonly Mutation[])[] = [];
+
+    override async write(mutations: readonly Mutation[]): Promise<void> {
+      this.writes.push(mutations);
+      return super.write(mutations);
+    }
+  }
+
+  it("are all there or gone at every point where it can have come, and nothing is left over", async () => {
+    const storage = new Storage();
+    const store = new RecordingStore();
+    storage.keyValueStore = store;
+    const { tree, trees, image } = await openTree({ storage });
+    for (let index = 0; index < 700; index += 1) await makeFile(tree, "/etc", `file${index}`, "");
+    const begin = store.writes.length;
+    await snapshot(trees, "a");
+    await makeFile(tree, "/etc", "later", "");
+    await restore(trees, "a");
+    await trees.changeStructure(["node1"], (catalog) => catalog.clone("node1", "a", "node2"));
+    await trees.changeStructure([], (catalog) => catalog.removeSnapshot("node1", "a"));
+    await trees.dropNodeLayer("node1");
+    for (let count = begin; count <= store.writes.length; count += 1) {
+      const kept = new MemoryStore();
+      for (const mutations of store.writes.slice(0, count)) await kept.write(mutations);
+      const again = new Storage();
+      again.keyValueStore = kept;
+      const opened = await openTreeStore(again);
+      const { layers } = await opened.catalog.tree({ ...DEBIAN, image });
+      const one = await opened.tree({ ...DEBIAN, image });
+      const files = listing(one, "/etc").length - 5;
+      expect([0, 700, 701]).toContain(files);
+      const stored = new Set(
+        [...kept.range(Buffer.from("L"), Buffer.from("M"))].map(({ key }) => Buffer.from(key).readUInt32BE(1)),
+      );
+      const clones = (await opened.catalog.tree({ ...DEBIAN, node: "node2", image })).layers;
+      const snapshots = opened.catalog.snapshots("node1").length;
+      if (snapshots === 0) for (const layerId of stored) expect([...layers, ...clones]).toContain(layerId);
+      else expect(stored.size).toBeLessThanOrEqual(3);
+    }
+  });
+});
