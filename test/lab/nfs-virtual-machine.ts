@@ -1,10 +1,12 @@
 /**
  * A virtual machine (QEMU without KVM) with Debian's cloud kernel, whose init mounts `10.0.2.2:/tree` by NFS, runs
- * shell checks in it, and says on its console how they went. Packages come from Debian and are kept in .cache/.
+ * shell checks in it, and says on its console how they went and how long they took. Packages come from Debian and are
+ * kept in .cache/.
  */
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
 
 const CACHE = resolve(import.meta.dirname, "../../.cache/nfs-kernel-client");
 const MODULES = ["virtio_pci", "virtio_net", "nfsv3"];
@@ -12,12 +14,31 @@ export const MISSION_TIMEOUT_MS = 300_000;
 export const MISSION_TOOLS = ["qemu-system-x86_64", "apt-get", "dpkg-deb", "cpio", "xz"];
 
 export interface Mission {
-  /** Where on this machine's loopback NFS and MOUNT are served. */
+  /** Where NFS is served: on this machine's loopback, or with `tap` at 10.0.2.2 of that network. */
   port: number;
+  /** Where MOUNT is served, if not there too. */
+  mountPort?: number;
+  /** What to mount, if not /tree. */
+  path?: string;
+  /** An interface of this machine that the virtual one is connected to, as 10.0.2.15, if not to its loopback. */
+  tap?: string;
   /** Shell that must succeed, run in order as root in the mounted directory. */
   checks: readonly { name: string; command: string }[];
   /** Contents of the file /big in the machine. */
-  big: Uint8Array;
+  big?: Uint8Array;
+  /** Programs of this machine to put into /bin of the virtual one, by name: they need no library. */
+  programs?: Record<string, string>;
+  /** Modules of the kernel beyond those for NFS. */
+  modules?: readonly string[];
+  /** Files of this machine that are disks of the virtual one, /dev/vda first. */
+  disks?: readonly string[];
+  /** Shell that is run before the checks. */
+  prepare?: string;
+  memoryMiB?: number;
+  processors?: number;
+  timeoutMs?: number;
+  /** Called with each line of the console, and with what types on it. */
+  onLine?: (line: string, type: (text: string) => void) => void;
 }
 
 /** Unpacks a package's files into the cache, downloading it the first time. */
@@ -70,19 +91,24 @@ function present(folder: string, path: string): string {
   return found;
 }
 
-function initScript({ port, checks }: Mission, modules: number): string {
+function initScript(mission: Mission, modules: number): string {
+  const { port, mountPort = port, path = "/tree", checks, prepare = "" } = mission;
   return `#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev
 for number in $(seq 0 ${modules - 1}); do insmod /modules/$number.ko || echo "cannot load module $number"; done
 ip link set lo up; ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0
 as_user() { su -s /bin/sh u1000 -c "$*"; }
-mount -t nfs -o vers=3,proto=tcp,mountproto=tcp,nolock,port=${port},mountport=${port},addr=10.0.2.2,mountaddr=10.0.2.2 \\
-  10.0.2.2:/tree /mnt && echo mounted && grep /mnt /proc/mounts
+mount -t nfs -o vers=3,proto=tcp,mountproto=tcp,nolock,port=${port},mountport=${mountPort},addr=10.0.2.2,mountaddr=10.0.2.2 \\
+  10.0.2.2:${path} /mnt && echo mounted && grep /mnt /proc/mounts
 cd /mnt
+${prepare}
 ${checks
   .map(({ name, command }) => {
-    return `if { ${command}; }; then echo "passed: ${name}"; else echo "FAILED: ${name}"; cd /mnt; fi`;
+    const took = `$((\${now%.*} - \${start%.*}))`;
+    return `read start _ < /proc/uptime
+if { ${command}; }; then echo "passed: ${name}"; else echo "FAILED: ${name}"; cd /mnt; fi
+read now _ < /proc/uptime; echo "took ${took} s: ${name}"`;
   })
   .join("\n")}
 cd /; umount /mnt; echo "all checks were run"
@@ -99,34 +125,44 @@ export async function runMission(work: string, mission: Mission): Promise<string
     mkdirSync(join(root, folder), { recursive: true });
   }
   execFileSync("cp", [present(busybox, "bin/busybox"), join(root, "bin/busybox")]);
-  const modules = moduleOrder(kernel, MODULES);
+  const modules = moduleOrder(kernel, [...MODULES, ...(mission.modules ?? [])]);
   modules.forEach((path, index) => {
     execFileSync("cp", [path, join(root, `modules/${index}.ko`)]);
   });
   writeFileSync(join(root, "etc/protocols"), "ip 0 IP\ntcp 6 TCP\nudp 17 UDP\n");
   writeFileSync(join(root, "etc/passwd"), "root:x:0:0::/:/bin/sh\nu1000:x:1000:1000::/:/bin/sh\n");
   writeFileSync(join(root, "etc/group"), "root:x:0:\nu1000:x:1000:\n");
-  writeFileSync(join(root, "big"), mission.big);
+  if (mission.big) writeFileSync(join(root, "big"), mission.big);
+  for (const [name, path] of Object.entries(mission.programs ?? {})) {
+    execFileSync("cp", [path, join(root, "bin", name)]);
+  }
   writeFileSync(join(root, "init"), initScript(mission, modules.length), { mode: 0o755 });
   const initrd = join(work, "initrd");
   execFileSync("sh", ["-c", `cd '${root}' && find . | cpio -o -H newc --quiet > '${initrd}'`]);
   const image = readdirSync(join(kernel, "boot")).find((name) => name.startsWith("vmlinuz")) ?? "";
 
+  const { memoryMiB = 512, processors = 1, timeoutMs = MISSION_TIMEOUT_MS - 10_000 } = mission;
+  const network = mission.tap ? `tap,id=lan,ifname=${mission.tap},script=no,downscript=no` : "user,id=lan";
   const machine = spawn(
     "qemu-system-x86_64",
     [
-      ...["-accel", "tcg", "-m", "512", "-nographic", "-no-reboot", "-monitor", "none", "-serial", "stdio"],
+      ...["-accel", "tcg", "-m", `${memoryMiB}`, "-smp", `${processors}`],
+      ...["-nographic", "-no-reboot", "-monitor", "none", "-serial", "stdio"],
       ...["-kernel", join(kernel, "boot", image), "-initrd", initrd, "-append", "console=ttyS0 quiet panic=-1"],
-      ...["-netdev", "user,id=lan", "-device", "virtio-net-pci,netdev=lan"],
+      ...["-netdev", network, "-device", "virtio-net-pci,netdev=lan"],
+      ...(mission.disks ?? []).flatMap((path) => ["-drive", `file=${path},format=raw,if=virtio,cache=unsafe`]),
     ],
-    { stdio: ["ignore", "pipe", "inherit"] },
+    { stdio: ["pipe", "pipe", "inherit"] },
   );
-  let console = "";
-  machine.stdout.on("data", (bytes) => {
-    console += bytes;
+  // A machine that has just ended takes no more input.
+  machine.stdin.on("error", () => {});
+  const lines: string[] = [];
+  createInterface({ input: machine.stdout }).on("line", (line) => {
+    lines.push(line);
+    mission.onLine?.(line, (text) => machine.stdin.write(text));
   });
-  const deadline = setTimeout(() => machine.kill(), MISSION_TIMEOUT_MS - 10_000);
-  await new Promise((done) => machine.once("exit", done));
+  const deadline = setTimeout(() => machine.kill(), timeoutMs);
+  await new Promise((done) => machine.once("close", done));
   clearTimeout(deadline);
-  return console.replaceAll("\r", "");
+  return lines.join("\n");
 }
