@@ -32,6 +32,7 @@ bench: build
 	node tools/run-bench.mjs $(BENCH)
 
 soak: node_modules
+	node tools/run-soak.mjs power-cut 5000 $(SEED)
 	node tools/run-soak.mjs crash $(or $(ROUNDS),1000) $(SEED)
 
 clean:

@@ -120,6 +120,13 @@ export class MemoryContent {
   #bytes = new Uint8Array(0);
   #sizeBytes = 0;
 
+  copy(): MemoryContent {
+    const copy = new MemoryContent();
+    copy.#bytes = this.#bytes.slice(0, this.#sizeBytes);
+    copy.#sizeBytes = this.#sizeBytes;
+    return copy;
+  }
+
   read(target: Uint8Array, offset: number): number {
     const countBytes = Math.max(0, Math.min(target.length, this.#sizeBytes - offset));
     target.set(this.#bytes.subarray(offset, offset + countBytes));

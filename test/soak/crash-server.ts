@@ -4,61 +4,70 @@
  */
 import { join } from "node:path";
 import { parseIpv4 } from "../../src/bytes/addresses.ts";
-import { createNfsService } from "../../src/nfs/server.ts";
-import type { Clock } from "../../src/ports.ts";
+import { createNfsService, type NfsService } from "../../src/nfs/server.ts";
+import type { Random } from "../../src/ports.ts";
 import { systemClock } from "../../src/system/clock.ts";
 import { openDataFiles } from "../../src/system/data-files.ts";
 import { openLmdbStore } from "../../src/system/lmdb-store.ts";
 import { systemRandom } from "../../src/system/random.ts";
 import { nodeTcpListeners } from "../../src/system/tcp.ts";
 import { type ImageNode, MemoryImage } from "../../src/tree/memory-image.ts";
-import { openTreeStore } from "../../src/tree/tree-store.ts";
+import { openTreeStore, type TreeStoreOptions } from "../../src/tree/tree-store.ts";
+
+const LARGE = Uint8Array.from({ length: 100_000 }, (_, index) => (index * 31 + (index >> 9)) & 0xff);
 
 /** Files that the node finds, to be changed in part: one that is large, one that lives in a record, one of two names. */
-export function soakImage(): Record<string, ImageNode> {
-  const large = Uint8Array.from({ length: 100_000 }, (_, index) => (index * 31 + (index >> 9)) & 0xff);
+function soakImage(): Record<string, ImageNode> {
   return {
     shared: { directory: {} },
     image: {
-      directory: { large, small: "small file of the image\n", one: large.slice(0, 9000), other: { link: "image/one" } },
+      directory: {
+        large: LARGE,
+        small: "small file of the image\n",
+        one: LARGE.slice(0, 9000),
+        other: { link: "image/one" },
+      },
     },
   };
 }
 
 export const EXPORT_PATH = "/tree";
 
-async function serve(folder: string, speed: number): Promise<void> {
-  const clock: Clock = { ...systemClock, after: (delayMs, run) => systemClock.after(delayMs / speed, run) };
-  const trees = await openTreeStore({
-    keyValueStore: openLmdbStore(join(folder, "trees")),
-    dataFiles: openDataFiles(join(folder, "data")),
-    clock,
-    random: systemRandom,
-  });
+/** The NFS service over a tree of the soak image in this store. A new one for every start of the server. */
+export async function openService(storage: TreeStoreOptions & { random: Random }): Promise<NfsService> {
+  const trees = await openTreeStore(storage);
+  const content = Buffer.alloc(6000, "g");
   const tree = await trees.tree({
     node: "node1",
     kind: "root",
     image: new MemoryImage(soakImage()),
     imageId: "soak",
-    generated: [
-      { kind: "file", path: "/image/generated", content: Buffer.alloc(6000, "g"), mode: 0o644, uid: 0, gid: 0 },
-    ],
+    generated: [{ kind: "file", path: "/image/generated", content, mode: 0o644, uid: 0, gid: 0 }],
   });
   const { treeId } = tree;
   const volume = trees.volume("node1", "root")!;
-  const service = createNfsService({
+  return createNfsService({
     exports: {
       find: (path) => (path === EXPORT_PATH ? { treeId, volume } : { refused: "NOENT", reason: "no such tree" }),
       volume: (id) => (id === treeId ? volume : undefined),
       list: () => [EXPORT_PATH],
     },
     handleKey: new Uint8Array(16).fill(3),
-    writeVerifier: systemRandom.bytes(8),
-    clock,
+    writeVerifier: storage.random.bytes(8),
+    clock: storage.clock,
     observe: (observation) => {
       if (observation.kind === "fault") console.error(observation.procedure, observation.error);
     },
     portMappings: () => [],
+  });
+}
+
+async function serve(folder: string, speed: number): Promise<void> {
+  const service = await openService({
+    keyValueStore: openLmdbStore(join(folder, "trees")),
+    dataFiles: openDataFiles(join(folder, "data")),
+    clock: { ...systemClock, after: (delayMs, run) => systemClock.after(delayMs / speed, run) },
+    random: systemRandom,
   });
   const listener = await nodeTcpListeners.listen({ address: parseIpv4("127.0.0.1"), port: 0 }, (connection) => {
     service.serveConnection(connection);

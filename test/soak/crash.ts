@@ -9,14 +9,13 @@ import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { EXPORT_PATH } from "./crash-server.ts";
-import { Lane } from "./lane.ts";
-import { find, type LaneModel, type ModelFile, NEW_FILE } from "./lane-model.ts";
+import type { Lane } from "./lane.ts";
+import { checkShared, makeLanes } from "./lanes.ts";
 import { NfsClient } from "./nfs-client.ts";
 import { SeededRandom } from "./seeded-random.ts";
 
 const CONNECTIONS = 3;
-const LANES_PER_CONNECTION = 4;
+const LANES = 12;
 /** From the first answer to the kill. */
 const LOAD_MS_MAX = 400;
 /** Some servers make unstable writes durable by themselves every 50 ms instead of every 5 s. */
@@ -47,48 +46,6 @@ async function kill({ child }: Server): Promise<void> {
   if (code !== null) throw new Error(`the server had ended by itself, with ${code}`);
 }
 
-/** Which files there are before anything is written: those of the image. */
-async function imageModel(client: NfsClient, image: Uint8Array): Promise<LaneModel> {
-  const names = new Map<string, number>();
-  const files = new Map<number, ModelFile>();
-  for (const [path, { handle, attributes, content }] of await find(client, new Map([["image", image]]), () => true)) {
-    names.set(path, -attributes.id);
-    files.set(-attributes.id, { ...NEW_FILE, handle, content: { committed: content!, pending: [] } });
-  }
-  return { names, files };
-}
-
-async function makeLanes(client: NfsClient, seed: number): Promise<Lane[]> {
-  const root = await client.mount(EXPORT_PATH);
-  const shared = await client.lookup(root, "shared");
-  const image = await client.lookup(root, "image");
-  const lanes: Lane[] = [];
-  for (let index = 0; index < CONNECTIONS * LANES_PER_CONNECTION; index += 1) {
-    const name = `lane${index}`;
-    const directories = new Map([
-      ["shared", shared],
-      [name, await client.mkdir(root, name)],
-    ]);
-    let model: LaneModel = { names: new Map(), files: new Map() };
-    if (index === 0) {
-      directories.set("image", image);
-      model = await imageModel(client, image);
-    }
-    lanes.push(new Lane(name, new SeededRandom(seed * 1000 + index), directories, model));
-  }
-  return lanes;
-}
-
-/** Names and links of the directory in which all lanes work. */
-async function checkShared(client: NfsClient): Promise<void> {
-  const shared = await client.lookup(await client.mount(EXPORT_PATH), "shared");
-  const entries = await client.list(shared);
-  const directories = entries.filter(({ attributes }) => attributes.type === 2).length;
-  const { linkCount } = await client.getattr(shared);
-  if (linkCount !== 2 + directories) throw new Error(`shared has ${linkCount} links and ${directories} directories`);
-  if (new Set(entries.map(({ name }) => name)).size !== entries.length) throw new Error("shared lists a name twice");
-}
-
 async function connectAll(port: number): Promise<NfsClient[]> {
   return Promise.all(Array.from({ length: CONNECTIONS }, () => NfsClient.connect(port)));
 }
@@ -101,7 +58,7 @@ export async function run(rounds: number, seed: number, folder: string): Promise
     const server = await start(folder, random.pick(SPEEDS));
     try {
       const clients = await connectAll(server.port);
-      if (round === 0) lanes = await makeLanes(clients[0]!, seed);
+      if (round === 0) lanes = await makeLanes(clients[0]!, LANES, seed);
       await Promise.all(lanes.map((lane, index) => lane.check(clients[index % CONNECTIONS]!)));
       await checkShared(clients[0]!);
       if (round === rounds) continue;

@@ -18,7 +18,9 @@ export interface FileModel {
 
 /** Every byte depends on its place, so that nothing is taken for something else. */
 export function bytesOf({ number, offset, sizeBytes }: Write): Uint8Array {
-  return Uint8Array.from({ length: sizeBytes }, (_, index) => byteAt(number, offset + index));
+  const bytes = new Uint8Array(sizeBytes);
+  for (let index = 0; index < sizeBytes; index += 1) bytes[index] = byteAt(number, offset + index);
+  return bytes;
 }
 
 function byteAt(number: number, position: number): number {
@@ -56,10 +58,16 @@ function resized(content: Uint8Array, sizeBytes: number): Uint8Array {
 export function mismatch(model: FileModel, content: Uint8Array): string | undefined {
   const sizes = [model.committed.length, ...model.pending.map(endOf).filter((end) => end > model.committed.length)];
   if (!sizes.includes(content.length)) return `it has ${content.length} bytes, and not ${sizes.join(" or ")}`;
-  const first = content.findIndex(
-    (byte, index) => byte !== (model.committed[index] ?? 0) && !isPending(model, index, byte),
-  );
-  if (first < 0) return undefined;
+  const expectedContent = resized(model.committed, content.length);
+  // Where a pending write is found, it is as good as what was committed.
+  for (const write of model.pending) {
+    for (let at = write.offset; at < Math.min(endOf(write), content.length); at += 1) {
+      const byte = byteAt(write.number, at);
+      if (byte === content[at]) expectedContent[at] = byte;
+    }
+  }
+  if (Buffer.compare(expectedContent, content) === 0) return undefined;
+  const first = content.findIndex((byte, index) => byte !== expectedContent[index]);
   const expected = [
     `${model.committed[first] ?? 0} (committed)`,
     ...model.pending
@@ -67,10 +75,6 @@ export function mismatch(model: FileModel, content: Uint8Array): string | undefi
       .map((write) => `${byteAt(write.number, first)} (write ${write.number})`),
   ];
   return `byte ${first} of ${content.length} is ${content[first]}, and not ${expected.join(" or ")}`;
-}
-
-function isPending({ pending }: FileModel, position: number, byte: number): boolean {
-  return pending.some((write) => covers(write, position) && byteAt(write.number, position) === byte);
 }
 
 function covers(write: Write, position: number): boolean {

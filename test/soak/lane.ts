@@ -4,6 +4,7 @@
  */
 import { bytesOf, committed, cut, type FileModel, mismatch, type Write, written } from "./file-model.ts";
 import {
+  type Found,
   find,
   type LaneModel,
   laneMismatch,
@@ -61,17 +62,28 @@ export class Lane {
     }
   }
 
-  /** Compares what the server has with what was promised, and sends again what was not. */
-  async check(client: NfsClient): Promise<void> {
+  /** What may be found if the server stops now: all that was answered, with or without what was not. */
+  get promises(): readonly LaneModel[] {
+    return this.#after === undefined ? [this.#model] : [this.#model, this.#after];
+  }
+
+  /** Finds the one of these that the server has. Throws when it has none of them. */
+  async compare(client: NfsClient, promises: readonly LaneModel[]): Promise<{ match: LaneModel; found: Found }> {
+    const shared = `shared/${this.name}-`;
     const found = await find(
       client,
       this.#directories,
-      (path) => !path.startsWith("shared/") || path.startsWith(`shared/${this.name}-`),
+      (path) => !path.startsWith("shared/") || path.startsWith(shared),
     );
-    const candidates = [this.#model, ...(this.#after === undefined ? [] : [this.#after])];
-    const reasons = candidates.map((model) => laneMismatch(model, found));
-    const match = candidates[reasons.indexOf(undefined)];
+    const reasons = promises.map((model) => laneMismatch(model, found));
+    const match = promises[reasons.indexOf(undefined)];
     if (match === undefined) throw new Error(`${this.name}: ${reasons.join("; or, with what was not answered: ")}`);
+    return { match, found };
+  }
+
+  /** Takes what is found for the truth, and sends again what was not promised. */
+  async check(client: NfsClient): Promise<void> {
+    const { match, found } = await this.compare(client, this.promises);
     this.#after = undefined;
     this.#model = match;
     for (const [path, number] of match.names) this.#change(number, { handle: found.get(path)!.handle });

@@ -1,5 +1,5 @@
-/** An NFS client of our own over real TCP: every call it makes is answered, or the connection is lost. */
-import { connect, type Socket } from "node:net";
+/** An NFS client of our own: every call it makes is answered, or the connection is lost. */
+import { connect } from "node:net";
 import type { FileName } from "../../src/bytes/file-name.ts";
 import { Reader } from "../../src/bytes/reader.ts";
 import { NFS_PROCEDURES } from "../../src/nfs/procedures/table.ts";
@@ -39,30 +39,45 @@ export interface Entry {
   attributes: Attributes;
 }
 
+/** The bytes that go to and fro: a TCP socket, or what stands for one. */
+export interface Transport {
+  send(bytes: Uint8Array): void;
+  onData(handler: (bytes: Uint8Array) => void): void;
+  onClose(handler: () => void): void;
+  close(): void;
+}
+
 interface Pending {
   resolve: (reply: Uint8Array) => void;
   reject: (error: Error) => void;
 }
 
 export class NfsClient {
-  readonly #socket: Socket;
+  readonly #transport: Transport;
   readonly #records = new RecordAssembler();
   readonly #pending = new Map<number, Pending>();
   #isLost = false;
-  #nextXid = Math.floor(Math.random() * 2 ** 31);
+  #nextXid: number;
 
-  constructor(socket: Socket) {
-    this.#socket = socket;
-    socket.on("data", (bytes) => this.#receive(bytes));
-    socket.on("error", () => {});
-    socket.on("close", () => this.#lose());
+  constructor(transport: Transport, firstXid: number) {
+    this.#transport = transport;
+    this.#nextXid = firstXid;
+    transport.onData((bytes) => this.#receive(bytes));
+    transport.onClose(() => this.#lose());
   }
 
   static connect(port: number): Promise<NfsClient> {
     return new Promise((resolve, reject) => {
       const socket = connect({ host: "127.0.0.1", port, noDelay: true }, () => {
         socket.off("error", reject);
-        resolve(new NfsClient(socket));
+        socket.on("error", () => {});
+        const transport: Transport = {
+          send: (bytes) => void socket.write(bytes),
+          onData: (handler) => void socket.on("data", handler),
+          onClose: (handler) => void socket.on("close", handler),
+          close: () => void socket.destroy(),
+        };
+        resolve(new NfsClient(transport, Math.floor(Math.random() * 2 ** 31)));
       });
       socket.once("error", reject);
     });
@@ -84,7 +99,7 @@ export class NfsClient {
   }
 
   close(): void {
-    this.#socket.destroy();
+    this.#transport.close();
   }
 
   #send(procedure: number, args: Encode, program?: number): Promise<Uint8Array> {
@@ -92,7 +107,7 @@ export class NfsClient {
     const xid = this.#nextXid++ >>> 0;
     return new Promise((resolve, reject) => {
       this.#pending.set(xid, { resolve, reject });
-      this.#socket.write(encodeRecord(procedure, args, program === undefined ? { xid } : { xid, program }));
+      this.#transport.send(encodeRecord(procedure, args, program === undefined ? { xid } : { xid, program }));
     });
   }
 

@@ -1,0 +1,13 @@
+/** The power is cut at random events of a simulated disk; `make soak` does it 5,000 times. */
+import { expect, it } from "vitest";
+import { run } from "./power-cut.ts";
+
+const CUTS = 150;
+
+it("loses nothing that it promised when the power is cut", { timeout: 240_000 }, async () => {
+  const seed = process.env.SEED === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(process.env.SEED);
+  // A failure tells the seed.
+  const { cuts, operations } = await run(CUTS, seed);
+  expect(cuts).toBeGreaterThanOrEqual(CUTS);
+  expect(operations).toBeGreaterThan(100);
+});
