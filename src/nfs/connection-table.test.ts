@@ -15,6 +15,7 @@ function checkedBench() {
   let due: (() => void) | undefined;
   const delays: number[] = [];
   const clock = {
+    monotonicMs: () => 0,
     after(delayMs: number, run: () => void) {
       delays.push(delayMs);
       due = run;

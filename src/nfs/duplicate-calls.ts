@@ -3,12 +3,14 @@
  * calls again with the same xid; a REMOVE that had succeeded would then answer NOENT. Kept per client address, so that
  * it works across connections. Chet Juszczak, "Improving the Performance and Correctness of an NFS Server", 1989.
  *
- * The cache does not outlive the process: after a restart a repeated REMOVE does answer NOENT, as with every server.
+ * What is here does not outlive the process. For calls repeated over a restart, the volume keeps the identities of those
+ * that it has done.
  */
 import type { Ipv4 } from "../bytes/addresses.ts";
 import { NFS_DUPLICATE_CALLS_PER_CLIENT_MAX, NFS_DUPLICATE_CLIENTS_MAX } from "../limits.ts";
 import type { Awaitable } from "../ports.ts";
 import type { RpcCall } from "./rpc.ts";
+import type { CallIdentity } from "./volume.ts";
 
 /** So much of the arguments is compared: all of every call but WRITE, and the front of its data. */
 const COMPARED_BYTES = 512;
@@ -27,7 +29,7 @@ export class DuplicateCalls {
   answer(call: RpcCall, client: Ipv4, run: () => Awaitable<Uint8Array>): Awaitable<Uint8Array> {
     const calls = this.#callsOf(client);
     const { procedure, credentials, argumentBytes } = call;
-    const checksum = fnv1a(argumentBytes.subarray(0, COMPARED_BYTES)) ^ argumentBytes.length;
+    const checksum = checksumOf(argumentBytes);
     const known = calls.get(call.xid);
     if (known?.procedure === procedure && known.checksum === checksum && known.uid === credentials.uid) {
       return known.reply;
@@ -56,6 +58,16 @@ export class DuplicateCalls {
     }
     return calls;
   }
+}
+
+/** For a volume, which remembers calls over a restart. */
+export function identityOf(call: RpcCall, client: Ipv4): CallIdentity {
+  const { xid, procedure, credentials, argumentBytes } = call;
+  return `${client} ${xid} ${procedure} ${credentials.uid} ${checksumOf(argumentBytes)}`;
+}
+
+function checksumOf(argumentBytes: Uint8Array): number {
+  return fnv1a(argumentBytes.subarray(0, COMPARED_BYTES)) ^ argumentBytes.length;
 }
 
 /** A Map lists its keys oldest first. */

@@ -49,6 +49,7 @@ export function createNfsProgram(
   function runOnce(rpc: RpcCall, client: Ipv4, call: NfsCall, procedure: Procedure<unknown>): Answer {
     const args = procedure.decode(rpc.args);
     rpc.args.end();
+    call.repeatable = rpc;
     const reply = duplicates.answer(rpc, client, () => {
       const encode = run(perform(call, procedure, args));
       return encode instanceof Promise ? encode.then(toBytes) : toBytes(encode);

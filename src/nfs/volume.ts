@@ -112,6 +112,13 @@ export type SpecialFile =
   | { type: "block" | "character"; device: { major: number; minor: number } }
   | { type: "fifo" | "socket" };
 
+/** Names one call of one client: the same text again when the client repeats the call, and another for any other call. */
+export type CallIdentity = string;
+
+/**
+ * Methods that take a `call` do what they do once for it: where they did it before, perhaps in an earlier run of the
+ * program that was killed before it answered, they answer as if they did it now. A volume may know the last calls only.
+ */
 export interface Volume {
   /** 64 bits that differ between any two volumes. */
   readonly fsid: bigint;
@@ -128,7 +135,12 @@ export interface Volume {
 
   getattr(id: number): Awaitable<VolumeAttributes>;
   /** With `guardCtimeNs`, refuses with NFS3ERR_NOT_SYNC if the file's ctime is another. */
-  setattr(id: number, changes: AttributeChanges, guardCtimeNs?: bigint): Awaitable<VolumeAttributes>;
+  setattr(
+    id: number,
+    changes: AttributeChanges,
+    guardCtimeNs?: bigint,
+    call?: CallIdentity,
+  ): Awaitable<VolumeAttributes>;
   /** `undefined` when there is no such name. `.` and `..` work. */
   lookup(directoryId: number, name: FileName): Awaitable<number | undefined>;
   readlink(id: number): Awaitable<FileName>;
@@ -150,14 +162,33 @@ export interface Volume {
     name: FileName,
     how: { kind: "unchecked" | "guarded" } | { kind: "exclusive"; verifier: Uint8Array },
     attributes: NewAttributes,
+    call?: CallIdentity,
   ): Awaitable<number>;
-  mkdir(directoryId: number, name: FileName, attributes: NewAttributes): Awaitable<number>;
-  symlink(directoryId: number, name: FileName, target: FileName, attributes: NewAttributes): Awaitable<number>;
-  mknod(directoryId: number, name: FileName, special: SpecialFile, attributes: NewAttributes): Awaitable<number>;
-  link(id: number, directoryId: number, name: FileName): Awaitable<void>;
-  remove(directoryId: number, name: FileName): Awaitable<void>;
-  rmdir(directoryId: number, name: FileName): Awaitable<void>;
-  rename(fromDirectoryId: number, fromName: FileName, toDirectoryId: number, toName: FileName): Awaitable<void>;
+  mkdir(directoryId: number, name: FileName, attributes: NewAttributes, call?: CallIdentity): Awaitable<number>;
+  symlink(
+    directoryId: number,
+    name: FileName,
+    target: FileName,
+    attributes: NewAttributes,
+    call?: CallIdentity,
+  ): Awaitable<number>;
+  mknod(
+    directoryId: number,
+    name: FileName,
+    special: SpecialFile,
+    attributes: NewAttributes,
+    call?: CallIdentity,
+  ): Awaitable<number>;
+  link(id: number, directoryId: number, name: FileName, call?: CallIdentity): Awaitable<void>;
+  remove(directoryId: number, name: FileName, call?: CallIdentity): Awaitable<void>;
+  rmdir(directoryId: number, name: FileName, call?: CallIdentity): Awaitable<void>;
+  rename(
+    fromDirectoryId: number,
+    fromName: FileName,
+    toDirectoryId: number,
+    toName: FileName,
+    call?: CallIdentity,
+  ): Awaitable<void>;
 
   /**
    * Entries after `cookie` (0n: from the start), `.` and `..` first, at most `limit` of them; `complete` when

@@ -3,7 +3,7 @@
  * layers. A call that waited while everything was dropped is refused as stale: it was meant for what is gone.
  */
 import type { FileName } from "../bytes/file-name.ts";
-import type { AttributeChanges, NewAttributes, SpecialFile, Volume } from "../nfs/volume.ts";
+import type { AttributeChanges, CallIdentity, NewAttributes, SpecialFile, Volume } from "../nfs/volume.ts";
 import { VolumeError } from "../nfs/volume.ts";
 import type { Awaitable } from "../ports.ts";
 import type { Tree } from "./tree.ts";
@@ -88,8 +88,8 @@ export class GatedVolume implements Volume {
     return this.#run((tree) => tree.getattr(id));
   }
 
-  setattr(id: number, changes: AttributeChanges, guardCtimeNs?: bigint) {
-    return this.#run((tree) => tree.setattr(id, changes, guardCtimeNs));
+  setattr(id: number, changes: AttributeChanges, guardCtimeNs?: bigint, call?: CallIdentity) {
+    return this.#run((tree) => tree.setattr(id, changes, guardCtimeNs, call));
   }
 
   lookup(directoryId: number, name: FileName) {
@@ -112,36 +112,42 @@ export class GatedVolume implements Volume {
     return this.#run((tree) => tree.commit(id));
   }
 
-  create(directoryId: number, name: FileName, how: Parameters<Volume["create"]>[2], attributes: NewAttributes) {
-    return this.#run((tree) => tree.create(directoryId, name, how, attributes));
+  create(
+    directoryId: number,
+    name: FileName,
+    how: Parameters<Volume["create"]>[2],
+    attributes: NewAttributes,
+    call?: CallIdentity,
+  ) {
+    return this.#run((tree) => tree.create(directoryId, name, how, attributes, call));
   }
 
-  mkdir(directoryId: number, name: FileName, attributes: NewAttributes) {
-    return this.#run((tree) => tree.mkdir(directoryId, name, attributes));
+  mkdir(directoryId: number, name: FileName, attributes: NewAttributes, call?: CallIdentity) {
+    return this.#run((tree) => tree.mkdir(directoryId, name, attributes, call));
   }
 
-  symlink(directoryId: number, name: FileName, target: FileName, attributes: NewAttributes) {
-    return this.#run((tree) => tree.symlink(directoryId, name, target, attributes));
+  symlink(directoryId: number, name: FileName, target: FileName, attributes: NewAttributes, call?: CallIdentity) {
+    return this.#run((tree) => tree.symlink(directoryId, name, target, attributes, call));
   }
 
-  mknod(directoryId: number, name: FileName, special: SpecialFile, attributes: NewAttributes) {
-    return this.#run((tree) => tree.mknod(directoryId, name, special, attributes));
+  mknod(directoryId: number, name: FileName, special: SpecialFile, attributes: NewAttributes, call?: CallIdentity) {
+    return this.#run((tree) => tree.mknod(directoryId, name, special, attributes, call));
   }
 
-  link(id: number, directoryId: number, name: FileName) {
-    return this.#run((tree) => tree.link(id, directoryId, name));
+  link(id: number, directoryId: number, name: FileName, call?: CallIdentity) {
+    return this.#run((tree) => tree.link(id, directoryId, name, call));
   }
 
-  remove(directoryId: number, name: FileName) {
-    return this.#run((tree) => tree.remove(directoryId, name));
+  remove(directoryId: number, name: FileName, call?: CallIdentity) {
+    return this.#run((tree) => tree.remove(directoryId, name, call));
   }
 
-  rmdir(directoryId: number, name: FileName) {
-    return this.#run((tree) => tree.rmdir(directoryId, name));
+  rmdir(directoryId: number, name: FileName, call?: CallIdentity) {
+    return this.#run((tree) => tree.rmdir(directoryId, name, call));
   }
 
-  rename(fromDirectoryId: number, fromName: FileName, toDirectoryId: number, toName: FileName) {
-    return this.#run((tree) => tree.rename(fromDirectoryId, fromName, toDirectoryId, toName));
+  rename(fromDirectoryId: number, fromName: FileName, toDirectoryId: number, toName: FileName, call?: CallIdentity) {
+    return this.#run((tree) => tree.rename(fromDirectoryId, fromName, toDirectoryId, toName, call));
   }
 
   readdir(directoryId: number, cookie: bigint, limit: number) {

@@ -1,6 +1,7 @@
 /** One operation's changes to a node layer: staged, then shown at once and stored as one atomic write. */
 import type { FileName } from "../bytes/file-name.ts";
 import type { InodeAttributes } from "../disk/file-system-image.ts";
+import type { CallIdentity } from "../nfs/volume.ts";
 import type { Mutation } from "../ports.ts";
 import { EMPTY_DATA, storedBytes } from "./file-data.ts";
 import { FIRST_COOKIE, type LayerEntry } from "./layer.ts";
@@ -103,6 +104,12 @@ export class NodeChange {
     const hasDataFile = data?.inline === undefined && data !== undefined && storedBytes(data, attributes.sizeBytes) > 0;
     this.#inodes.set(id, isBelow ? REMOVED : undefined);
     this.#gone.push({ id, hasDataFile });
+  }
+
+  /** Stores with the change that this call has made it, and of which file. */
+  by(call: CallIdentity | undefined, fileId: number): this {
+    if (call !== undefined) this.#mutations.push(this.#layer.doneCalls.note(call, fileId));
+    return this;
   }
 
   /** Shows the change and stores it. Rejects, with all of it undone, when the store cannot. */

@@ -5,6 +5,7 @@
 import type { FileName } from "../bytes/file-name.ts";
 import type { Clock, KeyValueStore, Mutation } from "../ports.ts";
 import type { ContentSource } from "./content-reader.ts";
+import { DoneCalls } from "./done-calls.ts";
 import type { LayerEntry } from "./layer.ts";
 import { CacheBudget, LayerCache } from "./layer-cache.ts";
 import { NodeChange } from "./node-change.ts";
@@ -50,6 +51,7 @@ export class NodeLayer extends WrittenLayer {
   readonly layerId: number;
   readonly shared: NodeLayerShared;
   readonly contents: NodeContents;
+  readonly doneCalls: DoneCalls;
   /** Ids with a record here. Read from the store at the first use. */
   #overridden: Set<number> | undefined;
   readonly #records: LayerCache<InodeOverride | typeof REMOVED>;
@@ -64,6 +66,7 @@ export class NodeLayer extends WrittenLayer {
     this.layerId = layerId;
     this.shared = shared;
     this.contents = new NodeContents(this);
+    this.doneCalls = new DoneCalls(layerId, shared.store);
     this.#records = new LayerCache(shared.cachedRecords);
     this.#names = new LayerCache(shared.cachedNames);
     const taken = shared.store.get(nextIdKey(layerId));
@@ -175,5 +178,6 @@ export class NodeLayer extends WrittenLayer {
     this.#names.clear();
     this.forgetListings();
     this.contents.forgetLost();
+    this.doneCalls.forget();
   }
 }

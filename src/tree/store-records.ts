@@ -4,6 +4,7 @@
  *     L <layer id> e <directory id> <name key>    name in a directory: file id (0: hidden), cookie, name as given
  *     L <layer id> i <file id>           inode override; a single zero byte: removed
  *     L <layer id> n                     ids below this one are taken
+ *     L <layer id> d <slot>              a call that was done: sequence, file id, identity
  *     L <layer id> p                     the layer it lies on; without it, the layer lies on the generated files
  */
 import type { FileName } from "../bytes/file-name.ts";
@@ -11,6 +12,7 @@ import { fileNameFromBytes, fileNameToBytes } from "../bytes/file-name.ts";
 import { Reader } from "../bytes/reader.ts";
 import { Writer } from "../bytes/writer.ts";
 import type { FileType } from "../disk/file-system-image.ts";
+import type { CallIdentity } from "../nfs/volume.ts";
 import type { LayerEntry } from "./layer.ts";
 import { type InodeOverride, REMOVED } from "./overlay-layer.ts";
 
@@ -20,6 +22,7 @@ const ENTRY = "e".charCodeAt(0);
 const INODE = "i".charCodeAt(0);
 const NEXT_ID = "n".charCodeAt(0);
 const PARENT = "p".charCodeAt(0);
+const DONE_CALL = "d".charCodeAt(0);
 
 const FLAG_WHOLE = 1;
 const FLAG_VERIFIER = 2;
@@ -66,6 +69,33 @@ export function nextIdKey(layerId: number): Uint8Array {
 
 export function parentKey(layerId: number): Uint8Array {
   return layerKey(layerId, PARENT);
+}
+
+export interface DoneCall {
+  identity: CallIdentity;
+  fileId: number;
+  /** Rises by one with each call of the layer. */
+  sequence: number;
+}
+
+export function doneCallRange(layerId: number): KeyRange {
+  return { from: layerKey(layerId, DONE_CALL), to: layerKey(layerId, DONE_CALL + 1) };
+}
+
+export function doneCallKey(layerId: number, slot: number): Uint8Array {
+  return new Writer(8).u8(LAYER).u32(layerId).u8(DONE_CALL).u16(slot).finish();
+}
+
+export function encodeDoneCall({ identity, fileId, sequence }: DoneCall): Uint8Array {
+  const writer = putId(putId(new Writer(64), sequence), fileId);
+  return writer.bytes(Buffer.from(identity, "latin1")).finish();
+}
+
+export function decodeDoneCall(bytes: Uint8Array): DoneCall {
+  const reader = new Reader(bytes, "done call record");
+  const sequence = getId(reader, "sequence");
+  const fileId = getId(reader, "file id");
+  return { identity: Buffer.from(reader.rest()).toString("latin1"), fileId, sequence };
 }
 
 export function layerIdOfKey(key: Uint8Array): number {

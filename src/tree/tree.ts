@@ -3,8 +3,7 @@ import type { FileName } from "../bytes/file-name.ts";
 import { FILE_BYTES_MAX } from "../limits.ts";
 import {
   type AttributeChanges,
-  type NewAttributes,
-  type SpecialFile,
+  type CallIdentity,
   type Volume,
   type VolumeAttributes,
   VolumeError,
@@ -17,6 +16,7 @@ import { storedBytesOf } from "./node-usage.ts";
 import { readBuffer } from "./read-buffer.ts";
 import { listFrom, lookupPath } from "./tree-lookup.ts";
 import * as names from "./tree-names.ts";
+import { TreeNaming } from "./tree-naming.ts";
 import { refusing } from "./volume-failure.ts";
 
 /** What the store knows of a tree. Changes when its node layer is dropped. */
@@ -27,7 +27,7 @@ export interface TreeIdentity {
   fsid: bigint;
 }
 
-export class Tree implements Volume {
+export class Tree extends TreeNaming implements Volume {
   readonly readOnly = false;
   #identity: TreeIdentity;
   #generated: GeneratedLayer;
@@ -35,6 +35,7 @@ export class Tree implements Volume {
   #lastNs = 0n;
 
   constructor(identity: TreeIdentity, generated: GeneratedLayer, layer: NodeLayer) {
+    super();
     this.#identity = identity;
     this.#generated = generated;
     this.#layer = layer;
@@ -77,7 +78,7 @@ export class Tree implements Volume {
   }
 
   /** Rises with every change, however coarse the clock: clients tell by times that a file has changed. */
-  #nowNs(): bigint {
+  protected nowNs(): bigint {
     const nowNs = this.#layer.shared.clock.unixNs();
     this.#lastNs = nowNs > this.#lastNs ? nowNs : this.#lastNs + 1n;
     return this.#lastNs;
@@ -133,7 +134,7 @@ export class Tree implements Volume {
       const detached = this.#detach(id);
       // Both can fail, on a full disk: when the write does at once, nobody waits for this any more.
       detached?.catch(() => {});
-      const written = bytes.length === 0 ? undefined : contents.write(id, bytes, offset, this.#nowNs());
+      const written = bytes.length === 0 ? undefined : contents.write(id, bytes, offset, this.nowNs());
       if (detached === undefined && written === undefined && !stable) return undefined;
       return Promise.all([detached, written]).then(() => (stable ? contents.flush(id) : undefined));
     });
@@ -154,32 +155,43 @@ export class Tree implements Volume {
     });
   }
 
-  setattr(id: number, changes: AttributeChanges, guardCtimeNs?: bigint): Awaitable<VolumeAttributes> {
+  setattr(
+    id: number,
+    changes: AttributeChanges,
+    guardCtimeNs?: bigint,
+    call?: CallIdentity,
+  ): Awaitable<VolumeAttributes> {
     return refusing(() => {
-      const { contents } = this.#layer;
-      this.getattr(id);
+      const { contents, doneCalls } = this.#layer;
+      const known = this.getattr(id);
+      if (doneCalls.find(call) !== undefined) return known;
       if (changes.sizeBytes !== undefined) this.#checkFile(id);
       if ((changes.sizeBytes ?? 0) > FILE_BYTES_MAX) throw new VolumeError("NFS3ERR_FBIG");
       const hasContents = changes.sizeBytes !== undefined || contents.isBusy(id) || contents.isUnstable(id);
-      const change = () => this.#setattr(id, changes, guardCtimeNs);
+      const change = () => this.#setattr(id, changes, guardCtimeNs, call);
       return hasContents ? contents.inOrder(id, change) : change();
     });
   }
 
-  async #setattr(id: number, changes: AttributeChanges, guardCtimeNs?: bigint): Promise<VolumeAttributes> {
+  async #setattr(
+    id: number,
+    changes: AttributeChanges,
+    guardCtimeNs?: bigint,
+    call?: CallIdentity,
+  ): Promise<VolumeAttributes> {
     const { contents } = this.#layer;
     const { ctimeNs, sizeBytes } = this.getattr(id);
     if (guardCtimeNs !== undefined && guardCtimeNs !== ctimeNs) throw new VolumeError("NFS3ERR_NOT_SYNC");
     if (changes.sizeBytes !== undefined && changes.sizeBytes > sizeBytes) {
       await this.#detach(id);
-      await contents.grow(id, changes.sizeBytes, this.#nowNs());
+      await contents.grow(id, changes.sizeBytes, this.nowNs());
     }
     // A record must not tell of data before they are durable.
     while (contents.isUnstable(id)) await contents.flush(id);
     this.getattr(id);
     const change = this.#layer.begin();
     const inode = change.inode(id);
-    const nowNs = this.#nowNs();
+    const nowNs = this.nowNs();
     const { attributes } = inode;
     let cutDataFile = async () => {};
     if (changes.sizeBytes !== undefined) {
@@ -192,83 +204,11 @@ export class Tree implements Volume {
     if (changes.atime !== undefined) attributes.atimeNs = changes.atime === "server" ? nowNs : changes.atime;
     if (changes.mtime !== undefined) attributes.mtimeNs = changes.mtime === "server" ? nowNs : changes.mtime;
     attributes.ctimeNs = nowNs;
-    const stored = change.commit();
+    const stored = change.by(call, id).commit();
     const answer = this.getattr(id);
     await stored;
     await cutDataFile();
     return answer;
-  }
-
-  create(
-    directoryId: number,
-    name: FileName,
-    how: { kind: "unchecked" | "guarded" } | { kind: "exclusive"; verifier: Uint8Array },
-    attributes: NewAttributes,
-  ): Awaitable<number> {
-    return refusing(() => {
-      names.checkDirectory(this.#layer, directoryId);
-      names.checkName(name, "NFS3ERR_EXIST");
-      const existing = this.#layer.lookup(directoryId, name);
-      if (existing !== undefined) return this.#createAgain(existing.id, how, attributes);
-      const verifier = how.kind === "exclusive" ? { verifier: new Uint8Array(how.verifier) } : {};
-      const id = this.#make(directoryId, name, { type: "file", ...verifier }, attributes);
-      if (!attributes.sizeBytes) return id;
-      return id.then(async (id) => {
-        await this.setattr(id, { sizeBytes: attributes.sizeBytes! });
-        return id;
-      });
-    });
-  }
-
-  async #createAgain(id: number, how: Parameters<Volume["create"]>[2], attributes: NewAttributes): Promise<number> {
-    if (how.kind === "guarded") throw new VolumeError("NFS3ERR_EXIST");
-    if (how.kind === "exclusive") {
-      const record = this.#layer.record(id);
-      const verifier = typeof record === "object" ? record.verifier : undefined;
-      if (verifier === undefined || Buffer.compare(verifier, how.verifier) !== 0)
-        throw new VolumeError("NFS3ERR_EXIST");
-      // The first CREATE may still be on its way to the store.
-      await this.#layer.shared.store.write([]);
-      return id;
-    }
-    if (this.getattr(id).type !== "file") throw new VolumeError("NFS3ERR_EXIST");
-    if (attributes.sizeBytes !== undefined) await this.setattr(id, { sizeBytes: attributes.sizeBytes });
-    return id;
-  }
-
-  #make(directoryId: number, name: FileName, file: names.NewFile, attributes: NewAttributes): Promise<number> {
-    const { change, id } = names.makeFile(this.#layer, directoryId, name, file, attributes, this.#nowNs());
-    return change.commit().then(() => id);
-  }
-
-  mkdir(directoryId: number, name: FileName, attributes: NewAttributes): Awaitable<number> {
-    return refusing(() => this.#make(directoryId, name, { type: "directory" }, attributes));
-  }
-
-  symlink(directoryId: number, name: FileName, target: FileName, attributes: NewAttributes): Awaitable<number> {
-    return refusing(() => this.#make(directoryId, name, { type: "symlink", target }, attributes));
-  }
-
-  mknod(directoryId: number, name: FileName, special: SpecialFile, attributes: NewAttributes): Awaitable<number> {
-    return refusing(() => this.#make(directoryId, name, special, attributes));
-  }
-
-  link(id: number, directoryId: number, name: FileName): Awaitable<void> {
-    return refusing(() => names.link(this.#layer, id, directoryId, name, this.#nowNs()).commit());
-  }
-
-  remove(directoryId: number, name: FileName): Awaitable<void> {
-    return refusing(() => names.remove(this.#layer, directoryId, name, this.#nowNs()).commit());
-  }
-
-  rmdir(directoryId: number, name: FileName): Awaitable<void> {
-    return refusing(() => names.removeDirectory(this.#layer, directoryId, name, this.#nowNs()).commit());
-  }
-
-  rename(fromDirectoryId: number, fromName: FileName, toDirectoryId: number, toName: FileName): Awaitable<void> {
-    const from = { directoryId: fromDirectoryId, name: fromName };
-    const to = { directoryId: toDirectoryId, name: toName };
-    return refusing(() => names.rename(this.#layer, from, to, this.#nowNs())?.commit());
   }
 
   readdir(directoryId: number, cookie: bigint, limit: number) {

@@ -116,7 +116,7 @@ describe("a server under connections that", () => {
   it("send READs for ever and never read what they are answered, stops reading too", async () => {
     bench.volume.create(bench.volume.rootId, "large" as FileName, { kind: "guarded" }, { mode: 0o644, uid: 0, gid: 0 });
     const id = bench.volume.lookup(bench.volume.rootId, "large" as FileName)!;
-    bench.volume.write(id, 0, new Uint8Array(NFS_TRANSFER_BYTES_MAX), true);
+    bench.volume.write(id, 0, new Uint8Array(NFS_TRANSFER_BYTES_MAX));
     const found = bench.nfs("LOOKUP", (args) => args.opaque(bench.root).name("large" as FileName));
     const handle = found.body.opaque(64, "handle").slice();
     const read = encodeRecord(6, (args) => args.opaque(handle).hyper(0).u32(NFS_TRANSFER_BYTES_MAX));

@@ -18,7 +18,7 @@ export const link: Procedure<{ file: Uint8Array; link: DirectoryOperand }> = {
     checkName(name);
     if (file.before.type === "directory") throw new VolumeError("NFS3ERR_PERM");
     demand(call.who, directory.before, WRITE | EXECUTE);
-    yield* wait(call.volume.link(file.id, directory.id, name));
+    yield* wait(call.volume.link(file.id, directory.id, name, call.identity));
     yield* call.refresh(file);
     yield* call.refresh(directory);
     return (reply) => {

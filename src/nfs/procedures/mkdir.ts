@@ -19,7 +19,7 @@ export const mkdir: Procedure<DirectoryOperand & { requested: AttributeChanges }
     checkName(name);
     demand(call.who, directory.before, WRITE | EXECUTE);
     const attributes = attributesForNew(call.who, directory.before, requested, "directory");
-    const id = yield* wait(call.volume.mkdir(directory.id, name, attributes));
+    const id = yield* wait(call.volume.mkdir(directory.id, name, attributes, call.identity));
     const made = yield* call.attributesIfThere(id);
     yield* call.refresh(directory);
     return (reply) => call.writeNew(reply, id, made, directory);

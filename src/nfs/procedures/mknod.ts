@@ -49,7 +49,7 @@ export const mknod: Procedure<DirectoryOperand & Special> = {
     const isDevice = special.type === "block" || special.type === "character";
     if (isDevice && call.who.uid !== 0) throw new VolumeError("NFS3ERR_PERM");
     const attributes = attributesForNew(call.who, directory.before, requested, "other");
-    const id = yield* wait(call.volume.mknod(directory.id, name, special, attributes));
+    const id = yield* wait(call.volume.mknod(directory.id, name, special, attributes, call.identity));
     const made = yield* call.attributesIfThere(id);
     yield* call.refresh(directory);
     return (reply) => call.writeNew(reply, id, made, directory);

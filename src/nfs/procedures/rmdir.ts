@@ -17,7 +17,7 @@ export const rmdir: Procedure<DirectoryOperand> = {
     checkName(name);
     demand(call.who, directory.before, WRITE | EXECUTE);
     yield* call.demandDeletable(directory, name);
-    yield* wait(call.volume.rmdir(directory.id, name));
+    yield* wait(call.volume.rmdir(directory.id, name, call.identity));
     yield* call.refresh(directory);
     return (reply) => call.writeWcc(reply, directory);
   },

@@ -24,7 +24,9 @@ export const setattr: Procedure<{ object: Uint8Array; requested: AttributeChange
     const file = yield* call.file(object);
     if (requested.sizeBytes !== undefined) checkFileSize(requested.sizeBytes);
     const changes = authorizeChanges(call.who, file.before, requested);
-    file.after = yield* wait(call.volume.setattr(file.id, changes, guard));
+    file.after = yield* wait(
+      call.volume.setattr(file.id, changes, guard, guard === undefined ? undefined : call.identity),
+    );
     call.changed(file.id);
     return (reply) => call.writeWcc(reply, file);
   },

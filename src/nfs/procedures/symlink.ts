@@ -31,7 +31,7 @@ export const symlink: Procedure<DirectoryOperand & { requested: AttributeChanges
     if (target === "" || target.includes("\0")) throw new VolumeError("NFS3ERR_INVAL");
     demand(call.who, directory.before, WRITE | EXECUTE);
     const attributes = attributesForNew(call.who, directory.before, { ...requested, mode: SYMLINK_MODE }, "other");
-    const id = yield* wait(call.volume.symlink(directory.id, name, target, attributes));
+    const id = yield* wait(call.volume.symlink(directory.id, name, target, attributes, call.identity));
     const made = yield* call.attributesIfThere(id);
     yield* call.refresh(directory);
     return (reply) => call.writeNew(reply, id, made, directory);
