@@ -54,9 +54,6 @@ export const NFS_CALLS_IN_FLIGHT_MAX = 128;
 /** What those calls and their answers may occupy: eight full READs or WRITEs. */
 export const NFS_BYTES_IN_FLIGHT_MAX = 8 * NFS_TRANSFER_BYTES_MAX;
 
-/** Calls remembered on disk for each tree: twice the calls that a Linux client has unanswered. */
-export const DONE_CALLS_PER_LAYER_MAX = 256;
-
 /** Of one address: a Linux client has one for each server, 16 with `nconnect`, and dead ones after a power cut. */
 export const NFS_CONNECTIONS_PER_CLIENT_MAX = 256;
 
@@ -187,3 +184,7 @@ export const REMEMBERED_FILE_BYTES_MAX = 64 * 1024;
 
 /** Frozen layers of a tree, and so snapshots of a node that were ever kept: an index goes over all when a tree is opened. */
 export const LAYERS_PER_TREE_MAX = 256;
+
+/** How far the path of a file is looked for, to be shown: up so many directories, through so many names in them. */
+export const PATH_CLIMB_DIRECTORIES_MAX = 64;
+export const PATH_CLIMB_ENTRIES_MAX = 20_000;

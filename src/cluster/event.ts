@@ -18,7 +18,20 @@ export type BootOccurrence =
   | { kind: "tftp-failed"; path: string; client: Ipv4; reason: string }
   | { kind: "mount"; tree: "boot" | "root"; client: Ipv4 }
   | { kind: "mount-refused"; path: string; client: Ipv4; reason: string }
-  | { kind: "root-activity"; operations: number; readBytes: number; writtenBytes: number }
+  | {
+      /** What a node did with its root in the last second. */
+      kind: "root-activity";
+      operations: number;
+      readBytes: number;
+      writtenBytes: number;
+      /** Answers that say the manager, its disk or its limits are in the way. */
+      failures: number;
+      p50Ms?: number;
+      p99Ms?: number;
+      /** The files with the most bytes read and written lately. */
+      mostRead?: string;
+      mostWritten?: string;
+    }
   | { kind: "up"; bootId: string }
   | { kind: "shutdown-seen" }
   | { kind: "reset" }

@@ -35,7 +35,7 @@ const complete = (path: string, sizeBytes: number, durationMs = 100): BootOccurr
   retransmits: 1,
 });
 const mountRoot: BootOccurrence = { kind: "mount", tree: "root", client };
-const activity: BootOccurrence = { kind: "root-activity", operations: 10, readBytes: 1, writtenBytes: 1 };
+const activity: BootOccurrence = { kind: "root-activity", operations: 10, readBytes: 1, writtenBytes: 1, failures: 0 };
 const up = (bootId = "a"): BootOccurrence => ({ kind: "up", bootId });
 
 /** A Pi 4 that boots, at seconds from the start. */

@@ -24,7 +24,7 @@ describe("the journal", () => {
   it("gives what it kept back after a restart, and leaves out what is only worth showing live", async () => {
     const first = await open();
     first.record({ kind: "up", bootId: "a" }, "node1");
-    first.record({ kind: "root-activity", operations: 1, readBytes: 0, writtenBytes: 0 }, "node1");
+    first.record({ kind: "root-activity", operations: 1, readBytes: 0, writtenBytes: 0, failures: 0 }, "node1");
     first.record({ kind: "shutdown-seen" }, "node1");
     await first.close();
     expect((await open()).events.map(({ kind, node }) => `${node} ${kind}`)).toEqual([
@@ -43,7 +43,7 @@ describe("the journal", () => {
     });
     // More than the file holds a line for, as over a long quiet night.
     for (let count = 0; count < 35_000; count++) {
-      killed.record({ kind: "root-activity", operations: 1, readBytes: 0, writtenBytes: 0 }, "node1");
+      killed.record({ kind: "root-activity", operations: 1, readBytes: 0, writtenBytes: 0, failures: 0 }, "node1");
     }
     await killed.flush();
     killed.record({ kind: "up", bootId: "not written" }, "node1");

@@ -26,7 +26,7 @@ export interface ReceptionOptions {
   handleKey: Uint8Array;
   requirePrivilegedPorts: boolean;
   portMappings: readonly PortMapping[];
-  clock: Pick<Clock, "after">;
+  clock: Pick<Clock, "after" | "monotonicMs">;
   observe: ObserveNfs;
   /** Called with each connection before it is given to anybody: the moment to learn whose its address is. */
   learnNeighbours(): Promise<void>;

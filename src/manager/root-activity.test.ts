@@ -1,18 +1,46 @@
 import { expect, it } from "vitest";
 import type { BootOccurrence } from "../cluster/event.ts";
+import { LatencyHistogram } from "../nfs/latency-histogram.ts";
+import type { ServedTreeActivity } from "./data-plane/messages.ts";
 import { rootActivity } from "./root-activity.ts";
 
-it("tells what a root did since the last time, also when its worker counts from nothing again", () => {
+it("tells what a root did, how long answers took, and which files were busy; nothing of the boot tree", () => {
   const told: BootOccurrence[] = [];
   const take = rootActivity((occurrence) => void told.push(occurrence));
-  const root = (operations: number, readBytes: number, writtenBytes: number) =>
-    ({ node: "node1", kind: "root", treeId: 2, counters: { operations, readBytes, writtenBytes } }) as const;
-  take([root(10, 100, 1000)]);
-  take([{ ...root(99, 9, 9), kind: "boot", treeId: 1 }, root(15, 100, 1500)]);
-  take([root(3, 30, 300)]);
+  const histogram = new LatencyHistogram();
+  histogram.add(1, 9);
+  histogram.add(100, 1);
+  const root: ServedTreeActivity = {
+    node: "node1",
+    kind: "root",
+    treeId: 2,
+    activity: {
+      operations: 10,
+      readBytes: 100,
+      writtenBytes: 1000,
+      procedures: [{ procedure: 6, calls: 10, latency: histogram.take() }],
+      refusals: [
+        ["NFS3ERR_NOENT", 3],
+        ["NFS3ERR_NOSPC", 2],
+      ],
+    },
+    busy: { called: [], read: [{ path: "/a", perS: 1 }], written: [{ path: "/b", perS: 1 }], writers: [] },
+  };
+  take([{ ...root, kind: "boot" }, root]);
+  const quiet = { operations: 1, readBytes: 0, writtenBytes: 0, procedures: [], refusals: [] };
+  take([{ ...root, activity: quiet, busy: { called: [], read: [], written: [], writers: [] } }]);
   expect(told).toEqual([
-    { kind: "root-activity", operations: 10, readBytes: 100, writtenBytes: 1000 },
-    { kind: "root-activity", operations: 5, readBytes: 0, writtenBytes: 500 },
-    { kind: "root-activity", operations: 3, readBytes: 30, writtenBytes: 300 },
+    {
+      kind: "root-activity",
+      operations: 10,
+      readBytes: 100,
+      writtenBytes: 1000,
+      failures: 2,
+      p50Ms: expect.closeTo(1, 0),
+      p99Ms: expect.closeTo(114.7, 1),
+      mostRead: "/a",
+      mostWritten: "/b",
+    },
+    { kind: "root-activity", operations: 1, readBytes: 0, writtenBytes: 0, failures: 0 },
   ]);
 });

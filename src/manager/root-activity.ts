@@ -1,23 +1,33 @@
 import type { Report } from "../boot/report.ts";
-import type { TreeCounters } from "../nfs/observation.ts";
-import type { TreeActivity } from "./data-plane/messages.ts";
+import { latencyQuantileMs, mergeLatencies } from "../nfs/latency-histogram.ts";
+import { countFailures } from "./cluster-activity.ts";
+import type { ServedTreeActivity } from "./data-plane/messages.ts";
 
-const NOTHING: TreeCounters = { operations: 0, readBytes: 0, writtenBytes: 0 };
-
-/** Turns the totals of each root into what it did since it was last told of. */
-export function rootActivity(report: Report): (trees: readonly TreeActivity[]) => void {
-  const told = new Map<number, TreeCounters>();
+/** Tells of what each root did since the last time. */
+export function rootActivity(report: Report): (trees: readonly ServedTreeActivity[]) => void {
   return (trees) => {
-    for (const { node, kind, treeId, counters } of trees) {
+    for (const { node, kind, activity, busy } of trees) {
       if (kind !== "root") continue;
-      const last = told.get(treeId) ?? NOTHING;
-      // A worker that was started again counts from nothing.
-      const before = counters.operations < last.operations ? NOTHING : last;
-      told.set(treeId, counters);
-      const operations = counters.operations - before.operations;
-      const readBytes = counters.readBytes - before.readBytes;
-      const writtenBytes = counters.writtenBytes - before.writtenBytes;
-      report({ kind: "root-activity", operations, readBytes, writtenBytes }, node);
+      const { operations, readBytes, writtenBytes, procedures, refusals } = activity;
+      const latency = mergeLatencies(procedures.map((each) => each.latency));
+      const p50Ms = latencyQuantileMs(latency, 0.5);
+      const p99Ms = latencyQuantileMs(latency, 0.99);
+      const [mostRead] = busy.read;
+      const [mostWritten] = busy.written;
+      report(
+        {
+          kind: "root-activity",
+          operations,
+          readBytes,
+          writtenBytes,
+          failures: countFailures(refusals),
+          ...(p50Ms !== undefined && { p50Ms }),
+          ...(p99Ms !== undefined && { p99Ms }),
+          ...(mostRead && { mostRead: mostRead.path }),
+          ...(mostWritten && { mostWritten: mostWritten.path }),
+        },
+        node,
+      );
     }
   };
 }

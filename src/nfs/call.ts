@@ -3,14 +3,14 @@ import type { Ipv4 } from "../bytes/addresses.ts";
 import type { FileName } from "../bytes/file-name.ts";
 import { FILE_NAME_BYTES_MAX } from "../limits.ts";
 import { type Subject, writePostAttributes, writeWcc } from "./attributes.ts";
-import { identityOf } from "./duplicate-calls.ts";
 import type { Exports } from "./exports.ts";
 import type { HandleCodec } from "./handle.ts";
-import type { FileChange, TreeCounters } from "./observation.ts";
+import type { FileChange } from "./observation.ts";
 import { demandDelete, isSticky } from "./permission.ts";
-import type { Credentials, RpcCall } from "./rpc.ts";
+import type { Credentials } from "./rpc.ts";
 import { type Task, wait } from "./task.ts";
-import { type CallIdentity, type Volume, type VolumeAttributes, VolumeError } from "./volume.ts";
+import type { TreeCounters } from "./tree-counters.ts";
+import { type Volume, type VolumeAttributes, VolumeError } from "./volume.ts";
 import type { Encode, XdrReader, XdrWriter } from "./xdr.ts";
 
 /**
@@ -46,24 +46,20 @@ export class NfsCall {
   /** Set by the first handle that is resolved; `volume` is not there before. */
   treeId = 0;
   counters: TreeCounters | undefined;
+  /** For how many calls this one is counted where not all are: `CallSampling`. */
+  readonly weight: number;
   #volume: Volume | undefined;
   /** Files whose attributes the reply carries, in the order of the reply. */
   readonly subjects: Subject[] = [];
   /** How large the answer may get, for accounting while the call waits. */
   replyBytesMax = 0;
-  /** Set for calls that a client may repeat and that must not be run twice. */
-  repeatable: RpcCall | undefined;
 
-  constructor(environment: CallEnvironment, client: Ipv4, who: Credentials, changes: boolean) {
+  constructor(environment: CallEnvironment, client: Ipv4, who: Credentials, changes: boolean, weight: number) {
     this.environment = environment;
     this.client = client;
     this.who = who;
     this.#changes = changes;
-  }
-
-  /** For changes of names, which a volume makes once for each call. */
-  get identity(): CallIdentity | undefined {
-    return this.repeatable && identityOf(this.repeatable, this.client);
+    this.weight = weight;
   }
 
   get volume(): Volume {
@@ -95,12 +91,12 @@ export class NfsCall {
       this.environment.onForbiddenHandle(this.client, handle.treeId);
       throw new VolumeError("NFS3ERR_ACCES");
     }
-    if (volume === undefined || volume.epoch !== handle.epoch) throw new VolumeError("NFS3ERR_STALE");
+    if (volume === undefined) throw new VolumeError("NFS3ERR_STALE");
+    this.counters ??= this.environment.counters(handle.treeId);
+    if (volume.epoch !== handle.epoch) throw new VolumeError("NFS3ERR_STALE");
     if (this.#volume === undefined) {
       this.#volume = volume;
       this.treeId = handle.treeId;
-      this.counters = this.environment.counters(handle.treeId);
-      this.counters.operations++;
     } else if (this.treeId !== handle.treeId) {
       throw new VolumeError("NFS3ERR_XDEV");
     }

@@ -3,13 +3,14 @@
  * error body, and answers repeated calls from memory.
  */
 import type { Ipv4 } from "../bytes/addresses.ts";
-import type { Awaitable } from "../ports.ts";
+import type { Awaitable, Clock } from "../ports.ts";
 import { type CallEnvironment, NfsCall, type Procedure } from "./call.ts";
 import { DuplicateCalls } from "./duplicate-calls.ts";
 import { NFS_PROCEDURES } from "./procedures/table.ts";
 import type { Answer, RpcProgram } from "./program.ts";
 import { authRefusal, type RpcCall } from "./rpc.ts";
 import { run, type Task } from "./task.ts";
+import { CallSampling } from "./tree-counters.ts";
 import { NFS_STATUS, type NfsStatus, VolumeError } from "./volume.ts";
 import { type Encode, XdrWriter } from "./xdr.ts";
 
@@ -21,9 +22,11 @@ const NULL_PROCEDURE = 0;
 /** `onFault` hears of everything a volume threw that is no `VolumeError`. */
 export function createNfsProgram(
   environment: CallEnvironment,
+  clock: Pick<Clock, "monotonicMs">,
   onFault: (client: Ipv4, treeId: number, procedure: string, error: unknown) => void,
 ): RpcProgram {
   const duplicates = new DuplicateCalls();
+  const sampling = new CallSampling();
 
   return {
     number: NFS_PROGRAM,
@@ -36,38 +39,43 @@ export function createNfsProgram(
       if (rpc.credentials.flavor === "AUTH_NONE") {
         throw authRefusal(rpc.xid, "AUTH_TOOWEAK", `NFS ${procedure.name} without AUTH_SYS credentials`);
       }
-      const call = new NfsCall(environment, client, rpc.credentials, procedure.changes);
-      if (!procedure.changes) {
-        const args = procedure.decode(rpc.args);
-        rpc.args.end();
-        return asAnswer(run(perform(call, procedure, args)), call);
-      }
-      return runOnce(rpc, client, call, procedure);
+      const { changes } = procedure;
+      const call = new NfsCall(environment, client, rpc.credentials, changes, sampling.weightOf(changes));
+      const args = procedure.decode(rpc.args);
+      rpc.args.end();
+      if (changes) return runOnce(rpc, client, call, procedure, args);
+      return asAnswer(run(perform(call, rpc.procedure, procedure, args)), call);
     },
   };
 
-  function runOnce(rpc: RpcCall, client: Ipv4, call: NfsCall, procedure: Procedure<unknown>): Answer {
-    const args = procedure.decode(rpc.args);
-    rpc.args.end();
-    call.repeatable = rpc;
+  function runOnce<Args>(rpc: RpcCall, client: Ipv4, call: NfsCall, procedure: Procedure<Args>, args: Args): Answer {
     const reply = duplicates.answer(rpc, client, () => {
-      const encode = run(perform(call, procedure, args));
+      const encode = run(perform(call, rpc.procedure, procedure, args));
       return encode instanceof Promise ? encode.then(toBytes) : toBytes(encode);
     });
     if (reply instanceof Promise) return asAnswer(reply.then(fromBytes), call);
     return fromBytes(reply);
   }
 
-  function* perform<Args>(call: NfsCall, procedure: Procedure<Args>, args: Args): Task<Encode> {
+  function* perform<Args>(call: NfsCall, number: number, procedure: Procedure<Args>, args: Args): Task<Encode> {
+    const startMs = call.weight > 0 ? clock.monotonicMs() : 0;
     try {
       const body = yield* procedure.run(call, args);
+      count(call, number, "NFS3_OK", startMs);
       return (reply) => {
         reply.u32(NFS_STATUS.NFS3_OK);
         body(reply);
       };
     } catch (error) {
-      return yield* failure(call, procedure, statusOf(error, call, procedure));
+      const status = statusOf(error, call, procedure);
+      count(call, number, status, startMs);
+      return yield* failure(call, procedure, status);
     }
+  }
+
+  function count(call: NfsCall, number: number, status: NfsStatus, startMs: number): void {
+    const tookMs = call.weight > 0 ? clock.monotonicMs() - startMs : 0;
+    call.counters?.answered(number, status, call.subjects[0]?.id, call.weight, tookMs);
   }
 
   /** The error body: what the attributes are now, so that the client's cache is right about why it failed. */

@@ -1,4 +1,4 @@
-/** What the NFS server tells about its work: a closed union for what is rare, counters for what is not. */
+/** What the NFS server tells about its work, of what is rare: a closed union. What is not is counted (`tree-counters.ts`). */
 import type { Ipv4 } from "../bytes/addresses.ts";
 import type { FileName } from "../bytes/file-name.ts";
 
@@ -16,13 +16,6 @@ export type NfsObservation =
   | { kind: "fault"; client: Ipv4; treeId: number; procedure: string; error: unknown };
 
 export type ObserveNfs = (observation: NfsObservation) => void;
-
-/** Running totals of one tree since the service started. Read them whenever you like. */
-export interface TreeCounters {
-  operations: number;
-  readBytes: number;
-  writtenBytes: number;
-}
 
 /** A file was made, written, given attributes or renamed; `place` is told when the call named it (CREATE, RENAME). */
 export interface FileChange {

@@ -19,10 +19,11 @@ import type { Exports } from "./exports.ts";
 import { createHandleCodec } from "./handle.ts";
 import { createMountProgram } from "./mount.ts";
 import { createNfsProgram } from "./nfs-program.ts";
-import type { FileChange, ObserveNfs, TreeCounters } from "./observation.ts";
+import type { FileChange, ObserveNfs } from "./observation.ts";
 import { createPortmapProgram, type PortMapping } from "./portmap.ts";
 import { createDispatcher, type DispatchEvents, type RpcProgram } from "./program.ts";
 import { authRefusal } from "./rpc.ts";
+import { TreeCounters } from "./tree-counters.ts";
 import { XdrWriter } from "./xdr.ts";
 
 /** Pairs of client and tree that were told as forbidden; beyond that they are told again. */
@@ -42,8 +43,8 @@ export interface NfsServiceOptions {
    */
   requirePrivilegedPorts?: boolean;
   observe: ObserveNfs;
-  /** For ending connections that do not go on. */
-  clock: Pick<Clock, "after">;
+  /** For timing calls, and for ending connections that do not go on. */
+  clock: Pick<Clock, "after" | "monotonicMs">;
   /** Called after each CREATE, WRITE, SETATTR and RENAME that succeeded, so it must be quick. */
   onFileChanged?: (change: FileChange) => void;
   /** What the port mapper tells. */
@@ -53,8 +54,8 @@ export interface NfsServiceOptions {
 export interface NfsService {
   serveConnection(connection: TcpConnection): void;
   serveDatagrams(socket: UdpSocket): void;
-  /** The running totals of a tree: a live object. */
-  counters(treeId: number): Readonly<TreeCounters>;
+  /** What clients do in a tree: a live object. */
+  counters(treeId: number): TreeCounters;
 }
 
 export function createNfsService(options: NfsServiceOptions): NfsService {
@@ -85,7 +86,7 @@ export function createNfsService(options: NfsServiceOptions): NfsService {
 
   const portmap = createPortmapProgram(options.portMappings);
   const mount = createMountProgram(exports, handles, observe);
-  const nfs = createNfsProgram(environment, fault);
+  const nfs = createNfsProgram(environment, options.clock, fault);
   const events: DispatchEvents = {
     onBadCall: badCall,
     onFault: (client, error) => fault(client, 0, "RPC", error),
@@ -127,7 +128,7 @@ export function createNfsService(options: NfsServiceOptions): NfsService {
   function countersOf(treeId: number): TreeCounters {
     let known = counters.get(treeId);
     if (known === undefined) {
-      known = { operations: 0, readBytes: 0, writtenBytes: 0 };
+      known = new TreeCounters();
       counters.set(treeId, known);
     }
     return known;

@@ -115,7 +115,7 @@ export function createBench(
     volume?: Volume;
     exports?: Partial<Exports>;
     requirePrivilegedPorts?: boolean;
-    clock?: Pick<Clock, "after">;
+    clock?: Pick<Clock, "after" | "monotonicMs">;
   } = {},
 ): Bench {
   const memory = new MemoryVolume();
@@ -133,7 +133,7 @@ export function createBench(
     writeVerifier: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8),
     requirePrivilegedPorts: options.requirePrivilegedPorts ?? false,
     observe: (observation) => observations.push(observation),
-    clock: options.clock ?? { after: () => ({ cancel: () => {} }) },
+    clock: options.clock ?? { after: () => ({ cancel: () => {} }), monotonicMs: () => 0 },
     onFileChanged: (change) => changes.push(change),
     portMappings: () => [{ program: NFS_PROGRAM, version: 3, protocol: "tcp", port: 2049 }],
   });

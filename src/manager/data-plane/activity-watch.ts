@@ -1,7 +1,9 @@
 import type { ServedTree } from "../../boot/node-exports.ts";
-import type { TreeCounters } from "../../nfs/observation.ts";
+import type { TreeCounters } from "../../nfs/tree-counters.ts";
 import type { Clock } from "../../ports.ts";
-import type { NodeActivity, TreeActivity } from "./messages.ts";
+import type { Layer } from "../../tree/layer.ts";
+import { BusyPaths } from "./busy-files.ts";
+import type { NodeActivity, ServedTreeActivity } from "./messages.ts";
 
 /** Counting what a node has stored goes through all its files; that may take this part of the time. */
 const COUNTING_SHARE = 1 / 200;
@@ -9,28 +11,38 @@ const COUNTING_SHARE = 1 / 200;
 /** What trees and nodes did since somebody last asked. */
 export class ActivityWatch {
   readonly #clock: Pick<Clock, "monotonicMs">;
-  readonly #toldOperations = new Map<number, number>();
+  readonly #paths = new Map<number, BusyPaths>();
   readonly #toldBytes = new Map<string, number>();
   /** Nodes that were at work, and whose stored bytes were not counted since. */
   readonly #uncounted = new Set<string>();
   #countAgainAtMs = 0;
+  #askedMs: number;
 
   constructor(clock: Pick<Clock, "monotonicMs">) {
     this.#clock = clock;
+    this.#askedMs = clock.monotonicMs();
   }
 
   since(
-    served: Iterable<ServedTree>,
-    countersOf: (treeId: number) => Readonly<TreeCounters>,
+    served: Iterable<ServedTree & { tree: { nodeLayer: Layer } }>,
+    countersOf: (treeId: number) => TreeCounters,
     usedBytesOf: (node: string) => number,
-  ): { trees: TreeActivity[]; nodes: NodeActivity[] } {
-    const trees: TreeActivity[] = [];
-    for (const { node, kind, treeId } of served) {
+  ): { trees: ServedTreeActivity[]; nodes: NodeActivity[] } {
+    const nowMs = this.#clock.monotonicMs();
+    const passedMs = Math.max(1, nowMs - this.#askedMs);
+    this.#askedMs = nowMs;
+    const trees: ServedTreeActivity[] = [];
+    for (const { node, kind, treeId, tree } of served) {
       const counters = countersOf(treeId);
-      if (counters.operations === (this.#toldOperations.get(treeId) ?? 0)) continue;
-      this.#toldOperations.set(treeId, counters.operations);
+      const activity = counters.takeActivity();
+      if (activity === undefined) {
+        if (this.#paths.has(treeId)) counters.takeHitters(passedMs);
+        continue;
+      }
       this.#uncounted.add(node);
-      trees.push({ node, kind, treeId, counters: { ...counters } });
+      const paths = this.#paths.get(treeId) ?? new BusyPaths();
+      this.#paths.set(treeId, paths);
+      trees.push({ node, kind, treeId, activity, busy: paths.take(counters, tree.nodeLayer, passedMs) });
     }
     return { trees, nodes: this.#count(usedBytesOf) };
   }
@@ -51,8 +63,9 @@ export class ActivityWatch {
     return counted;
   }
 
-  forget(node: string): void {
+  forget(node: string, treeIds: Iterable<number>): void {
     this.#uncounted.delete(node);
     this.#toldBytes.delete(node);
+    for (const treeId of treeIds) this.#paths.delete(treeId);
   }
 }

@@ -144,9 +144,10 @@ export class DataPlane implements NodeServing {
 
   async forget(node: string): Promise<void> {
     await this.#trees.forget(node);
-    for (const [treeId, served] of this.#served) if (served.node === node) this.#served.delete(treeId);
+    const treeIds = [...this.#served.values()].filter((served) => served.node === node).map(({ treeId }) => treeId);
+    for (const treeId of treeIds) this.#served.delete(treeId);
     this.#nodes.delete(node);
-    this.#activity.forget(node);
+    this.#activity.forget(node, treeIds);
     this.#letIn(node);
   }
 
@@ -235,7 +236,7 @@ export class DataPlane implements NodeServing {
   /** Tells of what was done since the last call. */
   reportActivity(): void {
     const { trees, nodes } = this.#activity.since(
-      this.#served.values(),
+      [...this.#served.values()].filter(({ node }) => !this.#shut.has(node)),
       (treeId) => this.#nfs.counters(treeId),
       (node) => this.#usedBytes(node),
     );

@@ -4,12 +4,14 @@
  */
 import type { Ipv4 } from "../../bytes/addresses.ts";
 import type { UpReport } from "../../cluster/generated/index.ts";
-import type { NfsObservation, TreeCounters } from "../../nfs/observation.ts";
+import type { NfsObservation } from "../../nfs/observation.ts";
 import type { PortMapping } from "../../nfs/portmap.ts";
+import type { TreeActivity } from "../../nfs/tree-counters.ts";
 import type { UdpBinding, UdpPeer } from "../../ports.ts";
 import type { TftpReadRequest } from "../../tftp/handler.ts";
 import type { TftpObservation } from "../../tftp/observation.ts";
 import type { TreeDescription } from "../../tree/tree-description.ts";
+import type { BusyFiles } from "./busy-files.ts";
 
 /** What a data plane needs to know once. */
 export interface DataPlaneSettings {
@@ -38,12 +40,13 @@ export interface NodeOpened {
   upReport?: UpReport;
 }
 
-/** Totals since the worker started. */
-export interface TreeActivity {
+/** What was done in a tree since it was last told. */
+export interface ServedTreeActivity {
   node: string;
   kind: TreeDescription["kind"];
   treeId: number;
-  counters: TreeCounters;
+  activity: TreeActivity;
+  busy: BusyFiles;
 }
 
 export interface NodeActivity {
@@ -83,7 +86,7 @@ export type DataPlaneObservation =
   | { kind: "up-report"; node: string; report: UpReport }
   | { kind: "warning"; message: string }
   /** At most each second, and only of those who did something. */
-  | { kind: "activity"; trees: readonly TreeActivity[]; nodes: readonly NodeActivity[] };
+  | { kind: "activity"; trees: readonly ServedTreeActivity[]; nodes: readonly NodeActivity[] };
 
 export type FromWorker =
   | { kind: "answer"; number: number; answered: Questions[QuestionName]["answered"] }

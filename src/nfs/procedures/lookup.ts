@@ -21,6 +21,7 @@ export const lookup: Procedure<DirectoryOperand> = {
     const id = yield* wait(call.volume.lookup(directory.id, name));
     if (id === undefined) throw new VolumeError("NFS3ERR_NOENT");
     const attributes = yield* wait(call.volume.getattr(id));
+    call.counters?.sawName(id, directory.id, name);
     return (reply) => {
       call.writeHandle(reply, id);
       call.writeAttributes(reply, attributes);

@@ -31,7 +31,7 @@ export const read: Procedure<{ file: Uint8Array; offset: number; countBytes: num
     demandRead(call.who, file.before);
     const { bytes, endOfFile } =
       offset >= sizeBytes ? NOTHING : yield* wait(call.volume.read(file.id, offset, wantedBytes));
-    if (call.counters) call.counters.readBytes += bytes.length;
+    call.counters?.read(file.id, bytes.length, call.weight);
     return (reply) => {
       call.writeAttributes(reply, file.before);
       reply.u32(bytes.length).bool(endOfFile).opaque(bytes);

@@ -36,7 +36,10 @@ export const readdirplus: Procedure<Args> = {
     call.replyBytesMax = maxBytes;
     const { entries, isComplete } = yield* list(call, directory, cookie, maxBytes, PLUS_BYTES, namesBytesMax);
     const attributes: (VolumeAttributes | undefined)[] = [];
-    for (const { id } of entries) attributes.push(yield* call.attributesIfThere(id));
+    for (const { id, name } of entries) {
+      attributes.push(yield* call.attributesIfThere(id));
+      call.counters?.sawName(id, directory.id, name);
+    }
     return (reply) => {
       call.writeAttributes(reply, directory.before);
       reply.zeros(VERIFIER_BYTES);

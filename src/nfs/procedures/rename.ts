@@ -24,11 +24,14 @@ export const rename: Procedure<{ from: DirectoryOperand; to: DirectoryOperand }>
     yield* call.demandDeletable(source, from.name);
     yield* call.demandDeletable(target, to.name);
     if (source.id !== target.id) yield* demandMovable(call, source.id, from.name);
-    yield* wait(call.volume.rename(source.id, from.name, target.id, to.name, call.identity));
+    yield* wait(call.volume.rename(source.id, from.name, target.id, to.name));
     yield* call.refresh(source);
     yield* call.refresh(target);
     const id = yield* wait(call.volume.lookup(target.id, to.name));
-    if (id !== undefined) call.changed(id, { directoryId: target.id, name: to.name });
+    if (id !== undefined) {
+      call.changed(id, { directoryId: target.id, name: to.name });
+      call.counters?.sawName(id, target.id, to.name);
+    }
     return (reply) => {
       call.writeWcc(reply, source);
       call.writeWcc(reply, target);

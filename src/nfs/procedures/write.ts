@@ -44,7 +44,7 @@ export const write: Procedure<{ file: Uint8Array; offset: number; isStable: bool
       yield* call.refresh(file);
       call.changed(file.id);
     }
-    if (call.counters) call.counters.writtenBytes += countBytes;
+    call.counters?.wrote(file.id, countBytes, call.who.uid);
     return (reply) => {
       call.writeWcc(reply, file);
       reply.u32(countBytes).u32(isStable ? STABLE_HOW.FILE_SYNC : STABLE_HOW.UNSTABLE);
