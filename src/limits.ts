@@ -54,6 +54,9 @@ export const NFS_CALLS_IN_FLIGHT_MAX = 128;
 /** What those calls and their answers may occupy: eight full READs or WRITEs. */
 export const NFS_BYTES_IN_FLIGHT_MAX = 8 * NFS_TRANSFER_BYTES_MAX;
 
+/** Calls remembered on disk for each tree: twice the calls that a Linux client has unanswered. */
+export const DONE_CALLS_PER_LAYER_MAX = 256;
+
 /** Of one address: a Linux client has one for each server, 16 with `nconnect`, and dead ones after a power cut. */
 export const NFS_CONNECTIONS_PER_CLIENT_MAX = 256;
 

@@ -3,14 +3,15 @@ import type { Ipv4 } from "../bytes/addresses.ts";
 import type { FileName } from "../bytes/file-name.ts";
 import { FILE_NAME_BYTES_MAX } from "../limits.ts";
 import { type Subject, writePostAttributes, writeWcc } from "./attributes.ts";
+import { identityOf } from "./duplicate-calls.ts";
 import type { Exports } from "./exports.ts";
 import type { HandleCodec } from "./handle.ts";
 import type { FileChange } from "./observation.ts";
 import { demandDelete, isSticky } from "./permission.ts";
-import type { Credentials } from "./rpc.ts";
+import type { Credentials, RpcCall } from "./rpc.ts";
 import { type Task, wait } from "./task.ts";
 import type { TreeCounters } from "./tree-counters.ts";
-import { type Volume, type VolumeAttributes, VolumeError } from "./volume.ts";
+import { type CallIdentity, type Volume, type VolumeAttributes, VolumeError } from "./volume.ts";
 import type { Encode, XdrReader, XdrWriter } from "./xdr.ts";
 
 /**
@@ -53,6 +54,8 @@ export class NfsCall {
   readonly subjects: Subject[] = [];
   /** How large the answer may get, for accounting while the call waits. */
   replyBytesMax = 0;
+  /** Set for calls that a client may repeat and that must not be run twice. */
+  repeatable: RpcCall | undefined;
 
   constructor(environment: CallEnvironment, client: Ipv4, who: Credentials, changes: boolean, weight: number) {
     this.environment = environment;
@@ -60,6 +63,11 @@ export class NfsCall {
     this.who = who;
     this.#changes = changes;
     this.weight = weight;
+  }
+
+  /** For changes of names, which a volume makes once for each call. */
+  get identity(): CallIdentity | undefined {
+    return this.repeatable && identityOf(this.repeatable, this.client);
   }
 
   get volume(): Volume {

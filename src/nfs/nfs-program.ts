@@ -49,6 +49,7 @@ export function createNfsProgram(
   };
 
   function runOnce<Args>(rpc: RpcCall, client: Ipv4, call: NfsCall, procedure: Procedure<Args>, args: Args): Answer {
+    call.repeatable = rpc;
     const reply = duplicates.answer(rpc, client, () => {
       const encode = run(perform(call, rpc.procedure, procedure, args));
       return encode instanceof Promise ? encode.then(toBytes) : toBytes(encode);

@@ -51,7 +51,7 @@ export const create: Procedure<DirectoryOperand & { how: How; requested: Attribu
       if (requested.sizeBytes !== undefined) demandWrite(call.who, file);
     }
     const attributes = attributesForNew(call.who, directory.before, requested, "file");
-    const id = yield* wait(call.volume.create(directory.id, name, how, attributes));
+    const id = yield* wait(call.volume.create(directory.id, name, how, attributes, call.identity));
     const made = yield* call.attributesIfThere(id);
     yield* call.refresh(directory);
     call.changed(id, { directoryId: directory.id, name });

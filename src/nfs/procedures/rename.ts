@@ -24,7 +24,7 @@ export const rename: Procedure<{ from: DirectoryOperand; to: DirectoryOperand }>
     yield* call.demandDeletable(source, from.name);
     yield* call.demandDeletable(target, to.name);
     if (source.id !== target.id) yield* demandMovable(call, source.id, from.name);
-    yield* wait(call.volume.rename(source.id, from.name, target.id, to.name));
+    yield* wait(call.volume.rename(source.id, from.name, target.id, to.name, call.identity));
     yield* call.refresh(source);
     yield* call.refresh(target);
     const id = yield* wait(call.volume.lookup(target.id, to.name));
