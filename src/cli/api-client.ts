@@ -37,9 +37,14 @@ export class ApiClient {
     return (await this.#json("POST", path, body)) as T;
   }
 
+  async delete<T>(path: string): Promise<T> {
+    return (await this.#json("DELETE", path)) as T;
+  }
+
   /** Yields one parsed line after another until the manager ends the stream. */
   async *lines<T>(path: string): AsyncGenerator<T> {
     const response = await this.#send("GET", path);
+    if ((response.statusCode ?? 500) >= 400) throw await refusalOf(response);
     const { createInterface } = await import("node:readline");
     for await (const line of createInterface({ input: response })) {
       if (line !== "") yield JSON.parse(line) as T;
@@ -48,14 +53,8 @@ export class ApiClient {
 
   async #json(method: string, path: string, given?: object): Promise<unknown> {
     const response = await this.#send(method, path, given);
-    const chunks: Buffer[] = [];
-    for await (const chunk of response) chunks.push(chunk as Buffer);
-    const text = Buffer.concat(chunks).toString();
-    const body = (text === "" ? undefined : JSON.parse(text)) as object | undefined;
-    if ((response.statusCode ?? 500) >= 400) {
-      throw new RefusedError(response.statusCode ?? 500, body ?? {});
-    }
-    return body;
+    if ((response.statusCode ?? 500) >= 400) throw await refusalOf(response);
+    return bodyOf(response);
   }
 
   async #send(method: string, path: string, body?: object): Promise<IncomingMessage> {
@@ -85,4 +84,15 @@ export class ApiClient {
       call.end(body && JSON.stringify(body));
     });
   }
+}
+
+async function bodyOf(response: IncomingMessage): Promise<object | undefined> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of response) chunks.push(chunk as Buffer);
+  const text = Buffer.concat(chunks).toString();
+  return text === "" ? undefined : (JSON.parse(text) as object);
+}
+
+async function refusalOf(response: IncomingMessage): Promise<RefusedError> {
+  return new RefusedError(response.statusCode ?? 500, (await bodyOf(response)) ?? {});
 }

@@ -52,6 +52,12 @@ function describe(event: BootEvent): string | undefined {
       return "down  shuts down or reboots";
     case "reset":
       return "reset: what the node wrote is dropped";
+    case "snapshot-taken":
+      return `snapshot ${event.name} is taken`;
+    case "snapshot-restored":
+      return `restored: its files are as they were at snapshot ${event.name}`;
+    case "cloned":
+      return `cloned: it has the files of ${event.from}${event.snapshot === undefined ? "" : ` at snapshot ${event.snapshot}`}`;
     case "manager-started":
       return `manager ${event.version} started`;
     case "manager-stopping":

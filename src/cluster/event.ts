@@ -35,6 +35,10 @@ export type BootOccurrence =
   | { kind: "up"; bootId: string }
   | { kind: "shutdown-seen" }
   | { kind: "reset" }
+  | { kind: "snapshot-taken"; name: string }
+  | { kind: "snapshot-restored"; name: string }
+  /** The node has got the files of another one. */
+  | { kind: "cloned"; from: string; snapshot?: string }
   | { kind: "manager-started"; version: string }
   | { kind: "manager-stopping" }
   /** A process that serves nodes ended by itself, so often in a row; their calls wait until it is back. */

@@ -9,6 +9,7 @@
  *                                serves another manifest
  *   POST /v1/nodes/:node/reset   drops what the node wrote
  *   POST /v1/reload              reads the manifest again
+ *   …                            what is about layers: layers-api.ts
  *
  * A failure answers with its `message`; with `problems` too when the manifest is wrong, which the caller can show by line.
  */
@@ -19,7 +20,9 @@ import fastify, { type FastifyInstance } from "fastify";
 import type { NodeEntry } from "../cluster/manifest-edit.ts";
 import { API_BODY_BYTES_MAX } from "../limits.ts";
 import type { Journal } from "./journal.ts";
+import { addLayersApi } from "./layers-api.ts";
 import { ManifestError } from "./manifest-error.ts";
+import type { NodeLayers } from "./node-layers.ts";
 import { RequestError } from "./request-error.ts";
 
 /** What the API can ask of the manager. Methods throw `RequestError` for the caller's mistakes. */
@@ -27,6 +30,7 @@ export interface ManagerControl {
   status(): unknown;
   plan(node: string): Promise<unknown>;
   reset(node: string): Promise<unknown>;
+  layers(): NodeLayers;
   reload(): Promise<unknown>;
   addNode(entry: NodeEntry, manifestPath: string | undefined): Promise<unknown>;
 }
@@ -52,6 +56,7 @@ export async function serveApi(
   api.post<{ Querystring: { manifest?: string } }>("/v1/nodes", (request) =>
     control.addNode(nodeEntryOf(request.body), request.query.manifest),
   );
+  addLayersApi(api, () => control.layers());
   api.post("/v1/reload", () => control.reload());
   api.get<{ Querystring: { after?: string; follow?: string } }>("/v1/events", (request, reply) => {
     const after = Number(request.query.after ?? 0);

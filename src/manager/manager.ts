@@ -32,6 +32,7 @@ import { LiveManifest } from "./live-manifest.ts";
 import { ManifestError } from "./manifest-error.ts";
 import type { LoadedManifest } from "./manifest-file.ts";
 import { watchManifest } from "./manifest-watch.ts";
+import type { NodeLayers } from "./node-layers.ts";
 import { RequestError } from "./request-error.ts";
 import { Secrets } from "./secrets.ts";
 import { type ServiceNetwork, Services, serviceNetwork } from "./services.ts";
@@ -277,6 +278,13 @@ export class Manager implements ManagerControl {
       await this.#serving.nodes.apply(this.#manifest.loaded);
       return dropped;
     });
+  }
+
+  /** Snapshots, clones, and what nodes changed. */
+  layers(): NodeLayers {
+    if (!this.#isServing)
+      throw new RequestError(503, "Cannot look at what nodes wrote yet: the manager is still starting");
+    return this.#serving.layers;
   }
 
   /** Reads the manifest again. What is wrong with it is the caller's to know; the running cluster goes on. */

@@ -7,6 +7,7 @@ import type { Report } from "../boot/report.ts";
 import type { Ipv4 } from "../bytes/addresses.ts";
 import type { ManifestNode } from "../cluster/manifest.ts";
 import { type BootPlan, planNode } from "../cluster/plan.ts";
+import type { FileSystemImage } from "../disk/file-system-image.ts";
 import type { PlacedFile } from "../tree/placed-file.ts";
 import type { TreeCatalog } from "../tree/tree-catalog.ts";
 import { TREE_KINDS, type TreeDescription, type TreeKind } from "../tree/tree-description.ts";
@@ -218,6 +219,29 @@ export class NodeSet {
       await this.#open(node.served);
     }
     return released;
+  }
+
+  /** Changes the layers of these nodes while their trees are not used. Rejects with what `change` rejects with. */
+  changeLayers(names: readonly string[], how: { abandon: boolean }, change: () => Promise<void>): Promise<void> {
+    // Always in the same order, so that two who want the same nodes do not wait for each other.
+    const [name, ...others] = [...names].sort();
+    const node = name === undefined ? undefined : this.#nodes.get(name);
+    if (name === undefined || node === undefined) return change();
+    return this.#inTurn(name, async () => {
+      await this.#restructure(node, how, async () => {
+        await this.changeLayers(others, how, change);
+        return { ...node.served, opening: await this.#describeAgain(node.served) };
+      });
+    });
+  }
+
+  /** The trees of a node as they are served. */
+  treesOf(name: string): { description: TreeDescription; image: FileSystemImage }[] {
+    const served = this.#nodes.get(name)?.served;
+    return (served?.opening.trees ?? []).map((description) => ({
+      description,
+      image: served!.image.disk[description.kind],
+    }));
   }
 
   /** Runs one after the other what changes the trees of one node. */

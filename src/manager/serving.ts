@@ -14,6 +14,7 @@ import { startWorkers, type Workers } from "./data-plane/workers.ts";
 import { observeDataPlane } from "./data-plane-events.ts";
 import type { Images } from "./images.ts";
 import type { LoadedManifest } from "./manifest-file.ts";
+import { NodeLayers } from "./node-layers.ts";
 import { NodeSet } from "./node-set.ts";
 import { Reception } from "./reception.ts";
 import type { Secrets } from "./secrets.ts";
@@ -36,6 +37,7 @@ export interface ServingOptions {
 
 export interface Serving {
   readonly nodes: NodeSet;
+  readonly layers: NodeLayers;
   readonly reception: Reception;
   /** What nodes have written is durable when it resolves. */
   stop(): Promise<void>;
@@ -90,6 +92,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
   };
   return {
     nodes,
+    layers: new NodeLayers({ nodes, catalog, report }),
     reception,
     async stop() {
       await workers.stop();

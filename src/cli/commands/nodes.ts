@@ -4,9 +4,10 @@ import { apiOf, globalOptions, loadManifestOf, printJson } from "../context.ts";
 import { addNode } from "../node-addition.ts";
 import { formatBytes, formatTable } from "../table.ts";
 import { UserError } from "../user-error.ts";
+import { addLayerCommands } from "./node-layers.ts";
 
 export function addNodesCommands(bramble: Command): void {
-  const nodes = bramble.command("nodes").description("list, add, remove and reset nodes");
+  const nodes = bramble.command("nodes").description("list, add, remove, reset, snapshot and clone nodes");
   nodes
     .command("list", { isDefault: true })
     .description("the nodes of the manifest")
@@ -44,6 +45,7 @@ export function addNodesCommands(bramble: Command): void {
       });
       console.log(`${name} is no longer in the manifest`);
     });
+  addLayerCommands(nodes);
   nodes
     .command("reset <name>")
     .description("drop everything the node wrote: it boots from the image as new")

@@ -1,0 +1,103 @@
+/** What can be asked about the layers of served nodes: snapshots, clones, and what a node changed. */
+import { setImmediate } from "node:timers/promises";
+import type { Report } from "../boot/report.ts";
+import type { Snapshot } from "../tree/snapshots.ts";
+import type { TreeCatalog } from "../tree/tree-catalog.ts";
+import type { TreeKind } from "../tree/tree-description.ts";
+import type { TreeChange } from "../tree/tree-diff.ts";
+import type { NodeSet } from "./node-set.ts";
+import { RequestError } from "./request-error.ts";
+
+/** So long at most the rest of the process waits for a walk through a tree. */
+const DIFF_SLICE_MS = 10;
+
+export type NodeChangeLine = { tree: TreeKind } & TreeChange;
+
+export interface NodeLayersOptions {
+  nodes: NodeSet;
+  catalog: TreeCatalog;
+  report: Report;
+}
+
+/** Methods throw `RequestError` for what cannot be done. */
+export class NodeLayers {
+  readonly #nodes: NodeSet;
+  readonly #catalog: TreeCatalog;
+  readonly #report: Report;
+
+  constructor({ nodes, catalog, report }: NodeLayersOptions) {
+    this.#nodes = nodes;
+    this.#catalog = catalog;
+    this.#report = report;
+  }
+
+  async snapshot(node: string, name: string): Promise<{ node: string; name: string }> {
+    this.#demand(node, `Cannot take snapshot ${name} of ${node}`);
+    await asked(this.#nodes.changeLayers([node], { abandon: false }, () => this.#catalog.snapshot(node, name)));
+    this.#report({ kind: "snapshot-taken", name }, node);
+    return { node, name };
+  }
+
+  snapshots(node: string): Snapshot[] {
+    this.#demand(node, `Cannot list the snapshots of ${node}`);
+    return this.#catalog.snapshots(node);
+  }
+
+  /** What the node has written since, and no other snapshot holds, is lost. */
+  async restore(node: string, name: string): Promise<{ node: string; name: string }> {
+    this.#demand(node, `Cannot restore snapshot ${name} of ${node}`);
+    await asked(this.#nodes.changeLayers([node], { abandon: true }, () => this.#catalog.restore(node, name)));
+    this.#report({ kind: "snapshot-restored", name }, node);
+    return { node, name };
+  }
+
+  async removeSnapshot(node: string, name: string): Promise<{ node: string; name: string }> {
+    this.#demand(node, `Cannot remove snapshot ${name} of ${node}`);
+    await asked(this.#catalog.removeSnapshot(node, name));
+    return { node, name };
+  }
+
+  /** `name`: a snapshot; without it, the node's files as they are now. */
+  async clone(from: string, name: string | undefined, to: string): Promise<{ from: string; to: string }> {
+    for (const node of [from, to]) this.#demand(node, `Cannot clone ${from} to ${to}`);
+    const nodes = name === undefined ? [from, to] : [to];
+    const clone = () => this.#catalog.clone(from, name, to);
+    await asked(this.#nodes.changeLayers([...new Set(nodes)], { abandon: false }, clone));
+    this.#report({ kind: "cloned", from, ...(name !== undefined && { snapshot: name }) }, to);
+    return { from, to };
+  }
+
+  #demand(node: string, task: string): void {
+    if (this.#nodes.plan(node) === undefined) {
+      throw new RequestError(404, `${task}: the manager serves no node ${node}`);
+    }
+  }
+
+  /** What the node changed against its image and generated files, tree by tree. The node may be running. */
+  diff(node: string): AsyncGenerator<NodeChangeLine> {
+    this.#demand(node, `Cannot compare ${node} with its image`);
+    return this.#changes(node);
+  }
+
+  async *#changes(node: string): AsyncGenerator<NodeChangeLine> {
+    for (const { description, image } of this.#nodes.treesOf(node)) {
+      let sliceEndMs = performance.now() + DIFF_SLICE_MS;
+      for (const change of this.#catalog.diff(description, image)) {
+        if (change !== undefined) yield { tree: description.kind, ...change };
+        if (performance.now() < sliceEndMs) continue;
+        await setImmediate();
+        sliceEndMs = performance.now() + DIFF_SLICE_MS;
+      }
+    }
+  }
+}
+
+/** What the catalog refuses is the caller's mistake; a failing disk is not. */
+async function asked<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    const { message } = error as Error;
+    throw message.startsWith("Cannot ") ? new RequestError(409, message) : error;
+  }
+}
