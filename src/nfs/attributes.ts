@@ -60,6 +60,9 @@ export function readTime(reader: XdrReader, field: string): bigint {
   return BigInt(seconds) * BigInt(NS_PER_S) + BigInt(nanoseconds);
 }
 
+/** What `fattr3` takes. */
+export const ATTRIBUTES_BYTES = 84;
+
 export function writeAttributes(writer: XdrWriter, fsid: bigint, attributes: VolumeAttributes): void {
   writer
     .u32(FILE_TYPE[attributes.type])

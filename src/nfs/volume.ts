@@ -12,6 +12,7 @@
  */
 import type { FileName } from "../bytes/file-name.ts";
 import type { Awaitable } from "../ports.ts";
+import type { XdrWriter } from "./xdr.ts";
 
 /** `nfsstat3`, RFC 1813 2.6. */
 export const NFS_STATUS = {
@@ -100,6 +101,13 @@ export interface VolumeEntry {
   cookie: bigint;
 }
 
+export interface ReadAnswer {
+  bytes: Uint8Array;
+  endOfFile: boolean;
+  /** Gives the memory of `bytes` back, to be used again. Need not be called. */
+  release?: () => void;
+}
+
 export interface VolumeSpace {
   totalBytes: number;
   freeBytes: number;
@@ -134,6 +142,8 @@ export interface Volume {
   readonly lossCount?: number;
 
   getattr(id: number): Awaitable<VolumeAttributes>;
+  /** For listings: writes `fattr3` if that can be done at once, and cheaper than by way of `getattr`. */
+  writeAttributes?(id: number, writer: XdrWriter): boolean;
   /** With `guardCtimeNs`, refuses with NFS3ERR_NOT_SYNC if the file's ctime is another. */
   setattr(
     id: number,
@@ -144,11 +154,8 @@ export interface Volume {
   /** `undefined` when there is no such name. `.` and `..` work. */
   lookup(directoryId: number, name: FileName): Awaitable<number | undefined>;
   readlink(id: number): Awaitable<FileName>;
-  /**
-   * Bytes from `offset`, at most `countBytes`; fewer only at the end of the file. Answered at once, `bytes` are good
-   * until the next call.
-   */
-  read(id: number, offset: number, countBytes: number): Awaitable<{ bytes: Uint8Array; endOfFile: boolean }>;
+  /** Bytes from `offset`, at most `countBytes`; fewer only at the end of the file. */
+  read(id: number, offset: number, countBytes: number): Awaitable<ReadAnswer>;
   /** `bytes` must stay as they are until it is answered. */
   write(id: number, offset: number, bytes: Uint8Array, stable: boolean): Awaitable<void>;
   commit(id: number): Awaitable<void>;

@@ -1,10 +1,16 @@
 /**
  * Inode attributes in flat typed arrays, filled as they are asked for: 60 bytes an inode instead of about 300 as
- * objects, and no work for the garbage collector. Pages, because ids may be sparse (FAT).
+ * objects, and no work for the garbage collector; 85 more for those that were listed. Pages, because ids may be sparse
+ * (FAT).
  */
 import type { FileType, InodeAttributes } from "../disk/file-system-image.ts";
+import { ATTRIBUTES_BYTES, writeAttributes } from "../nfs/attributes.ts";
+import { XdrWriter } from "../nfs/xdr.ts";
 
 const PAGE_INODES = 64;
+/** Where `fattr3` has the fsid, which is not the file's own. */
+const FSID_AT = 44;
+const BEHIND_FSID = FSID_AT + 8;
 const FILE_TYPES: readonly FileType[] = ["file", "directory", "symlink", "block", "character", "fifo", "socket"];
 const NOT_ASKED = 0;
 const ABSENT = 255;
@@ -21,6 +27,9 @@ class Page {
   readonly deviceMajor = new Uint32Array(PAGE_INODES);
   readonly deviceMinor = new Uint32Array(PAGE_INODES);
   readonly times = new BigInt64Array(PAGE_INODES * 3);
+  /** The same as `fattr3`, for inodes that listings showed. */
+  wire: Uint8Array | undefined;
+  readonly isEncoded = new Uint8Array(PAGE_INODES);
 }
 
 export class AttributeTable {
@@ -50,6 +59,25 @@ export class AttributeTable {
       mtimeNs: page.times[at * 3 + 1]!,
       ctimeNs: page.times[at * 3 + 2]!,
     };
+  }
+
+  /** Writes `fattr3`: as it was written the last time, as listings ask for it again and again. False: no such inode. */
+  write(id: number, fsid: bigint, writer: XdrWriter): boolean {
+    const page = this.#page(Math.floor(id / PAGE_INODES));
+    const inode = id % PAGE_INODES;
+    const at = inode * ATTRIBUTES_BYTES;
+    page.wire ??= new Uint8Array(PAGE_INODES * ATTRIBUTES_BYTES);
+    if (page.isEncoded[inode] === 0) {
+      const attributes = this.get(id);
+      if (attributes === undefined) return false;
+      const encoded = new XdrWriter(ATTRIBUTES_BYTES);
+      writeAttributes(encoded, 0n, { id, ...attributes });
+      page.wire.set(encoded.finish(), at);
+      page.isEncoded[inode] = 1;
+    }
+    writer.bytes(page.wire.subarray(at, at + FSID_AT)).u64(fsid);
+    writer.bytes(page.wire.subarray(at + BEHIND_FSID, at + ATTRIBUTES_BYTES));
+    return true;
   }
 
   #page(index: number): Page {

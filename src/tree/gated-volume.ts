@@ -5,6 +5,7 @@
 import type { FileName } from "../bytes/file-name.ts";
 import type { AttributeChanges, CallIdentity, NewAttributes, SpecialFile, Volume } from "../nfs/volume.ts";
 import { VolumeError } from "../nfs/volume.ts";
+import type { XdrWriter } from "../nfs/xdr.ts";
 import type { Awaitable } from "../ports.ts";
 import type { Tree } from "./tree.ts";
 
@@ -86,6 +87,10 @@ export class GatedVolume implements Volume {
 
   getattr(id: number) {
     return this.#run((tree) => tree.getattr(id));
+  }
+
+  writeAttributes(id: number, writer: XdrWriter): boolean {
+    return !this.#isGone && this.#gate === undefined && this.#tree.writeAttributes(id, writer);
   }
 
   setattr(id: number, changes: AttributeChanges, guardCtimeNs?: bigint, call?: CallIdentity) {

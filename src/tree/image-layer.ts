@@ -1,6 +1,7 @@
 /** The lowest layer: a file system inside an image file, read in place and shared by all nodes that use it. */
 import type { FileName } from "../bytes/file-name.ts";
 import type { FileSystemImage } from "../disk/file-system-image.ts";
+import type { XdrWriter } from "../nfs/xdr.ts";
 import { AttributeTable } from "./attribute-table.ts";
 import { BoundedCache } from "./bounded-cache.ts";
 import { FIRST_COOKIE, type GeneratedPlace, type Layer, type LayerEntry, nameKey } from "./layer.ts";
@@ -35,6 +36,10 @@ export class ImageLayer implements Layer {
 
   attributes(id: number) {
     return this.#has(id) ? this.#attributes.get(id) : undefined;
+  }
+
+  writeAttributes(id: number, fsid: bigint, writer: XdrWriter): boolean {
+    return this.#has(id) && this.#attributes.write(id, fsid, writer);
   }
 
   #directory(id: number): Directory {

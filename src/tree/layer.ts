@@ -6,6 +6,7 @@
 import type { FileName } from "../bytes/file-name.ts";
 import { fileNameToText } from "../bytes/file-name.ts";
 import type { InodeAttributes } from "../disk/file-system-image.ts";
+import type { XdrWriter } from "../nfs/xdr.ts";
 
 /** A name in a directory. Cookies rise in listing order, start at `FIRST_COOKIE`, and belong to the name for its life. */
 export interface LayerEntry {
@@ -24,6 +25,8 @@ export interface Layer {
   readonly caseSensitive: boolean;
 
   attributes(id: number): InodeAttributes | undefined;
+  /** Writes them as `fattr3` where that takes no more than copying. */
+  writeAttributes(id: number, fsid: bigint, writer: XdrWriter): boolean;
   lookup(directoryId: number, name: FileName): LayerEntry | undefined;
   /** By rising cookie. Shared: not to be changed. */
   entries(directoryId: number): readonly LayerEntry[];

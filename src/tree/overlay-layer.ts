@@ -1,6 +1,7 @@
 /** What generated and node layers have in common: overrides by file id, and names by directory, over a layer below. */
 import type { FileName } from "../bytes/file-name.ts";
 import type { InodeAttributes } from "../disk/file-system-image.ts";
+import type { XdrWriter } from "../nfs/xdr.ts";
 import { BoundedCache } from "./bounded-cache.ts";
 import type { FileData } from "./file-data.ts";
 import { type GeneratedPlace, type Layer, type LayerEntry, nameKey } from "./layer.ts";
@@ -73,6 +74,10 @@ export abstract class OverlayLayer implements Layer {
     const linksBelow = this.linksBelow(id);
     if (linksBelow === undefined) return undefined;
     return { ...override.attributes, linkCount: linksBelow + override.attributes.linkCount };
+  }
+
+  writeAttributes(id: number, fsid: bigint, writer: XdrWriter): boolean {
+    return this.override(id) === undefined && this.#below.writeAttributes(id, fsid, writer);
   }
 
   /** What the link count of an override that is not whole is to be added to; `undefined`: the file is gone. */

@@ -9,11 +9,12 @@ import {
   VolumeError,
   type VolumeSpace,
 } from "../nfs/volume.ts";
+import type { XdrWriter } from "../nfs/xdr.ts";
 import type { Awaitable } from "../ports.ts";
 import type { GeneratedLayer } from "./generated-layer.ts";
 import type { NodeLayer } from "./node-layer.ts";
 import { storedBytesOf } from "./node-usage.ts";
-import { readBuffer } from "./read-buffer.ts";
+import { type ReadBytes, readBytes } from "./read-bytes.ts";
 import { listFrom, lookupPath } from "./tree-lookup.ts";
 import * as names from "./tree-names.ts";
 import { TreeNaming } from "./tree-naming.ts";
@@ -88,6 +89,10 @@ export class Tree extends TreeNaming implements Volume {
     return { id, ...names.attributesOf(this.#layer, id) };
   }
 
+  writeAttributes(id: number, writer: XdrWriter): boolean {
+    return this.#layer.writeAttributes(id, this.#identity.fsid, writer);
+  }
+
   lookup(directoryId: number, name: FileName): number | undefined {
     names.checkDirectory(this.#layer, directoryId);
     if (name === ".") return directoryId;
@@ -107,22 +112,12 @@ export class Tree extends TreeNaming implements Volume {
     return attributes;
   }
 
-  read(id: number, offset: number, countBytes: number): Awaitable<{ bytes: Uint8Array; endOfFile: boolean }> {
+  read(id: number, offset: number, countBytes: number): ReturnType<Volume["read"]> {
     return refusing(() => {
       const { sizeBytes } = this.#checkFile(id);
-      const wantedBytes = Math.max(0, Math.min(countBytes, sizeBytes - offset));
-      const answer = (bytes: Uint8Array, filledBytes: number) => ({
-        bytes: bytes.subarray(0, filledBytes),
-        endOfFile: offset + filledBytes >= sizeBytes,
-      });
-      // Not cleared first: only what was read is shown.
-      const shared = readBuffer(wantedBytes);
-      const filledNow = this.#layer.readNow(id, shared, offset);
-      if (filledNow !== undefined) return answer(shared, filledNow);
-      const bytes = Buffer.allocUnsafe(wantedBytes);
-      const filledBytes = this.#layer.read(id, bytes, offset);
-      if (!(filledBytes instanceof Promise)) return answer(bytes, filledBytes);
-      return filledBytes.then((filledBytes) => answer(bytes, filledBytes));
+      const answer = (read: ReadBytes) => ({ ...read, endOfFile: offset + read.bytes.length >= sizeBytes });
+      const read = readBytes(this.#layer, id, offset, Math.max(0, Math.min(countBytes, sizeBytes - offset)));
+      return read instanceof Promise ? read.then(answer) : answer(read);
     });
   }
 

@@ -8,10 +8,10 @@ import { NFS_TRANSFER_BYTES_MAX } from "../../limits.ts";
 import type { Procedure } from "../call.ts";
 import { demandRead } from "../permission.ts";
 import { wait } from "../task.ts";
-import { VolumeError } from "../volume.ts";
+import { type ReadAnswer, VolumeError } from "../volume.ts";
 import { HANDLE } from "./arguments.ts";
 
-const NOTHING = { bytes: new Uint8Array(0), endOfFile: true };
+const NOTHING: ReadAnswer = { bytes: new Uint8Array(0), endOfFile: true };
 
 export const read: Procedure<{ file: Uint8Array; offset: number; countBytes: number }> = {
   name: "READ",
@@ -29,12 +29,13 @@ export const read: Procedure<{ file: Uint8Array; offset: number; countBytes: num
     const { type, sizeBytes } = file.before;
     if (type !== "file") throw new VolumeError(type === "directory" ? "NFS3ERR_ISDIR" : "NFS3ERR_INVAL");
     demandRead(call.who, file.before);
-    const { bytes, endOfFile } =
+    const { bytes, endOfFile, release } =
       offset >= sizeBytes ? NOTHING : yield* wait(call.volume.read(file.id, offset, wantedBytes));
     call.counters?.read(file.id, bytes.length, call.weight);
     return (reply) => {
       call.writeAttributes(reply, file.before);
       reply.u32(bytes.length).bool(endOfFile).opaque(bytes);
+      release?.();
     };
   },
 };
