@@ -7,30 +7,30 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
 const MANAGER = "dist/cli/main.js";
-const START_TIMEOUT_MS = 60_000;
+const START_TIMEOUT_MS = 300_000;
 
 /** A server on loopback: where, and what to mount. */
 export interface NfsServer {
   nfsPort: number;
   mountPort: number;
-  /** Of ours, that of the first node. */
+  /** Of ours, that of the node `first`. */
   path: string;
   /** Of all its processes. */
   pids(): number[];
   stop(): Promise<void>;
 }
 
-/** The built program with `nodes` nodes, which have the addresses 127.0.1.1 and on, but the first: it has 127.0.0.1. */
+/** The built program, with a node `first` at 127.0.0.1, and `others` more: node1 at 127.0.1.1, and so on. */
 export async function startManagerProcess(
   folder: string,
   image: string,
-  nodes = 1,
+  others = 0,
   nodeArguments: string[] = [],
 ): Promise<NfsServer> {
   const port = await freePort();
   const manifest = join(folder, "bramble.yaml");
   mkdirSync(folder, { recursive: true });
-  writeFileSync(manifest, manifestOf(image, port, nodes));
+  writeFileSync(manifest, manifestOf(image, port, others));
   const words = [...nodeArguments, MANAGER, "--manifest", manifest, "--state", join(folder, "state"), "up"];
   const child = spawn(process.execPath, words, { stdio: ["ignore", "ignore", "pipe"] });
   let said = "";
@@ -45,17 +45,17 @@ export async function startManagerProcess(
   return {
     nfsPort: port,
     mountPort: port,
-    path: "/bramble/node1/root",
+    path: "/bramble/first/root",
     pids: () => [child.pid!, ...childrenOf(child.pid!)],
     stop: () => stopped(child),
   };
 }
 
-function manifestOf(image: string, port: number, nodes: number): string {
-  const lines = Array.from({ length: nodes }, (_, index) => {
-    const hex = (value: number) => value.toString(16).padStart(2, "0");
-    const address = index === 0 ? "127.0.0.1" : `127.0.${1 + (index >> 8)}.${index & 0xff}`;
-    return `  - { name: node${index + 1}, mac: "02:00:00:00:${hex(index >> 8)}:${hex(index & 0xff)}", address: ${address} }`;
+function manifestOf(image: string, port: number, others: number): string {
+  const lines = Array.from({ length: others }, (_, index) => {
+    const [high, low] = [(index + 1) >> 8, (index + 1) & 0xff];
+    const mac = `02:00:00:00:${high.toString(16).padStart(2, "0")}:${low.toString(16).padStart(2, "0")}`;
+    return `  - { name: node${index + 1}, mac: "${mac}", address: 127.0.${1 + high}.${low} }`;
   });
   return `cluster: bench
 image: ${image}
@@ -64,6 +64,7 @@ network:
   dhcp: external
   ports: { tftp: 0, nfs: ${port}, mount: ${port}, portmap: 0 }
 nodes:
+  - { name: first, mac: "02:00:00:00:ff:ff", address: 127.0.0.1 }
 ${lines.join("\n")}
 `;
 }
@@ -71,8 +72,9 @@ ${lines.join("\n")}
 /** nfs-ganesha with its VFS back end, which needs a port mapper: rpcbind is started when there is none. */
 export async function startGanesha(folder: string, tree: string): Promise<NfsServer> {
   mkdirSync(folder, { recursive: true });
-  const hasPortMapper = spawnSync("rpcinfo", ["-p", "127.0.0.1"]).status === 0;
-  const portMapper = hasPortMapper ? undefined : spawn("rpcbind", ["-w", "-f"], { stdio: "ignore" });
+  const portMapper = hasPortMapper() ? undefined : spawn("rpcbind", ["-f"], { stdio: "ignore" });
+  if (portMapper)
+    await started(portMapper, hasPortMapper, () => "rpcbind does not answer; does something else have port 111?");
   const [nfsPort, mountPort] = [await freePort(), await freePort()];
   const configuration = join(folder, "ganesha.conf");
   const log = join(folder, "ganesha.log");
@@ -105,6 +107,10 @@ EXPORT { Export_Id = 1; Path = ${tree}; Pseudo = /tree; Access_Type = RW; Squash
       if (portMapper !== undefined) await stopped(portMapper);
     },
   };
+}
+
+function hasPortMapper(): boolean {
+  return spawnSync("rpcinfo", ["-p", "127.0.0.1"]).status === 0;
 }
 
 function multiarch(): string {
