@@ -70,6 +70,9 @@ export const RPC_STRANGER_RECORD_BYTES_MAX = 4096;
 export const NFS_CONNECTION_CHECK_MS = 10_000;
 export const NFS_CONNECTION_STALLED_CHECKS_MAX = 6;
 
+/** What calls under way and replies not yet read may occupy in all connections; beyond it each has one call at a time. */
+export const NFS_BYTES_HELD_MAX = 256 * 1024 * 1024;
+
 /** Answers are handed to the socket when this much has been gathered. Larger batches only cost copies. */
 export const NFS_REPLY_BATCH_BYTES = 64 * 1024;
 

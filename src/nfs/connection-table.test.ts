@@ -1,14 +1,19 @@
 import { describe, expect, it } from "vitest";
 import { parseIpv4 } from "../bytes/addresses.ts";
+import type { FileName } from "../bytes/file-name.ts";
 import {
+  NFS_BYTES_HELD_MAX,
   NFS_CONNECTION_CHECK_MS,
   NFS_CONNECTION_STALLED_CHECKS_MAX,
   NFS_CONNECTIONS_MAX,
   NFS_CONNECTIONS_PER_CLIENT_MAX,
+  NFS_TRANSFER_BYTES_MAX,
 } from "../limits.ts";
+import { MemoryVolume } from "./memory-volume.ts";
 import { type Bench, CLIENT, createBench, encodeRecord, MemoryConnection } from "./test-client.ts";
+import type { Volume } from "./volume.ts";
 
-const GETATTR = 1;
+const [GETATTR, READ] = [1, 6];
 
 /** A clock of which the next check is made by `check`. */
 function checkedBench() {
@@ -134,5 +139,59 @@ describe("too many connections", () => {
     expect(bench.connection.isClosed).toBe(false);
     bench.connection.hangUp();
     expect(bench.isWaiting()).toBe(false);
+  });
+});
+
+/** Reads that wait until they are let go. */
+class WaitingVolume extends MemoryVolume {
+  readonly waiting: (() => void)[] = [];
+
+  override read(id: number, offset: number, countBytes: number) {
+    const answer = super.read(id, offset, countBytes);
+    return new Promise((resolve) => this.waiting.push(() => resolve(answer))) as unknown as typeof answer;
+  }
+}
+
+describe("all connections together", () => {
+  it("hold only so much, each of them having one call at least, and all are answered in the end", async () => {
+    const volume = new WaitingVolume();
+    const id = volume.create(volume.rootId, "f" as FileName, { kind: "guarded" }, { mode: 0o644, uid: 0, gid: 0 });
+    const bench = createBench({ volume: volume as Volume });
+    const found = bench.nfs("LOOKUP", (args) => args.opaque(bench.root).name("f" as FileName));
+    const handle = found.body.opaque(64, "handle").slice();
+    volume.setattr(id, { sizeBytes: NFS_TRANSFER_BYTES_MAX });
+    const read = encodeRecord(READ, (args) => args.opaque(handle).hyper(0).u32(NFS_TRANSFER_BYTES_MAX));
+    const [connections, calls] = [60, 7];
+    const all = Array.from({ length: connections }, () => connect(bench));
+    for (const connection of all) connection.arrive(Buffer.concat(Array.from({ length: calls }, () => read)));
+    const roomFor = NFS_BYTES_HELD_MAX / NFS_TRANSFER_BYTES_MAX;
+    expect(volume.waiting.length).toBeGreaterThan(roomFor / 2);
+    expect(volume.waiting.length).toBeLessThanOrEqual(roomFor + connections);
+    let most = 0;
+    let answered = 0;
+    while (volume.waiting.length > 0) {
+      most = Math.max(most, volume.waiting.length);
+      for (const go of volume.waiting.splice(0, 10)) go();
+      await new Promise((done) => setImmediate(done));
+      for (const connection of all) answered += connection.takeReplies().length;
+    }
+    expect(most).toBeLessThanOrEqual(roomFor + connections);
+    expect(answered).toBe(connections * calls);
+  });
+
+  it("let a peer go on that reads its replies slowly", () => {
+    const bench = checkedBench();
+    const connection = connect(bench);
+    connection.accepts = false;
+    connection.arrive(getattr(bench));
+    let unread = 1000;
+    Object.defineProperty(connection, "pendingBytes", { get: () => unread });
+    for (let time = 0; time < 3 * ENOUGH; time++) {
+      unread--;
+      bench.check(1);
+    }
+    expect(connection.isClosed).toBe(false);
+    bench.check(ENOUGH + 1);
+    expect(connection.isClosed).toBe(true);
   });
 });

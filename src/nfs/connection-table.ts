@@ -29,6 +29,8 @@ export class ConnectionTable {
   #count = 0;
   #heard = 0;
   #timer: Timer | undefined;
+  /** Bytes of calls under way and of replies not yet read, of all connections. */
+  heldBytes = 0;
 
   constructor(clock: Pick<Clock, "after">) {
     this.#clock = clock;

@@ -7,7 +7,12 @@
  */
 import type { Ipv4 } from "../bytes/addresses.ts";
 import { DecodeError } from "../bytes/decode-error.ts";
-import { NFS_BYTES_IN_FLIGHT_MAX, NFS_CALLS_IN_FLIGHT_MAX, NFS_REPLY_BATCH_BYTES } from "../limits.ts";
+import {
+  NFS_BYTES_HELD_MAX,
+  NFS_BYTES_IN_FLIGHT_MAX,
+  NFS_CALLS_IN_FLIGHT_MAX,
+  NFS_REPLY_BATCH_BYTES,
+} from "../limits.ts";
 import type { TcpConnection } from "../ports.ts";
 import type { ConnectionTable, TableEntry } from "./connection-table.ts";
 import type { AnswerRecord, PendingAnswer } from "./program.ts";
@@ -49,6 +54,8 @@ class ServedConnection implements TableEntry {
   #callsInFlight = 0;
   #bytesInFlight = 0;
   #peerIsSlow = false;
+  /** Replies that the peer has not read, as far as the table counts them. */
+  #unreadBytes = 0;
   #isPaused = false;
   #isClosed = false;
   #hasCalled = false;
@@ -76,16 +83,26 @@ class ServedConnection implements TableEntry {
   drained(): void {
     this.#peerIsSlow = false;
     this.#hasGoneOn = true;
+    this.#countUnread(0);
     this.#answerRecords();
   }
 
   closed(): void {
     this.#isClosed = true;
     this.#replies = undefined;
+    this.#countUnread(0);
     this.#options.table.remove(this);
   }
 
+  #countUnread(bytes: number): void {
+    this.#options.table.heldBytes += bytes - this.#unreadBytes;
+    this.#unreadBytes = bytes;
+  }
+
   isStalled(): boolean {
+    const unreadBytes = this.#peerIsSlow ? this.#connection.pendingBytes : 0;
+    if (unreadBytes < this.#unreadBytes) this.#hasGoneOn = true;
+    this.#countUnread(unreadBytes);
     const isPeersTurn = this.#peerIsSlow || this.#callsInFlight === 0;
     const isUnfinished = this.#peerIsSlow || this.#records.isWithinRecord || !this.#hasCalled;
     const isStalled = isPeersTurn && isUnfinished && !this.#hasGoneOn;
@@ -108,7 +125,9 @@ class ServedConnection implements TableEntry {
     return (
       this.#peerIsSlow ||
       this.#callsInFlight >= NFS_CALLS_IN_FLIGHT_MAX ||
-      this.#bytesInFlight >= NFS_BYTES_IN_FLIGHT_MAX
+      this.#bytesInFlight >= NFS_BYTES_IN_FLIGHT_MAX ||
+      // One call goes on, and looks here again when it is answered: so nobody has to be woken.
+      (this.#callsInFlight > 0 && this.#options.table.heldBytes >= NFS_BYTES_HELD_MAX)
     );
   }
 
@@ -146,9 +165,11 @@ class ServedConnection implements TableEntry {
     const bytes = recordBytes + pending.replyBytesMax;
     this.#callsInFlight++;
     this.#bytesInFlight += bytes;
+    this.#options.table.heldBytes += bytes;
     void pending.encode.then((encode) => {
       this.#callsInFlight--;
       this.#bytesInFlight -= bytes;
+      this.#options.table.heldBytes -= bytes;
       this.#reply(encode);
       this.#scheduleFlush();
     });
@@ -180,7 +201,10 @@ class ServedConnection implements TableEntry {
     const replies = this.#replies;
     if (replies === undefined || replies.lengthBytes === 0 || this.#isClosed) return;
     this.#replies = undefined;
-    if (!this.#connection.write(replies.finish())) this.#peerIsSlow = true;
+    if (!this.#connection.write(replies.finish())) {
+      this.#peerIsSlow = true;
+      this.#countUnread(this.#connection.pendingBytes);
+    }
     if (this.#connection.pendingBytes > 0) return;
     replies.truncate(0);
     spare = replies;
