@@ -175,8 +175,8 @@ export const IMAGE_BYTES_MAX = 2 ** 40;
 /** ext4's own limit (EXT4_LINK_MAX). */
 export const LINKS_MAX = 65000;
 
-/** The largest file ext4 holds with 4 KiB blocks, 16 TiB; offsets stay exact as numbers. */
-export const FILE_BYTES_MAX = 16 * 2 ** 40;
+/** The largest file ext4 holds: one block of 4 KiB less than 16 TiB. Offsets stay exact as numbers. */
+export const FILE_BYTES_MAX = 16 * 2 ** 40 - 4096;
 
 /** Transfers kept for a boot's timeline: a Pi 4 fetches about 30 files. */
 export const STATUS_FILES_MAX = 100;

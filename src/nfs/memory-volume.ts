@@ -30,6 +30,7 @@ export class MemoryVolume implements Volume {
   readonly fsid: bigint;
   readonly rootId = 2;
   readOnly = false;
+  caseSensitive = true;
   epoch = 1;
   lossCount = 0;
   readonly #files = new Map<number, MemoryFile>();

@@ -17,6 +17,7 @@ const ROOT = who(0);
 const OWNER = who(1000);
 const IN_GROUP = who(2000, 2000, [50]);
 const OTHER = who(3000);
+const BOTH_NOW: AttributeChanges = { atime: "server", mtime: "server" };
 
 /** A file of user 1000 and group 50. */
 function file(mode: number, type: VolumeFileType = "file", uid = 1000): VolumeAttributes {
@@ -115,8 +116,17 @@ describe("SETATTR", () => {
     ["truncate of set-uid by its owner", OWNER, file(0o4755), { sizeBytes: 0 }, { sizeBytes: 0, mode: 0o755 }],
     ["truncate of a directory", ROOT, file(0o755, "directory"), { sizeBytes: 0 }, "NFS3ERR_ISDIR"],
     ["truncate of a device", ROOT, file(0o755, "block"), { sizeBytes: 0 }, "NFS3ERR_INVAL"],
-    ["touch by one who may write", IN_GROUP, file(0o664), { mtime: "server" }, { mtime: "server" }],
-    ["touch by one who may not", OTHER, file(0o664), { mtime: "server" }, "NFS3ERR_ACCES"],
+    ["touch by one who may write", IN_GROUP, file(0o664), BOTH_NOW, BOTH_NOW],
+    ["touch by one who may not", OTHER, file(0o664), BOTH_NOW, "NFS3ERR_ACCES"],
+    ["one time by one who may write", IN_GROUP, file(0o664), { mtime: "server" }, "NFS3ERR_PERM"],
+    ["one time by the owner", OWNER, file(0o444), { atime: "server" }, { atime: "server" }],
+    [
+      "one time with a truncation",
+      IN_GROUP,
+      file(0o664),
+      { sizeBytes: 0, mtime: "server" },
+      { sizeBytes: 0, mtime: "server" },
+    ],
     ["a chosen time by one who may write", IN_GROUP, file(0o664), { mtime: 5n }, "NFS3ERR_PERM"],
     ["a chosen time by the owner", OWNER, file(0o444), { mtime: 5n }, { mtime: 5n }],
   ];

@@ -110,6 +110,9 @@ export function authorizeChanges(
 function demandTimes(who: Credentials, file: VolumeAttributes, changes: AttributeChanges): void {
   if (who.uid === 0 || who.uid === file.uid) return;
   if (typeof changes.atime === "bigint" || typeof changes.mtime === "bigint") throw new VolumeError("NFS3ERR_PERM");
+  // Whoever may write a file may say that it was used now, but not set one time and keep the other: utimensat(2).
+  const setsOne = (changes.atime === undefined) !== (changes.mtime === undefined);
+  if (setsOne && changes.sizeBytes === undefined) throw new VolumeError("NFS3ERR_PERM");
   if (changes.atime === "server" || changes.mtime === "server") demand(who, file, WRITE);
 }
 

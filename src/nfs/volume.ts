@@ -132,6 +132,8 @@ export interface Volume {
   readonly fsid: bigint;
   readonly rootId: number;
   readonly readOnly: boolean;
+  /** False when names that differ only in case are the same, as on FAT. */
+  readonly caseSensitive: boolean;
   /** Part of every file handle; a new value makes all older handles stale (the node layer was dropped). */
   readonly epoch: number;
 

@@ -77,6 +77,10 @@ export class GatedVolume implements Volume {
     return this.#tree.readOnly;
   }
 
+  get caseSensitive(): boolean {
+    return this.#tree.caseSensitive;
+  }
+
   get epoch(): number {
     return this.#tree.epoch;
   }

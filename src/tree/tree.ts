@@ -58,6 +58,10 @@ export class Tree extends TreeNaming implements Volume {
     return this.#layer.rootId;
   }
 
+  get caseSensitive(): boolean {
+    return this.#layer.caseSensitive;
+  }
+
   get lossCount(): number {
     return this.#layer.shared.files.lossCount;
   }

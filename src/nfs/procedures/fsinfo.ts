@@ -4,7 +4,7 @@
  * The client takes its rsize and wsize from here unless it was told smaller ones.
  */
 
-import { NFS_TRANSFER_BYTES_MAX } from "../../limits.ts";
+import { FILE_BYTES_MAX, NFS_TRANSFER_BYTES_MAX } from "../../limits.ts";
 import type { Procedure } from "../call.ts";
 import { HANDLE } from "./arguments.ts";
 
@@ -24,7 +24,7 @@ export const fsinfo: Procedure<{ root: Uint8Array }> = {
       for (let readThenWrite = 0; readThenWrite < 2; readThenWrite++) {
         reply.u32(NFS_TRANSFER_BYTES_MAX).u32(NFS_TRANSFER_BYTES_MAX).u32(TRANSFER_MULTIPLE_BYTES);
       }
-      reply.u32(LISTING_PREFERRED_BYTES).hyper(Number.MAX_SAFE_INTEGER);
+      reply.u32(LISTING_PREFERRED_BYTES).hyper(FILE_BYTES_MAX);
       reply.u32(0).u32(1); // times are kept to the nanosecond
       reply.u32(PROPERTIES.LINK | PROPERTIES.SYMLINK | PROPERTIES.HOMOGENEOUS | PROPERTIES.CANSETTIME);
     };

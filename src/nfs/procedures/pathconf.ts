@@ -18,7 +18,7 @@ export const pathconf: Procedure<{ object: Uint8Array }> = {
       reply.u32(LINKS_MAX).u32(FILE_NAME_BYTES_MAX);
       reply.bool(true); // no_trunc: long names are refused
       reply.bool(true); // chown_restricted
-      reply.bool(false); // case_insensitive
+      reply.bool(!call.volume.caseSensitive); // case_insensitive
       reply.bool(true); // case_preserving
     };
   },
