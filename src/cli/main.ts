@@ -15,6 +15,7 @@ import { addPlan } from "./commands/plan.ts";
 import { addSimulate } from "./commands/simulate.ts";
 import { addSsh } from "./commands/ssh.ts";
 import { addStatus } from "./commands/status.ts";
+import { addTop } from "./commands/top.ts";
 import { addUp } from "./commands/up.ts";
 import { addSchema, addValidate } from "./commands/validate.ts";
 import { addWatch } from "./commands/watch.ts";
@@ -38,6 +39,7 @@ function program(): Command {
   addUp(bramble);
   addStatus(bramble);
   addWatch(bramble);
+  addTop(bramble);
   addPlan(bramble);
   addValidate(bramble);
   addNodesCommands(bramble);

@@ -1,11 +1,21 @@
-/** Plain text tables: columns padded to their widest cell, two spaces between. Colour codes do not count as width. */
-export function formatTable(header: readonly string[], rows: readonly (readonly string[])[]): string {
+/**
+ * Plain text tables: columns padded to their widest cell, two spaces between. Colour codes do not count as width. Columns
+ * of `numbers` stand at the right.
+ */
+export function formatTable(
+  header: readonly string[],
+  rows: readonly (readonly string[])[],
+  numbers: readonly number[] = [],
+): string {
   const all = [header, ...rows];
   const widths = header.map((_, column) => Math.max(...all.map((row) => visibleLength(row[column] ?? ""))));
   return all
     .map((row) =>
       row
-        .map((cell, column) => cell + " ".repeat((widths[column] ?? 0) - visibleLength(cell)))
+        .map((cell, column) => {
+          const padding = " ".repeat((widths[column] ?? 0) - visibleLength(cell));
+          return numbers.includes(column) ? padding + cell : cell + padding;
+        })
         .join("  ")
         .trimEnd(),
     )

@@ -4,6 +4,8 @@
  *
  *   GET  /v1/status              every node
  *   GET  /v1/events?after=N      events after N, one JSON a line; `follow=1` keeps the stream open
+ *   GET  /v1/activity            what every node does: rates, latency, totals
+ *   GET  /v1/activity/:node      one node by procedure, with its busiest files and users
  *   GET  /v1/plan/:node          what would be answered and served
  *   POST /v1/nodes?manifest=PATH adds a node to the manifest and serves it; the body is its entry. 409 if the manager
  *                                serves another manifest
@@ -19,6 +21,7 @@ import { PassThrough } from "node:stream";
 import fastify, { type FastifyInstance } from "fastify";
 import type { NodeEntry } from "../cluster/manifest-edit.ts";
 import { API_BODY_BYTES_MAX } from "../limits.ts";
+import type { ClusterActivity } from "./cluster-activity.ts";
 import type { Journal } from "./journal.ts";
 import { addLayersApi } from "./layers-api.ts";
 import { ManifestError } from "./manifest-error.ts";
@@ -27,6 +30,7 @@ import { RequestError } from "./request-error.ts";
 
 /** What the API can ask of the manager. Methods throw `RequestError` for the caller's mistakes. */
 export interface ManagerControl {
+  readonly activity: ClusterActivity;
   status(): unknown;
   plan(node: string): Promise<unknown>;
   reset(node: string): Promise<unknown>;
@@ -51,6 +55,10 @@ export async function serveApi(
     return reply.code(statusCode).send({ statusCode, message: error.message, ...(problems && { problems }) });
   });
   api.get("/v1/status", () => control.status());
+  api.get("/v1/activity", () => control.activity.view());
+  api.get<{ Params: { node: string } }>("/v1/activity/:node", (request) =>
+    control.activity.detail(request.params.node),
+  );
   api.get<{ Params: { node: string } }>("/v1/plan/:node", (request) => control.plan(request.params.node));
   api.post<{ Params: { node: string } }>("/v1/nodes/:node/reset", (request) => control.reset(request.params.node));
   api.post<{ Querystring: { manifest?: string } }>("/v1/nodes", (request) =>

@@ -6,6 +6,7 @@ import type { NfsStatus } from "../nfs/volume.ts";
 import type { Clock } from "../ports.ts";
 import type { BusyFile, BusyFiles } from "./data-plane/busy-files.ts";
 import type { ServedTreeActivity } from "./data-plane/messages.ts";
+import { RequestError } from "./request-error.ts";
 
 /** Rates are means over this. */
 const WINDOW_MS = 5000;
@@ -76,10 +77,13 @@ const NOTHING_BUSY: BusyFiles = { called: [], read: [], written: [], writers: []
 
 export class ClusterActivity {
   readonly #clock: Pick<Clock, "monotonicMs">;
+  readonly #listed: () => readonly { name: string }[];
   readonly #nodes = new Map<string, NodeRecord>();
 
-  constructor(clock: Pick<Clock, "monotonicMs">) {
+  /** `listed` are the nodes of the manifest: those that are shown. */
+  constructor(clock: Pick<Clock, "monotonicMs">, listed: () => readonly { name: string }[]) {
     this.#clock = clock;
+    this.#listed = listed;
   }
 
   take(trees: readonly ServedTreeActivity[]): void {
@@ -94,15 +98,18 @@ export class ClusterActivity {
     }
   }
 
-  forget(node: string): void {
-    this.#nodes.delete(node);
-  }
-
-  view(nodes: readonly string[]): ClusterActivityView {
+  view(): ClusterActivityView {
+    const nodes = this.#listed().map(({ name }) => name);
+    const isListed = new Set(nodes);
+    for (const node of this.#nodes.keys()) if (!isListed.has(node)) this.#nodes.delete(node);
     return { windowMs: WINDOW_MS, nodes: nodes.map((node) => this.#view(node, this.#recent(node), this.#busy(node))) };
   }
 
+  /** Throws `RequestError` when there is no such node. */
   detail(node: string): NodeActivityDetail {
+    if (!this.#listed().some(({ name }) => name === node)) {
+      throw new RequestError(404, `Cannot show what ${node} does: the manifest has no node of that name`);
+    }
     const recent = this.#recent(node);
     const busy = this.#busy(node);
     const record = this.#nodes.get(node) ?? newRecord();

@@ -23,6 +23,7 @@ import { systemRandom } from "../system/random.ts";
 import { createUdpSockets } from "../system/udp.ts";
 import { type ManagerControl, serveApi } from "./api-server.ts";
 import { bootStarts } from "./boot-starts.ts";
+import { ClusterActivity } from "./cluster-activity.ts";
 import type { ImportProgress } from "./image-store.ts";
 import { Images } from "./images.ts";
 import { Journal } from "./journal.ts";
@@ -55,6 +56,7 @@ export interface ManagerOptions {
 
 export class Manager implements ManagerControl {
   readonly journal: Journal;
+  readonly activity = new ClusterActivity(systemClock, () => this.#manifest.loaded.manifest.nodes);
   readonly #directory: NodeDirectory;
   readonly #images: Images;
   readonly #keyValueStore: KeyValueStore;
@@ -129,6 +131,7 @@ export class Manager implements ManagerControl {
       images: this.#images,
       secrets: this.#secrets,
       keyValueStore: this.#keyValueStore,
+      activity: this.activity,
       report: this.#report,
       status: () => this.#status,
       learnNeighbours: this.#learnNeighbours,

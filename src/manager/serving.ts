@@ -9,6 +9,7 @@ import { systemClock } from "../system/clock.ts";
 import { openDataFiles } from "../system/data-files.ts";
 import { systemRandom } from "../system/random.ts";
 import { openTreeCatalog, type TreeCatalog } from "../tree/tree-catalog.ts";
+import type { ClusterActivity } from "./cluster-activity.ts";
 import type { DataPlaneObservation, NodeOpened } from "./data-plane/messages.ts";
 import { startWorkers, type Workers } from "./data-plane/workers.ts";
 import { observeDataPlane } from "./data-plane-events.ts";
@@ -28,6 +29,8 @@ export interface ServingOptions {
   images: Images;
   secrets: Secrets;
   keyValueStore: KeyValueStore;
+  /** Is told what nodes do. */
+  activity: ClusterActivity;
   report: Report;
   status(): ClusterStatus;
   learnNeighbours(): Promise<void>;
@@ -76,7 +79,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
     serverAddress: network.address,
     ports: { nfs, mount },
   });
-  observe = observeDataPlane(directory, nodes, report);
+  observe = observeDataPlane(directory, nodes, options.activity, report);
   const reception = new Reception({
     ...settings,
     owners: directory,
