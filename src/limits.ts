@@ -160,6 +160,15 @@ export const IMAGE_TEXT_BYTES_MAX = 2 * 1024 * 1024;
 /** Keys of the key-value store: a prefix, a directory id and a folded file name. LMDB takes 1978. */
 export const KEY_BYTES_MAX = 1978;
 
+/** `durability: async`: for so long a change may be answered and not be on its way to the disk yet. */
+export const LATE_COMMIT_MS = 1000;
+
+/** So many changes of a layer may be answered and not durable; then they wait for the disk. */
+export const LATE_CHANGES_MAX = 10_000;
+
+/** So many bytes of changes wait for others to share their commit, and no more. */
+export const LATE_COMMIT_BYTES_MAX = 4 * 1024 * 1024;
+
 /** A file of a node up to this size lives in its record, a larger one in a data file: most files of a system are smaller. */
 export const INLINE_CONTENT_BYTES_MAX = 4096;
 

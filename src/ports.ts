@@ -120,6 +120,11 @@ export type Mutation =
   /** Removes every key with `from <= key < to`. */
   | { removeRange: { from: Uint8Array; to: Uint8Array } };
 
+export interface WriteTiming {
+  /** How long the commit may wait before it begins. */
+  withinMs: number;
+}
+
 /** An ordered map of bytes to bytes (keys compare bytewise). */
 export interface KeyValueStore {
   get(key: Uint8Array): Uint8Array | undefined;
@@ -128,9 +133,10 @@ export interface KeyValueStore {
   /**
    * Applies all mutations in order, or none. `get` and `range` show them at once; the promise resolves when
    * they survive a power cut (calls in flight together share one fsync), and rejects with everything of this
-   * and later unfinished writes undone.
+   * and later unfinished writes undone. Writes become durable in their order; one that need not be at once may wait
+   * for others, and goes with the next that may not.
    */
-  write(mutations: readonly Mutation[]): Promise<void>;
+  write(mutations: readonly Mutation[], timing?: WriteTiming): Promise<void>;
   close(): Promise<void>;
 }
 

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { parseIpv4, parseMac } from "../bytes/addresses.ts";
+import { FILE_BYTES_MAX } from "../limits.ts";
 import { findPiModel } from "../pi/models.ts";
 
 const HOST_NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
@@ -71,6 +72,17 @@ export interface ImageReference {
 }
 
 const rootMode = z.enum(["persistent", "ephemeral", "ram"]);
+
+const durability = z.enum(["sync", "async"]);
+
+const UNITS = ["KiB", "MiB", "GiB", "TiB"];
+
+/** In bytes. */
+const quota = z
+  .string()
+  .regex(/^\d{1,9}(\.\d{1,3})? ?(KiB|MiB|GiB|TiB)$/, { error: "Expected a size with its unit, as 10GiB or 500MiB" })
+  .transform((text) => Math.floor(Number.parseFloat(text) * 1024 ** (1 + UNITS.indexOf(text.slice(-3)))))
+  .refine((bytes) => bytes <= FILE_BYTES_MAX, { error: "Expected less than 16TiB" });
 
 /** A list, or one text with a line for each item. */
 const lines = z
@@ -154,6 +166,8 @@ export const nodeSchema = z
     address: ipv4.exactOptional(),
     model: model.exactOptional(),
     root: rootMode.exactOptional(),
+    durability: durability.exactOptional(),
+    quota: quota.exactOptional(),
     role: z.string().min(1).exactOptional(),
     ...perNode,
   })
@@ -179,6 +193,10 @@ export const manifestSchema = z
       .regex(/^[\w-]+$/, { error: "Expected a keyboard layout, as de" })
       .exactOptional(),
     root: rootMode.default("persistent").describe("What becomes of a node's changes when it boots again"),
+    durability: durability
+      .default("sync")
+      .describe("sync: what a node was answered survives a power cut; async: the last second may not"),
+    quota: quota.exactOptional().describe("How much a node may store in all, as 10GiB"),
     stateDir: z.string().min(1).exactOptional().describe("Where the manager keeps images, node layers and keys"),
     orchestrator: z.looseObject({ kind: z.string().min(1) }).exactOptional(),
     nodes: z.array(nodeSchema).default([]),

@@ -31,6 +31,7 @@ describe("a manifest", () => {
       cluster: "attic",
       image: { source: "pi.img.xz" },
       root: "persistent",
+      durability: "sync",
       network: { dhcp: "proxy", dns: [], ports: { dhcp: 67, tftp: 69, nfs: 2049, mount: 20048, portmap: 111 } },
       access: { user: "pi", authorizedKeys: ["key.pub", "ssh-ed25519 AAAAC3Nza me@home"], sudo: "nopasswd" },
       files: [{ path: "/etc/motd", source: "motd", mode: 0o600, owner: "root", group: "root" }],
@@ -79,6 +80,7 @@ describe("a manifest", () => {
     ["a missing name", "image: pi.img.xz\n", '1:1: cluster: The key "cluster" is missing'],
     ["a wrong type", manifest("locale: [a]"), "3:9: locale: Expected text"],
     ["a wrong type of a map", manifest("network: eth0"), "3:10: network: Expected a map of keys and values"],
+    ["a size in other units", manifest("quota: 10GB"), "3:8: quota: Expected a size with its unit, as 10GiB or 500MiB"],
     [
       "a wrong word",
       manifest("root: persistant"),

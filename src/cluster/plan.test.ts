@@ -101,6 +101,14 @@ describe("the plan of a node", () => {
     );
   });
 
+  it("takes durability and quota from the node, or else from the manifest", () => {
+    const text = `${BASE}durability: async\nquota: 1.5GiB\n${NODES}`;
+    expect(plan(DEBIAN, text).storage).toEqual({ durability: "async", quotaBytes: 1.5 * 2 ** 30 });
+    const own = text.replace(/\{ name: (\w+),/, "{ name: $1, durability: sync, quota: 500 MiB,");
+    expect(plan(DEBIAN, own).storage).toEqual({ durability: "sync", quotaBytes: 500 * 2 ** 20 });
+    expect(plan(DEBIAN).storage).toEqual({ durability: "sync" });
+  });
+
   it("says what an image lacks for a root in memory", () => {
     expect(plan(BUSYBOX, `${BASE}root: ram\n${NODES}`).problems).toContain(
       "Cannot keep the root of node1 in memory: the image has no mount, umount, mkdir, sleep, df, cp, pivot_root, chroot",

@@ -55,11 +55,18 @@ export interface BoardPlan {
   commandLineFile: string;
 }
 
+/** What the node is promised of its storage, and how much of it. */
+export interface StoragePlan {
+  durability: Manifest["durability"];
+  quotaBytes?: number;
+}
+
 export interface BootPlan {
   node: string;
   identity: { mac?: Mac; serial?: string; model?: string; machineId: string; sshHostKey: string };
   image: string;
   rootMode: RootMode;
+  storage: StoragePlan;
   dhcp: { mode: Manifest["network"]["dhcp"]; address?: Ipv4; bootServer: Ipv4 };
   lane: BootLane;
   commandLine: string;
@@ -99,6 +106,7 @@ export function planNode(manifest: Manifest, node: ManifestNode, image: PlanImag
     },
     image: image.name,
     rootMode,
+    storage: storageRules(manifest, node),
     dhcp: {
       mode: manifest.network.dhcp,
       ...(node.address && { address: node.address }),
@@ -120,6 +128,11 @@ export function planNode(manifest: Manifest, node: ManifestNode, image: PlanImag
     ],
     warnings: [...decision.warnings, ...boot.warnings, ...generationWarnings(input)],
   };
+}
+
+function storageRules(manifest: Manifest, node: ManifestNode): StoragePlan {
+  const quotaBytes = node.quota ?? manifest.quota;
+  return { durability: node.durability ?? manifest.durability, ...(quotaBytes !== undefined && { quotaBytes }) };
 }
 
 const BOOT_REASON = "boot over the network";

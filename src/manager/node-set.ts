@@ -10,7 +10,7 @@ import { type BootPlan, planNode } from "../cluster/plan.ts";
 import type { FileSystemImage } from "../disk/file-system-image.ts";
 import type { PlacedFile } from "../tree/placed-file.ts";
 import type { TreeCatalog } from "../tree/tree-catalog.ts";
-import { TREE_KINDS, type TreeDescription, type TreeKind } from "../tree/tree-description.ts";
+import { type StorageRules, TREE_KINDS, type TreeDescription, type TreeKind } from "../tree/tree-description.ts";
 import type { NodeOpened, NodeOpening, NodeServing } from "./data-plane/messages.ts";
 import type { Images, OpenedImage } from "./images.ts";
 import type { LoadedManifest } from "./manifest-file.ts";
@@ -165,23 +165,25 @@ export class NodeSet {
 
   /** The trees that the plan wants, made where they are new. */
   #describe(plan: BootPlan, image: OpenedImage): Promise<NodeOpening> {
-    return this.#describeWith(plan.node, image, (kind) => plan.files.filter((file) => file.tree === kind));
+    const filesFor = (kind: TreeKind) => plan.files.filter((file) => file.tree === kind);
+    return this.#describeWith(plan.node, image, plan.storage, filesFor);
   }
 
-  /** The trees of a node that is served, over the same generated files as before. */
+  /** The trees of a node that is served, over the same generated files and by the same rules as before. */
   #describeAgain({ opening, image }: ServedNode): Promise<NodeOpening> {
     const generated = new Map(opening.trees.map(({ kind, generated }) => [kind, generated.files]));
-    return this.#describeWith(opening.node, image, (kind) => generated.get(kind) ?? []);
+    return this.#describeWith(opening.node, image, opening.trees[0]!.rules, (kind) => generated.get(kind) ?? []);
   }
 
   async #describeWith(
     node: string,
     image: OpenedImage,
+    rules: StorageRules,
     generatedFor: (kind: TreeKind) => readonly PlacedFile[],
   ): Promise<NodeOpening> {
     const { contentSha256: imageId, path: imagePath, disk } = image;
     const describe = (kind: TreeKind): Promise<TreeDescription> =>
-      this.#options.catalog.tree({ node, kind, image: disk[kind], imageId, generated: generatedFor(kind) });
+      this.#options.catalog.tree({ node, kind, image: disk[kind], imageId, generated: generatedFor(kind), rules });
     return { node, imageId, imagePath, trees: await Promise.all(TREE_KINDS.map(describe)) };
   }
 

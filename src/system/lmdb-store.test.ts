@@ -28,6 +28,27 @@ function keyCount(store: KeyValueStore): number {
 }
 
 describe("an LMDB store", () => {
+  it("lets what is not urgent wait for what is, for its time, or for the end, and keeps the order", async () => {
+    const folder = newFolder();
+    const store = openLmdbStore(folder);
+    const durable: string[] = [];
+    const write = (key: string, withinMs?: number) => {
+      const written = store.write([put("last", key)], withinMs === undefined ? undefined : { withinMs });
+      return written.then(() => durable.push(key));
+    };
+    const waiting = [write("late", 60_000)];
+    await Promise.all([...waiting, write("urgent")]);
+    expect(durable).toEqual(["late", "urgent"]);
+    await Promise.all([write("sooner", 60_000), write("soon", 10)]);
+    expect(durable).toEqual(["late", "urgent", "sooner", "soon"]);
+    const left = write("at the end", 60_000);
+    await store.close();
+    await left;
+    const again = openLmdbStore(folder);
+    expect(Buffer.from(again.get(bytes("last"))!).toString()).toBe("at the end");
+    await again.close();
+  });
+
   it("keeps what is written over a restart, also values of megabytes and 100 MB in all", async () => {
     const folder = newFolder();
     const store = openLmdbStore(folder);

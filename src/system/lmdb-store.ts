@@ -5,8 +5,8 @@
 import { mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { open, type RootDatabase } from "lmdb";
-import { KEY_BYTES_MAX } from "../limits.ts";
-import type { KeyValueStore, Mutation } from "../ports.ts";
+import { KEY_BYTES_MAX, LATE_COMMIT_BYTES_MAX } from "../limits.ts";
+import type { KeyValueStore, Mutation, WriteTiming } from "../ports.ts";
 import { COMMIT_MARGIN_BYTES, checkRoom } from "./disk-room.ts";
 
 const PAGE_BYTES = 4096;
@@ -50,6 +50,11 @@ class LmdbStore implements KeyValueStore {
   readonly #folder: string;
   readonly #pending = new Map<string, PendingKey>();
   #queue: QueuedWrite[] = [];
+  #queuedBytes = 0;
+  /** Something in the queue may not wait. */
+  #isUrgent = false;
+  #timer: NodeJS.Timeout | undefined;
+  #dueMs = 0;
   #committing: Promise<void> | undefined;
 
   constructor(database: RootDatabase<Uint8Array, Uint8Array>, folder: string) {
@@ -79,18 +84,34 @@ class LmdbStore implements KeyValueStore {
       .sort((one, other) => Buffer.compare(one.key, other.key));
   }
 
-  write(mutations: readonly Mutation[]): Promise<void> {
+  write(mutations: readonly Mutation[], timing?: WriteTiming): Promise<void> {
     const changes: QueuedWrite["changes"] = [];
     for (const mutation of mutations) {
       for (const change of this.#expand(mutation)) {
         changes.push(change);
         this.#show(change.key, change.value);
+        this.#queuedBytes += change.key.length + (change.value?.length ?? 0);
       }
     }
     return new Promise((resolve, reject) => {
       this.#queue.push({ changes, resolve, reject });
-      this.#committing ??= this.#commitQueue();
+      if (timing === undefined || this.#queuedBytes > LATE_COMMIT_BYTES_MAX) this.#isUrgent = true;
+      if (this.#isUrgent) this.#committing ??= this.#commitQueue();
+      else this.#commitWithin(timing!.withinMs);
     });
+  }
+
+  /** Unless something that may not wait takes the queue with it before. */
+  #commitWithin(delayMs: number): void {
+    const dueMs = performance.now() + delayMs;
+    if (this.#timer !== undefined && this.#dueMs <= dueMs) return;
+    clearTimeout(this.#timer);
+    this.#dueMs = dueMs;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#isUrgent = this.#queue.length > 0;
+      if (this.#isUrgent) this.#committing ??= this.#commitQueue();
+    }, delayMs);
   }
 
   /** A range is the keys it has now: later writes come after this one, so no other can be meant. */
@@ -115,9 +136,13 @@ class LmdbStore implements KeyValueStore {
   async #commitQueue(): Promise<void> {
     // Whatever else is called in this turn shares the first commit.
     await Promise.resolve();
-    while (this.#queue.length > 0) {
+    while (this.#isUrgent) {
       const batch = this.#queue;
       this.#queue = [];
+      this.#queuedBytes = 0;
+      this.#isUrgent = false;
+      clearTimeout(this.#timer);
+      this.#timer = undefined;
       try {
         await this.#commit(batch);
       } catch (error) {
@@ -156,6 +181,8 @@ class LmdbStore implements KeyValueStore {
   #undo(writes: readonly QueuedWrite[], error: Error): void {
     this.#pending.clear();
     this.#queue = [];
+    this.#queuedBytes = 0;
+    this.#isUrgent = false;
     for (const write of writes) write.reject(error);
   }
 
@@ -166,8 +193,12 @@ class LmdbStore implements KeyValueStore {
   }
 
   async close(): Promise<void> {
-    await this.#committing;
-    await this.#database.close();
+    try {
+      await this.write([]);
+    } finally {
+      clearTimeout(this.#timer);
+      await this.#database.close();
+    }
   }
 }
 

@@ -63,6 +63,15 @@ export function blocksAround(data: FileData, start: number, end: number): { star
   };
 }
 
+/** How many bytes more the layer stores after a write from `start` to `end` to a file of `sizeBytes`. */
+export function growthOf(data: FileData, sizeBytes: number, start: number, end: number): number {
+  const newSizeBytes = Math.max(sizeBytes, end);
+  if (data.inline !== undefined) return newSizeBytes - data.inline.length;
+  const blocks = blocksAround(data, start, end);
+  const after = withRange(data, blocks.start, blocks.end);
+  return storedBytes(after, newSizeBytes) - storedBytes(data, sizeBytes);
+}
+
 /** The layer now holds the bytes from `start` to `end`. */
 export function withRange(data: FileData, start: number, end: number): FileData {
   const limit = Math.min(end, data.inheritedBytes);

@@ -4,10 +4,12 @@ import type { InodeAttributes } from "../disk/file-system-image.ts";
 import type { CallIdentity } from "../nfs/volume.ts";
 import type { Mutation } from "../ports.ts";
 import { EMPTY_DATA, storedBytes } from "./file-data.ts";
+import { LATE } from "./late-changes.ts";
 import { FIRST_COOKIE, type LayerEntry } from "./layer.ts";
+import { FILE_BYTES, type LayerUsage, usageAfter } from "./layer-usage.ts";
 import type { NodeLayer } from "./node-layer.ts";
 import { type InodeOverride, REMOVED, WHITEOUT_ID } from "./overlay-layer.ts";
-import { encodeEntry, encodeInode, entryKey, entryRange, inodeKey } from "./store-records.ts";
+import { encodeEntry, encodeInode, encodeUsage, entryKey, entryRange, inodeKey, usageKey } from "./store-records.ts";
 
 /** `entry` undefined: the layer no longer says anything about the name. */
 interface StagedName {
@@ -65,6 +67,7 @@ export class NodeChange {
 
   /** A new file without a name yet. */
   add(attributes: InodeAttributes, details: { parentId?: number; target?: FileName; verifier?: Uint8Array }): number {
+    this.#layer.account.demand(FILE_BYTES);
     const { id, mutations } = this.#layer.newId();
     this.#mutations.push(...mutations);
     this.#inodes.set(id, {
@@ -112,13 +115,26 @@ export class NodeChange {
     return this;
   }
 
-  /** Shows the change and stores it. Rejects, with all of it undone, when the store cannot. */
-  async commit(): Promise<void> {
+  /**
+   * Shows the change and stores it. Resolves when it is durable, or at once if that is all that the node asks for and no
+   * more is needed. Rejects, with all of it undone, when the store cannot.
+   */
+  async commit({ isPromised = false }: { isPromised?: boolean } = {}): Promise<void> {
     const layer = this.#layer;
-    const stored = layer.shared.store.write(this.#allMutations());
+    const isLate = !isPromised && layer.account.rules.durability === "async" && layer.lateChanges.hasRoom;
+    const usage = this.#usage();
+    const stored = layer.shared.store.write(this.#allMutations(usage), isLate ? LATE : undefined);
     // Only now: what the layer reads back from the store must not be older than what it shows.
     for (const [id, inode] of this.#inodes) layer.show(id, inode);
     for (const { directoryId, name, entry } of this.#names) layer.showName(directoryId, name, entry);
+    layer.showUsage(usage);
+    const finished = this.#finish(stored);
+    if (isLate) layer.lateChanges.add(finished);
+    else await finished;
+  }
+
+  async #finish(stored: Promise<void>): Promise<void> {
+    const layer = this.#layer;
     try {
       await stored;
     } catch (error) {
@@ -128,9 +144,16 @@ export class NodeChange {
     await Promise.all(this.#gone.map(({ id, hasDataFile }) => layer.contents.removed(id, hasDataFile)));
   }
 
-  #allMutations(): Mutation[] {
+  #usage(): LayerUsage {
+    let { usage } = this.#layer;
+    for (const [id, inode] of this.#inodes) usage = usageAfter(usage, this.#layer.record(id), inode);
+    return usage;
+  }
+
+  #allMutations(usage: LayerUsage): Mutation[] {
     const { layerId } = this.#layer;
     const mutations = [...this.#mutations];
+    if (usage !== this.#layer.usage) mutations.push({ put: usageKey(layerId), value: encodeUsage(usage) });
     for (const [id, inode] of this.#inodes) {
       const key = inodeKey(layerId, id);
       mutations.push(inode === undefined ? { remove: key } : { put: key, value: encodeInode(inode) });

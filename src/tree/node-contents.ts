@@ -10,11 +10,12 @@ import { VolumeError } from "../nfs/volume.ts";
 import type { Awaitable, Timer } from "../ports.ts";
 import { ContentQueues, type PlacedWrite } from "./content-queues.ts";
 import { DataFileWriter } from "./data-file-writer.ts";
-import { type FileData, storedBytes, truncated } from "./file-data.ts";
+import { type FileData, growthOf, storedBytes, truncated } from "./file-data.ts";
 import type { NodeLayer } from "./node-layer.ts";
 import { dataFileName } from "./open-data-files.ts";
 import { type InodeOverride, REMOVED } from "./overlay-layer.ts";
 import { SharedRounds } from "./shared-rounds.ts";
+import { merged, type UnstableFile, UnstableFiles } from "./unstable-files.ts";
 
 /** As Linux does for its own page cache (`dirty_writeback_centisecs`). */
 const FLUSH_DELAY_MS = 5000;
@@ -22,16 +23,9 @@ const FLUSH_DELAY_MS = 5000;
 /** Data files that are made durable at a time when nobody waits: they must not keep others from the disk. */
 const FLUSHES_AT_ONCE = 4;
 
-/** A file's state after unstable writes. Replaced, never changed, so that a flush can tell whether it is the newest. */
-interface Unstable {
-  readonly sizeBytes: number;
-  readonly mtimeNs: bigint;
-  readonly data: FileData;
-}
-
 export class NodeContents {
   readonly #layer: NodeLayer;
-  readonly #unstable = new Map<number, Unstable>();
+  readonly #unstable = new UnstableFiles();
   readonly #flushes = new SharedRounds((id) => this.#flushNow(id));
   readonly #queues = new ContentQueues((id, writes) => this.#apply(id, writes));
   readonly #writer: DataFileWriter;
@@ -66,6 +60,16 @@ export class NodeContents {
     return this.#queues.isBusy(id);
   }
 
+  /** What unstable writes store, at most. */
+  get unstableStoredBytes(): number {
+    return this.#unstable.storedBytes;
+  }
+
+  /** What they store more than the records of their files. Looks at all of them. */
+  unstableGrowthBytes(): number {
+    return this.#unstable.growthBytes((id) => this.#layer.record(id));
+  }
+
   /** Does `work` when all before it is done, and before anything after it begins. */
   inOrder<T>(id: number, work: () => Promise<T>): Promise<T> {
     return this.#queues.run(id, work);
@@ -96,6 +100,7 @@ export class NodeContents {
     const { attributes, data } = this.#current(id);
     const sizeBytes = Math.max(attributes.sizeBytes, offset + bytes.length);
     if (data?.inline === undefined || sizeBytes > INLINE_CONTENT_BYTES_MAX) return false;
+    this.#layer.account.demand(sizeBytes - data.inline.length);
     const inline = new Uint8Array(sizeBytes);
     inline.set(data.inline);
     inline.set(bytes, offset);
@@ -110,6 +115,7 @@ export class NodeContents {
     const last = writes.at(-1)!;
     const end = last.offset + last.bytes.length;
     const sizeBytes = Math.max(inode.attributes.sizeBytes, end);
+    this.#layer.account.demand(growthOf(inode.data!, inode.attributes.sizeBytes, offset, end));
     const before = await this.#contentAsInline(id, inode);
     try {
       let data: FileData;
@@ -143,7 +149,7 @@ export class NodeContents {
     return { inheritedBytes: 0, ranges: [], inline };
   }
 
-  #keep(id: number, unstable: Unstable): void {
+  #keep(id: number, unstable: UnstableFile): void {
     this.#unstable.set(id, unstable);
     this.#timer ??= this.#layer.shared.clock.after(FLUSH_DELAY_MS, () => {
       this.#timer = undefined;
@@ -159,9 +165,9 @@ export class NodeContents {
 
   /** Resolves when everything written before is durable. */
   async flushAll(): Promise<void> {
-    const files = [...this.#unstable].filter(([, { data }]) => data.inline === undefined).map(([id]) => id);
+    const files = [...this.#unstable.entries()].filter(([, { data }]) => data.inline === undefined).map(([id]) => id);
     const isFile = new Set(files);
-    const records = [...this.#unstable.keys()].filter((id) => !isFile.has(id));
+    const records = Array.from(this.#unstable.entries(), ([id]) => id).filter((id) => !isFile.has(id));
     const failures: unknown[] = [];
     const flush = (id: number) => this.flush(id).catch((error: unknown) => failures.push(error));
     const flushNext = async () => {
@@ -190,7 +196,7 @@ export class NodeContents {
     Object.assign(inode, merged(inode, unstable));
     if (this.#unstable.get(id) === unstable) this.#unstable.delete(id);
     try {
-      await change.commit();
+      await change.commit({ isPromised: true });
     } catch (error) {
       if (!this.#unstable.has(id) && this.#layer.takenUp(id) !== undefined) this.#keep(id, unstable);
       throw error;
@@ -266,7 +272,7 @@ export class NodeContents {
 
   /** After the store undid writes: unstable writes to files that are not there any more. */
   forgetLost(): void {
-    for (const id of this.#unstable.keys()) {
+    for (const [id] of this.#unstable.entries()) {
       const file = this.#layer.takenUp(id);
       if (file !== undefined && this.#layer.generatedPlace(id) === undefined) continue;
       this.#unstable.delete(id);
@@ -276,7 +282,7 @@ export class NodeContents {
 
   /** The layer goes away: what nobody was promised is not kept. Returns the way back, should the layer stay. */
   abandon(): () => void {
-    const abandoned = [...this.#unstable];
+    const abandoned = [...this.#unstable.entries()];
     this.#timer?.cancel();
     this.#timer = undefined;
     this.#unstable.clear();
@@ -308,10 +314,4 @@ function withWrites(content: Uint8Array, writes: readonly PlacedWrite[], sizeByt
   inline.set(content);
   for (const { bytes, offset } of writes) inline.set(bytes, offset);
   return inline;
-}
-
-function merged(inode: InodeOverride, { sizeBytes, mtimeNs, data }: Unstable): InodeOverride {
-  const usedBytes = Math.ceil(sizeBytes / 512) * 512;
-  const ctimeNs = mtimeNs > inode.attributes.ctimeNs ? mtimeNs : inode.attributes.ctimeNs;
-  return { ...inode, attributes: { ...inode.attributes, sizeBytes, usedBytes, mtimeNs, ctimeNs }, data };
 }

@@ -6,8 +6,11 @@ import type { FileName } from "../bytes/file-name.ts";
 import type { Clock, KeyValueStore, Mutation } from "../ports.ts";
 import type { ContentSource } from "./content-reader.ts";
 import { DoneCalls } from "./done-calls.ts";
+import { LateChanges } from "./late-changes.ts";
 import type { LayerEntry } from "./layer.ts";
 import { CacheBudget, LayerCache } from "./layer-cache.ts";
+import { type LayerUsage, storedUsage } from "./layer-usage.ts";
+import type { NodeAccount } from "./node-account.ts";
 import { NodeChange } from "./node-change.ts";
 import { NodeContents } from "./node-contents.ts";
 import type { OpenDataFiles } from "./open-data-files.ts";
@@ -52,21 +55,29 @@ export class NodeLayer extends WrittenLayer {
   readonly shared: NodeLayerShared;
   readonly contents: NodeContents;
   readonly doneCalls: DoneCalls;
+  readonly lateChanges: LateChanges;
+  /** Of the node, shared by its trees. */
+  readonly account: NodeAccount;
   /** Ids with a record here. Read from the store at the first use. */
   #overridden: Set<number> | undefined;
   readonly #records: LayerCache<InodeOverride | typeof REMOVED>;
   readonly #names: LayerCache<Map<string, LayerEntry>>;
   #isUsed = false;
+  #usage: LayerUsage | undefined;
   #nextId: number;
   /** Ids below this one are taken in the store. */
   #takenIds: number;
 
-  constructor(layerId: number, firstId: number, ground: Ground, shared: NodeLayerShared) {
+  constructor(layerId: number, firstId: number, ground: Ground, shared: NodeLayerShared, account: NodeAccount) {
     super(ground);
+    this.account = account;
     this.layerId = layerId;
     this.shared = shared;
     this.contents = new NodeContents(this);
     this.doneCalls = new DoneCalls(layerId, shared.store);
+    this.lateChanges = new LateChanges(() => {
+      shared.files.lossCount += 1;
+    });
     this.#records = new LayerCache(shared.cachedRecords);
     this.#names = new LayerCache(shared.cachedNames);
     const taken = shared.store.get(nextIdKey(layerId));
@@ -87,6 +98,12 @@ export class NodeLayer extends WrittenLayer {
     if (!this.#isUsed) this.contents.removeOrphans(ids);
     this.#isUsed = true;
     return ids;
+  }
+
+  /** As the records are, without unstable writes. */
+  get usage(): LayerUsage {
+    this.#usage ??= storedUsage(this.shared.store, this.layerId);
+    return this.#usage;
   }
 
   /** What the store says, without unstable writes. */
@@ -161,6 +178,10 @@ export class NodeLayer extends WrittenLayer {
     this.#records.set(id, record, 1);
   }
 
+  showUsage(usage: LayerUsage): void {
+    this.#usage = usage;
+  }
+
   showName(directoryId: number, name: FileName, entry: LayerEntry | undefined): void {
     const names = this.names(directoryId) as Map<string, LayerEntry> | undefined;
     const countBefore = names?.size ?? 0;
@@ -173,6 +194,7 @@ export class NodeLayer extends WrittenLayer {
   /** The store has undone writes: what is remembered may be wrong. */
   forget(): void {
     this.#overridden = undefined;
+    this.#usage = undefined;
     this.#takenIds = this.#nextId;
     this.#records.clear();
     this.#names.clear();

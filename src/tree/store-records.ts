@@ -5,6 +5,7 @@
  *     L <layer id> i <file id>           inode override; a single zero byte: removed
  *     L <layer id> n                     ids below this one are taken
  *     L <layer id> d <slot>              a call that was done: sequence, file id, identity
+ *     L <layer id> u                     usage: bytes of contents, number of inode records
  *     L <layer id> p                     the layer it lies on; without it, the layer lies on the generated files
  */
 import type { FileName } from "../bytes/file-name.ts";
@@ -14,6 +15,7 @@ import { Writer } from "../bytes/writer.ts";
 import type { FileType } from "../disk/file-system-image.ts";
 import type { CallIdentity } from "../nfs/volume.ts";
 import type { LayerEntry } from "./layer.ts";
+import type { LayerUsage } from "./layer-usage.ts";
 import { type InodeOverride, REMOVED } from "./overlay-layer.ts";
 
 const FILE_TYPES: readonly FileType[] = ["file", "directory", "symlink", "block", "character", "fifo", "socket"];
@@ -21,6 +23,7 @@ const LAYER = "L".charCodeAt(0);
 const ENTRY = "e".charCodeAt(0);
 const INODE = "i".charCodeAt(0);
 const NEXT_ID = "n".charCodeAt(0);
+const USAGE = "u".charCodeAt(0);
 const PARENT = "p".charCodeAt(0);
 const DONE_CALL = "d".charCodeAt(0);
 
@@ -61,6 +64,19 @@ export function entryRange(layerId: number, directoryId: number): KeyRange {
 export function entryKey(layerId: number, directoryId: number, nameKey: string): Uint8Array {
   const writer = putId(new Writer(64).u8(LAYER).u32(layerId).u8(ENTRY), directoryId);
   return writer.bytes(Buffer.from(nameKey, "latin1")).finish();
+}
+
+export function usageKey(layerId: number): Uint8Array {
+  return layerKey(layerId, USAGE);
+}
+
+export function encodeUsage({ contentBytes, files }: LayerUsage): Uint8Array {
+  return putId(putId(new Writer(12), contentBytes), files).finish();
+}
+
+export function decodeUsage(bytes: Uint8Array): LayerUsage {
+  const reader = new Reader(bytes, "usage record");
+  return { contentBytes: getId(reader, "content bytes"), files: getId(reader, "files") };
 }
 
 export function nextIdKey(layerId: number): Uint8Array {

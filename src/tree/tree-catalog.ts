@@ -24,7 +24,13 @@ import {
   type StoreRecord,
   type TreeRecord,
 } from "./structure-records.ts";
-import type { GeneratedDescription, TreeDescription, TreeKind, TreeOptions } from "./tree-description.ts";
+import {
+  DEFAULT_RULES,
+  type GeneratedDescription,
+  type TreeDescription,
+  type TreeKind,
+  type TreeOptions,
+} from "./tree-description.ts";
 import { type TreeChange, TreeDiff } from "./tree-diff.ts";
 import { StructureChange, TreeStructure } from "./tree-structure.ts";
 
@@ -79,6 +85,7 @@ export class TreeCatalog {
       firstId,
       layers: this.#structure.layers.stackOf(layerId),
       generated,
+      rules: options.rules ?? DEFAULT_RULES,
     };
   }
 

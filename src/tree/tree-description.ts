@@ -5,6 +5,19 @@ import type { PlacedFile } from "./placed-file.ts";
 export const TREE_KINDS = ["boot", "root"] as const;
 export type TreeKind = (typeof TREE_KINDS)[number];
 
+/** What a node is promised of its storage, and how much of it. */
+export interface StorageRules {
+  /**
+   * `sync`: what was answered survives a power cut. `async`: what was done to names and attributes in the last second may
+   * not; COMMIT and stable writes still do, with everything before them.
+   */
+  durability: "sync" | "async";
+  /** For both trees of the node together; absent: what the disk has. */
+  quotaBytes?: number;
+}
+
+export const DEFAULT_RULES: StorageRules = { durability: "sync" };
+
 /** What a tree is to be made of. */
 export interface TreeOptions {
   node: string;
@@ -13,6 +26,8 @@ export interface TreeOptions {
   /** Names the image's contents: another image needs another one. */
   imageId: string;
   generated: readonly PlacedFile[];
+  /** Absent: `DEFAULT_RULES`. */
+  rules?: StorageRules;
 }
 
 /** Generated files with what the catalog gave them: both tables hold just what these files need. */
@@ -39,4 +54,5 @@ export interface TreeDescription {
   /** Layer ids from the lowest up. The last is the active one; those before it are frozen. */
   layers: readonly number[];
   generated: GeneratedDescription;
+  rules: StorageRules;
 }

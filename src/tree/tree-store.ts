@@ -10,6 +10,8 @@ import { GatedVolume } from "./gated-volume.ts";
 import { layDescribed } from "./generated-description.ts";
 import type { GeneratedLayer } from "./generated-layer.ts";
 import { ImageLayer } from "./image-layer.ts";
+import { storedUsage, usedBytes } from "./layer-usage.ts";
+import { NodeAccount } from "./node-account.ts";
 import { NodeLayer, type NodeLayerShared, sharedByNodeLayers } from "./node-layer.ts";
 import { OpenDataFiles } from "./open-data-files.ts";
 import { Tree } from "./tree.ts";
@@ -48,6 +50,7 @@ export class TreeStore {
   readonly #images = new WeakMap<FileSystemImage, ImageLayer>();
   /** By layer ids. */
   readonly #frozen = new Map<string, WeakRef<FrozenLayers>>();
+  readonly #accounts = new Map<string, NodeAccount>();
   #turn: Promise<unknown> = Promise.resolve();
 
   /** Use `openTreeStore`. */
@@ -67,7 +70,11 @@ export class TreeStore {
     const ground = groundOf(frozen, generated, imageLayer);
     const layerId = layers.at(-1)!;
     const isSameLayer = open?.tree.nodeLayer.layerId === layerId;
-    const layer = isSameLayer ? open.tree.nodeLayer : new NodeLayer(layerId, firstId, ground, this.#shared);
+    const account = this.#account(node);
+    account.rules = description.rules;
+    const layer = isSameLayer ? open.tree.nodeLayer : new NodeLayer(layerId, firstId, ground, this.#shared, account);
+    const frozenUsage = layers.slice(0, -1).map((id) => usedBytes(storedUsage(this.#shared.store, id)));
+    account.place(kind, { active: layer, frozenBytes: frozenUsage.reduce((sum, bytes) => sum + bytes, 0) });
     layer.layOver(ground);
     const identity = { treeId, epoch, fsid };
     const tree = open?.tree ?? new Tree(identity, generated, layer);
@@ -78,6 +85,12 @@ export class TreeStore {
     this.#trees.set(name, { tree, volume, frozen, description, image, takeBack: undefined });
     volume.open();
     return tree;
+  }
+
+  #account(node: string): NodeAccount {
+    const known = this.#accounts.get(node) ?? new NodeAccount();
+    this.#accounts.set(node, known);
+    return known;
   }
 
   /** One object for all trees that lie on the same layers. */
@@ -133,6 +146,7 @@ export class TreeStore {
       this.#trees.get(nameOf(node, kind))?.volume.end();
       this.#trees.delete(nameOf(node, kind));
     }
+    this.#accounts.delete(node);
   }
 
   /** Makes unstable writes durable and lets go of all files. The key-value store stays open. */

@@ -13,7 +13,6 @@ import type { XdrWriter } from "../nfs/xdr.ts";
 import type { Awaitable } from "../ports.ts";
 import type { GeneratedLayer } from "./generated-layer.ts";
 import type { NodeLayer } from "./node-layer.ts";
-import { storedBytesOf } from "./node-usage.ts";
 import { type ReadBytes, readBytes } from "./read-bytes.ts";
 import { listFrom, lookupPath } from "./tree-lookup.ts";
 import * as names from "./tree-names.ts";
@@ -150,7 +149,10 @@ export class Tree extends TreeNaming implements Volume {
   commit(id: number): Awaitable<void> {
     return refusing(() => {
       this.getattr(id);
-      return this.#layer.contents.isUnstable(id) ? this.#layer.contents.flush(id) : undefined;
+      const { contents, lateChanges, shared } = this.#layer;
+      if (contents.isUnstable(id)) return contents.flush(id);
+      // Also what was done to the file before is durable then: writes keep their order.
+      return lateChanges.isEmpty ? undefined : shared.store.write([]);
     });
   }
 
@@ -216,10 +218,18 @@ export class Tree extends TreeNaming implements Volume {
   }
 
   statfs(): VolumeSpace {
-    const { totalBytes, freeBytes } = this.#layer.shared.files.dataFiles.space();
+    const { totalBytes, freeBytes } = this.#space();
     // Ids are the only bound on the number of files.
     const totalFiles = 2 ** 32 - 1;
     return { totalBytes, freeBytes, availableBytes: freeBytes, totalFiles, freeFiles: totalFiles - 2 ** 24 };
+  }
+
+  #space(): { totalBytes: number; freeBytes: number } {
+    const { account, shared } = this.#layer;
+    const disk = shared.files.dataFiles.space();
+    const { quotaBytes } = account.rules;
+    if (quotaBytes === undefined) return disk;
+    return { totalBytes: quotaBytes, freeBytes: Math.max(0, Math.min(quotaBytes - account.usedBytes, disk.freeBytes)) };
   }
 
   /** The file at a path, through symlinks; `undefined` when there is none. */
@@ -253,7 +263,7 @@ export class Tree extends TreeNaming implements Volume {
 
   /** Bytes of contents that the node itself has stored. */
   usedBytes(): number {
-    return storedBytesOf(this.#layer);
+    return this.#layer.usage.contentBytes + this.#layer.contents.unstableGrowthBytes();
   }
 
   /** Makes all unstable writes durable. */

@@ -1,0 +1,87 @@
+/** `durability: async`: answered before it is durable, in order all the same. */
+import { describe, expect, it } from "vitest";
+import type { Mutation, WriteTiming } from "../ports.ts";
+import { MemoryStore } from "./memory-store.ts";
+import { at, imageOfADistribution, name, ROOT, Storage, status } from "./tree-fixture.ts";
+import { openTreeStore } from "./tree-store.ts";
+
+/** Holds back what may wait until something comes that may not. */
+class PatientStore extends MemoryStore {
+  readonly durable: (readonly Mutation[])[] = [];
+  #late: { mutations: readonly Mutation[]; resolve: () => void; reject: (error: Error) => void }[] = [];
+
+  override async write(mutations: readonly Mutation[], timing?: WriteTiming): Promise<void> {
+    await super.write(mutations);
+    const stored = new Promise<void>((resolve, reject) => this.#late.push({ mutations, resolve, reject }));
+    if (timing === undefined) this.commit();
+    else expect(timing.withinMs).toBeLessThanOrEqual(1000);
+    return stored;
+  }
+
+  get lateCount(): number {
+    return this.#late.length;
+  }
+
+  commit(): void {
+    for (const { mutations, resolve } of this.#late.splice(0)) {
+      this.durable.push(mutations);
+      resolve();
+    }
+  }
+
+  fail(): void {
+    for (const { reject } of this.#late.splice(0)) reject(Object.assign(new Error("EIO"), { code: "EIO" }));
+  }
+}
+
+async function openLate() {
+  const storage = new Storage();
+  const store = new PatientStore();
+  storage.keyValueStore = store;
+  const trees = await openTreeStore(storage);
+  const image = imageOfADistribution();
+  const options = { node: "node1", kind: "root", image, imageId: "debian", generated: [] } as const;
+  const tree = await trees.tree({ ...options, rules: { durability: "async" } });
+  return { tree, store, image, storage };
+}
+
+describe("durability: async", () => {
+  it("answers changes of names and attributes before they are durable", async () => {
+    const { tree, store, image } = await openLate();
+    await tree.mkdir(tree.rootId, name("new"), ROOT);
+    await tree.setattr(image.idOf("/etc"), { mode: 0o700 });
+    await tree.remove(at(tree, "/etc"), name("fstab"));
+    expect(store.lateCount).toBe(3);
+    expect(tree.lookupPath("/etc/fstab")).toBeUndefined();
+  });
+
+  it.each([
+    ["a commit", false, true],
+    ["a stable write", true, false],
+  ])("makes everything before it durable with %s", async (_, stable, commits) => {
+    const { tree, store } = await openLate();
+    const id = await tree.create(at(tree, "/etc"), name("file"), { kind: "guarded" }, ROOT);
+    await tree.rename(at(tree, "/etc"), name("file"), at(tree, "/var"), name("moved"));
+    await tree.write(id, 0, Buffer.from("data"), stable);
+    if (commits) await tree.commit(id);
+    expect(store.lateCount).toBe(0);
+  });
+
+  it("makes a file's names durable with a commit that finds no data to write", async () => {
+    const { tree, store } = await openLate();
+    const id = await tree.create(at(tree, "/etc"), name("file"), { kind: "guarded" }, ROOT);
+    expect(store.lateCount).toBe(1);
+    await tree.commit(id);
+    expect(store.lateCount).toBe(0);
+  });
+
+  it("changes the write verifier when something that was answered was lost", async () => {
+    const { tree, store } = await openLate();
+    await tree.mkdir(tree.rootId, name("new"), ROOT);
+    const { lossCount } = tree;
+    store.fail();
+    await new Promise(setImmediate);
+    expect(tree.lossCount).toBe(lossCount + 1);
+    expect(await status(() => tree.mkdir(tree.rootId, name("other"), ROOT))).toBe("NFS3_OK");
+  });
+});
