@@ -85,7 +85,7 @@ describe.skipIf(missing)("a tree beside overlayfs and ext4", () => {
       }),
       { numRuns: RUNS },
     );
-  }, 300_000);
+  }, RUNS * 2000 + 60_000);
 });
 
 async function compare(union: Union, overlay: Overlay, plain: string, steps: readonly Step[]): Promise<void> {
