@@ -2,7 +2,7 @@
  * The key-value port on LMDB (npm `lmdb`). One writer: this process. Writes in flight are shown at once from
  * memory and committed together, so that many operations share one fsync.
  */
-import { mkdirSync, statSync } from "node:fs";
+import { accessSync, constants, mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { open, type RootDatabase } from "lmdb";
 import { KEY_BYTES_MAX, LATE_COMMIT_BYTES_MAX } from "../limits.ts";
@@ -172,6 +172,8 @@ class LmdbStore implements KeyValueStore {
 
   /** LMDB copies every page it changes: at worst two for a key, and never more than it has. */
   #checkRoom(changes: QueuedWrite["changes"]): void {
+    // A file system that has become read-only would do the same harm as a full one (`disk-room.ts`).
+    accessSync(this.#folder, constants.W_OK);
     const valueBytes = changes.reduce((sum, { value }) => sum + (value?.length ?? 0), 0);
     const databaseBytes = statSync(join(this.#folder, "data.mdb")).size;
     const pageBytes = Math.min(changes.length * 2 * PAGE_BYTES, databaseBytes);

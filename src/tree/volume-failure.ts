@@ -17,6 +17,7 @@ const CODE_BY_MESSAGE: [RegExp, string][] = [
   [/No space left on device/, "ENOSPC"],
   [/MDB_MAP_FULL/, "MDB_MAP_FULL"],
   [/Disk quota exceeded/, "EDQUOT"],
+  [/Read-only file system/, "EROFS"],
   [/Input\/output error/, "EIO"],
 ];
 

@@ -1,6 +1,6 @@
-/** A tree on a disk that fills up: a small tmpfs, which takes root to mount. */
+/** A tree on a disk that fills up or fails: a small tmpfs, and a small ext4 on a loop device. Both take root to mount. */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, statfsSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -18,21 +18,39 @@ import {
   status,
   textOf,
 } from "../../src/tree/tree-fixture.ts";
-import { requireRoot } from "../lab/required-tools.ts";
+import { requireRoot, requireTools } from "../lab/required-tools.ts";
 
 const contentOf = (index: number): string => `${index % 10}`.repeat(3_000_000);
 
-describe.skipIf(requireRoot())("a tree on a full disk", () => {
+const MIB = 2 ** 20;
+
+function mountTmpfs(folder: string): void {
+  execFileSync("mount", ["-t", "tmpfs", "-o", "size=64m", "tmpfs", folder]);
+}
+
+function mountExt4(folder: string): void {
+  const image = `${folder}.img`;
+  writeFileSync(image, "");
+  truncateSync(image, 80 * MIB);
+  execFileSync("mkfs.ext4", ["-q", "-m", "0", image]);
+  execFileSync("mount", ["-o", "loop", image, folder]);
+}
+
+describe.skipIf(requireRoot() || requireTools(["mkfs.ext4"])).each([
+  ["tmpfs", mountTmpfs],
+  ["ext4", mountExt4],
+])("a tree on a full disk of %s", (_, mount) => {
   let folder: string;
 
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), "disk-full-"));
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=64m", "tmpfs", folder]);
+    mount(folder);
   });
 
   afterEach(() => {
     execFileSync("umount", ["--lazy", folder]);
     rmSync(folder, { recursive: true });
+    rmSync(`${folder}.img`, { force: true });
   });
 
   async function open() {
@@ -57,7 +75,7 @@ describe.skipIf(requireRoot())("a tree on a full disk", () => {
     }
     expect(refused).toBe("NFS3ERR_NOSPC");
     expect(made.length).toBeGreaterThan(5);
-    expect(tree.statfs().freeBytes).toBeLessThan(1_000_000);
+    expect(tree.statfs().freeBytes).toBeLessThan(3_000_000);
     expect(await status(() => tree.mkdir(tree.rootId, name("directory"), ROOT))).toBe("NFS3_OK");
     expect(await status(() => tree.remove(at(tree, "/var"), name("file0")))).toBe("NFS3_OK");
     expect(await status(() => makeFile(tree, "/var", "file0", contentOf(0)))).toBe("NFS3_OK");
@@ -70,7 +88,8 @@ describe.skipIf(requireRoot())("a tree on a full disk", () => {
 
   it("refuses records with NOSPC before the disk is full, and is whole afterwards", async () => {
     const { tree, close } = await open();
-    writeFileSync(join(folder, "somebody else's"), new Uint8Array((64 - 12) * 2 ** 20));
+    const { bavail, bsize } = statfsSync(folder);
+    writeFileSync(join(folder, "somebody else's"), new Uint8Array(bavail * bsize - 12 * MIB));
     const attempts = Array.from({ length: 3000 }, (_, index) =>
       makeFile(tree, "/etc", `small${index}`, "x".repeat(4000)),
     );
@@ -96,6 +115,27 @@ describe.skipIf(requireRoot())("a tree on a full disk", () => {
     const before = textOf(tree, "/var/big");
     expect(await status(() => tree.write(id, 50_000, new Uint8Array(40 << 20), true))).toBe("NFS3ERR_NOSPC");
     expect(textOf(tree, "/var/big")).toBe(before);
+    await close();
+  });
+
+  it("refuses with ROFS what needs the disk once it is read-only, and goes on when it no longer is", async () => {
+    const { tree, close } = await open();
+    const id = await makeFile(tree, "/var", "before", contentOf(1));
+    const remount = (how: string) => execFileSync("mount", ["-o", `remount,${how}`, folder]);
+    // Files are open for writing: only the mount, not the file system, can become read-only.
+    const isReadOnly = () => execFileSync("mount", ["-o", "remount,ro,bind", folder]);
+    execFileSync("mount", ["--bind", folder, folder]);
+    isReadOnly();
+    try {
+      expect(await status(() => tree.mkdir(tree.rootId, name("directory"), ROOT))).toBe("NFS3ERR_ROFS");
+      expect(await status(() => makeFile(tree, "/var", "after", contentOf(2)))).toBe("NFS3ERR_ROFS");
+      expect(textOf(tree, "/var/before")).toBe(contentOf(1));
+    } finally {
+      remount("rw,bind");
+      execFileSync("umount", ["--lazy", folder]);
+    }
+    expect(await status(() => makeFile(tree, "/var", "after", contentOf(2)))).toBe("NFS3_OK");
+    expect(await status(() => tree.write(id, 0, Buffer.from("x"), true))).toBe("NFS3_OK");
     await close();
   });
 });
