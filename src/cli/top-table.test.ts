@@ -55,15 +55,15 @@ it("shows one node by procedure, with its busy files, writers and refusals, in 8
     refusals: [{ status: "NFS3ERR_NOENT", count: 17 }],
     busy: {
       called: [{ path: "/usr", perS: 1000 }],
-      read: [],
+      read: [{ path: "/long ago", perS: 0.4 }],
       written: [{ path: `/var/log/journal/${"0123456789abcdef".repeat(8)}/system.journal`, perS: 4096 }],
       writers: [{ uid: 0, perS: 4096 }],
     },
   };
   const lines = nodeTopTable(detail, TERMINAL).split("\n");
   expect(lines).toEqual([
-    "node1   1,234 op/s · read 2.0 KiB/s · written 4.0 KiB/s",
-    "p50 0.02 ms · p99 3.50 ms · means of 5 s",
+    "node1   1,234 op/s · read 2.0 KiB/s · written 4.0 KiB/s · means of 5 s",
+    "p50 0.02 ms · p99 3.50 ms",
     "since the start: 123,456 op · read 1.0 GiB · written 1.0 MiB · 0 failures",
     "",
     "PROCEDURE  CALLS/S  P50 ms  P99 ms    CALLS",

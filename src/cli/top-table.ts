@@ -11,6 +11,8 @@ export interface TopSpace {
 /** Below this a path says nothing any more. */
 const PATH_COLUMNS_MIN = 12;
 const NONE = "-";
+/** Bytes or calls; less is what has faded. */
+const SHOWN_PER_S_MIN = 0.5;
 
 /** All nodes, the busiest first. */
 export function topTable({ nodes, windowMs }: ClusterActivityView, space: TopSpace): string {
@@ -65,7 +67,9 @@ export function nodeTopTable(node: NodeActivityDetail, { columns }: TopSpace): s
     `${formatRate(node.operationsPerS)} op/s`,
     `read ${formatBytes(node.readBytesPerS)}/s`,
     `written ${formatBytes(node.writtenBytesPerS)}/s`,
+    coloured(`means of ${node.windowMs / 1000} s`, "dim"),
   ];
+  const latency = node.p50Ms === undefined ? [] : [`p50 ${formatMs(node.p50Ms)} ms · p99 ${formatMs(node.p99Ms)} ms`];
   const sinceStart = [
     `${formatNumber(totals.operations)} op`,
     `read ${formatBytes(totals.readBytes)}`,
@@ -81,7 +85,7 @@ export function nodeTopTable(node: NodeActivityDetail, { columns }: TopSpace): s
   ]);
   return [
     `${coloured(node.node, "bold")}   ${lately.join(" · ")}`,
-    `p50 ${formatMs(node.p50Ms)} ms · p99 ${formatMs(node.p99Ms)} ms · ${coloured(`means of ${node.windowMs / 1000} s`, "dim")}`,
+    ...latency,
     coloured(`since the start: ${sinceStart.join(" · ")}`, "dim"),
     ...section(formatTable(["PROCEDURE", "CALLS/S", "P50 ms", "P99 ms", "CALLS"], procedures, [1, 2, 3, 4])),
     ...files("READ/S", busy.read, formatBytes, columns),
@@ -108,10 +112,11 @@ function files(
   format: (perS: number) => string,
   columns: number,
 ): string[] {
-  if (list.length === 0) return [];
-  const rates = list.map(({ perS }) => format(perS));
+  const shown = list.filter(({ perS }) => perS >= SHOWN_PER_S_MIN);
+  if (shown.length === 0) return [];
+  const rates = shown.map(({ perS }) => format(perS));
   const width = Math.max(header.length, ...rates.map((rate) => rate.length));
-  const rows = list.map(({ path }, index) => [rates[index]!, cutPath(path, columns - width - 3)]);
+  const rows = shown.map(({ path }, index) => [rates[index]!, cutPath(path, columns - width - 3)]);
   return section(formatTable([header, "FILE, IN THE LAST 10 s"], rows, [0]));
 }
 

@@ -14,6 +14,8 @@ import type { NfsStatus } from "./volume.ts";
 
 /** Of calls that change nothing, one in so many is timed. */
 const TIMED_ONE_IN = 4;
+/** So many of all signed 32-bit numbers are smaller. */
+const TIMED_BELOW = -(2 ** 31) + 2 ** 32 / TIMED_ONE_IN;
 
 /** RFC 1813 has procedures 0 to 21. */
 const PROCEDURES = 22;
@@ -155,7 +157,7 @@ export class CallSampling {
   weightOf(changes: boolean): number {
     if (changes) return 1;
     // The generator of "Numerical Recipes"; its high bits are the better ones.
-    this.#state = (Math.imul(this.#state, 1_664_525) + 1_013_904_223) >>> 0;
-    return this.#state < 2 ** 32 / TIMED_ONE_IN ? TIMED_ONE_IN : 0;
+    this.#state = (Math.imul(this.#state, 1_664_525) + 1_013_904_223) | 0;
+    return this.#state < TIMED_BELOW ? TIMED_ONE_IN : 0;
   }
 }
