@@ -70,6 +70,7 @@ describe("a TCP listener", () => {
     expect(connection.remote).toEqual({ address: LOOPBACK, port: peer.localPort });
     connection.handOver(child, "yours");
     const [first] = await once(peer, "data");
+    connection.close();
     await listener.close();
     peer.write(" after");
     const [second] = await once(peer, "data");

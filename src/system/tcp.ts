@@ -12,8 +12,12 @@ export interface AcceptedConnection {
   readonly remote: UdpPeer;
   /** To be read from here. */
   open(): TcpConnection;
-  /** Sends it to another process, beside a message. It is closed here, also when that process is gone. */
+  /**
+   * Sends it to another process, beside a message. It stays open here too, so that it is not lost with a process that ends
+   * before it has it: close it when that one says so, or is gone.
+   */
   handOver(process: ChildProcess, message: Serializable): void;
+  /** Ends it, unless another process has it. */
   close(): void;
 }
 
@@ -32,7 +36,7 @@ export async function listenTcp(
   const server = createServer(options, (socket) => {
     open.add(socket);
     socket.once("close", () => open.delete(socket));
-    onAccepted(acceptedFrom(socket, peerOf(socket), () => open.delete(socket)));
+    onAccepted(acceptedFrom(socket, peerOf(socket)));
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) =>
@@ -72,16 +76,14 @@ export async function listenTcp(
 }
 
 /** A connection that was accepted here, or in another process, which knew its peer. */
-export function acceptedFrom(socket: Socket, remote: UdpPeer, onHandOver: () => void = () => {}): AcceptedConnection {
+export function acceptedFrom(socket: Socket, remote: UdpPeer): AcceptedConnection {
   // An error is always followed by "close", which is what the user of the connection hears.
   socket.on("error", () => {});
   return {
     remote,
     open: () => connectionOf(socket, remote),
     handOver(process, message) {
-      // What is left of it here never tells that it is closed.
-      onHandOver();
-      process.send(message, socket, {}, (error) => void (error && socket.destroy()));
+      process.send(message, socket, { keepOpen: true }, (error) => void (error && socket.destroy()));
     },
     close: () => void socket.destroy(),
   };

@@ -78,6 +78,18 @@ describe.skipIf(requireTools(SMALL_IMAGE_COMMANDS))("worker processes", () => {
     ]);
   });
 
+  it("leave no client waiting whose connection was on its way to one that died", async () => {
+    const pid = lab.workers.pidOf("node1")!;
+    process.kill(pid, "SIGSTOP");
+    const peers = await Promise.all(Array.from({ length: 10 }, () => lab.connect(ONE)));
+    const calls = Promise.allSettled(peers.map((peer) => peer.mount("/bramble/node1/root")));
+    // Accepted, that is, and sent on as far as that goes.
+    await new Promise((done) => setTimeout(done, 200));
+    process.kill(pid, "SIGKILL");
+    expect((await calls).map(({ status }) => status)).toEqual(peers.map(() => "rejected"));
+    await lab.mounted(ONE, "node1");
+  });
+
   it("answer what was asked while one was away", async () => {
     process.kill(lab.workers.pidOf("node1")!, "SIGKILL");
     const [paths, opened] = await Promise.all([lab.workers.overriddenPaths("node1"), lab.open("node1", "anew")]);
@@ -137,7 +149,7 @@ describe.skipIf(requireTools(SMALL_IMAGE_COMMANDS))("worker processes", () => {
       expect.objectContaining({
         node: "node1",
         kind: "root",
-        counters: expect.objectContaining({ writtenBytes: 5000 }),
+        activity: expect.objectContaining({ writtenBytes: 5000 }),
       }),
     );
   });

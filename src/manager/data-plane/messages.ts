@@ -74,8 +74,8 @@ export type ToWorker =
   | { kind: "question"; number: number; question: Question }
   /** Who owns these addresses now; `undefined`: none of this worker's nodes. */
   | { kind: "owners"; owners: readonly (readonly [Ipv4, string | undefined])[] }
-  /** Comes with the socket. */
-  | { kind: "connection"; node: string; remote: UdpPeer }
+  /** Comes with the socket, and is answered by `taken`. */
+  | { kind: "connection"; number: number; node: string; remote: UdpPeer }
   /** `path` is the file in the node's boot tree; that of the request is what was asked for. */
   | { kind: "tftp"; node: string; path: string; request: TftpReadRequest };
 
@@ -91,6 +91,7 @@ export type DataPlaneObservation =
 export type FromWorker =
   | { kind: "answer"; number: number; answered: Questions[QuestionName]["answered"] }
   | { kind: "refusal"; number: number; message: string }
+  | { kind: "taken"; number: number }
   /** The last words before a crash. */
   | { kind: "crash"; reason: string }
   | { kind: "observation"; observation: DataPlaneObservation };

@@ -55,6 +55,8 @@ export class WorkerProcess {
   readonly #openings = new Map<string, NodeOpening>();
   readonly #released = new Set<string>();
   #waiting: { node: string; accepted: AcceptedConnection }[] = [];
+  /** Connections on their way to the process, which has not said yet that it has them. */
+  readonly #handing = new Map<number, AcceptedConnection>();
   #child: ChildProcess | undefined;
   #isReady = false;
   #isStopping = false;
@@ -112,7 +114,9 @@ export class WorkerProcess {
 
   serveConnection(node: string, accepted: AcceptedConnection): void {
     if (this.#isReady && this.#child) {
-      const message: ToWorker = { kind: "connection", node, remote: accepted.remote };
+      const number = ++this.#lastNumber;
+      this.#handing.set(number, accepted);
+      const message: ToWorker = { kind: "connection", number, node, remote: accepted.remote };
       accepted.handOver(this.#child, message);
       return;
     }
@@ -212,6 +216,9 @@ export class WorkerProcess {
 
   #crashed(reason: string, ranMs: number): void {
     this.#isReady = false;
+    // Nobody reads from them any more, and their clients would wait for an answer.
+    for (const accepted of this.#handing.values()) accepted.close();
+    this.#handing.clear();
     if (this.#isStopping) {
       this.#rejectAll(`it has ended (${reason})`);
       return;
@@ -238,6 +245,10 @@ export class WorkerProcess {
         break;
       case "refusal":
         this.#take(message.number)?.reject(new Error(message.message));
+        break;
+      case "taken":
+        this.#handing.get(message.number)?.close();
+        this.#handing.delete(message.number);
         break;
       case "crash":
         this.#lastWords = message.reason;

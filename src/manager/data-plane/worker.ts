@@ -41,6 +41,7 @@ process.on("message", (message: ToWorker, socket: Socket | undefined) => {
       dataPlane?.setOwners(message.owners);
       break;
     case "connection":
+      say({ kind: "taken", number: message.number });
       // Its peer may be gone already, and the socket with it.
       if (socket) dataPlane?.serveConnection(message.node, acceptedFrom(socket, message.remote).open());
       break;
