@@ -8,14 +8,16 @@ export class CacheBudget {
     this.#weightMax = weightMax;
   }
 
-  charge(cache: LayerCache<unknown>, weight: number): void {
+  /** Returns true when it is too much still, with nothing left but this cache. */
+  charge(cache: LayerCache<unknown>, weight: number): boolean {
     this.#weight += weight;
     this.#caches.delete(cache);
     this.#caches.add(cache);
     for (const oldest of this.#caches) {
-      if (this.#weight <= this.#weightMax) break;
-      oldest.clear();
+      if (this.#weight <= this.#weightMax) return false;
+      if (oldest !== cache) oldest.clear();
     }
+    return this.#weight > this.#weightMax;
   }
 
   release(cache: LayerCache<unknown>, weight: number): void {
@@ -26,7 +28,8 @@ export class CacheBudget {
 
 /**
  * One layer's part: a plain map by file id, emptied as a whole. Bookkeeping for each entry would cost more than
- * reading it again does.
+ * reading it again does. Only the value in use stays, however heavy: a directory of 100,000 names that is worked on
+ * must not be read again for each of them.
  */
 export class LayerCache<Value> {
   readonly #budget: CacheBudget;
@@ -42,17 +45,21 @@ export class LayerCache<Value> {
   }
 
   set(id: number, value: Value, weight: number): void {
-    if (!this.#values.has(id)) {
-      this.#weight += weight;
-      this.#budget.charge(this, weight);
-    }
+    const isNew = !this.#values.has(id);
     this.#values.set(id, value);
+    if (isNew) this.grow(id, weight, weight);
   }
 
-  /** A value that is here has become heavier. It may be gone after this. */
-  grow(weight: number): void {
+  /** A value that is here has become heavier by `weight`, and weighs `wholeWeight` now. */
+  grow(id: number, weight: number, wholeWeight: number): void {
     this.#weight += weight;
-    this.#budget.charge(this, weight);
+    if (!this.#budget.charge(this, weight)) return;
+    const value = this.#values.get(id);
+    this.clear();
+    if (value === undefined) return;
+    this.#values.set(id, value);
+    this.#weight = wholeWeight;
+    this.#budget.charge(this, wholeWeight);
   }
 
   delete(id: number): void {

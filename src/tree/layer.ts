@@ -46,6 +46,18 @@ export interface Layer {
 /** 1 and 2 are `.` and `..`; 0 means "from the start". */
 export const FIRST_COOKIE = 3;
 
+/** The index of the first entry whose cookie is above `cookie`. */
+export function firstAfter(entries: readonly LayerEntry[], cookie: number): number {
+  let low = 0;
+  let high = entries.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (entries[middle]!.cookie > cookie) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
 const ASCII = /^[\0-\x7f]*$/;
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 

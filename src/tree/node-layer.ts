@@ -168,6 +168,7 @@ export class NodeLayer extends WrittenLayer {
   /** Shows what is on its way to the store. Only for `NodeChange`. */
   show(id: number, record: InodeOverride | typeof REMOVED | undefined): void {
     const overridden = this.overridden as Set<number>;
+    if (typeof record !== "object") this.forgetListing(id);
     if (record === undefined) {
       overridden.delete(id);
       this.#records.delete(id);
@@ -184,11 +185,12 @@ export class NodeLayer extends WrittenLayer {
 
   showName(directoryId: number, name: FileName, entry: LayerEntry | undefined): void {
     const names = this.names(directoryId) as Map<string, LayerEntry> | undefined;
+    const before = this.lookup(directoryId, name);
     const countBefore = names?.size ?? 0;
     if (entry === undefined) names?.delete(this.key(name));
     else names?.set(this.key(name), entry);
-    if (names !== undefined && names.size > countBefore) this.#names.grow(1);
-    this.forgetListing(directoryId);
+    if (names !== undefined && names.size > countBefore) this.#names.grow(directoryId, 1, 1 + names.size);
+    this.changeListing(directoryId, before, this.lookup(directoryId, name));
   }
 
   /** The store has undone writes: what is remembered may be wrong. */

@@ -4,7 +4,7 @@ import type { InodeAttributes } from "../disk/file-system-image.ts";
 import type { XdrWriter } from "../nfs/xdr.ts";
 import { BoundedCache } from "./bounded-cache.ts";
 import type { FileData } from "./file-data.ts";
-import { type GeneratedPlace, type Layer, type LayerEntry, nameKey } from "./layer.ts";
+import { firstAfter, type GeneratedPlace, type Layer, type LayerEntry, nameKey } from "./layer.ts";
 
 /** All that a layer says about one file. */
 export interface InodeOverride {
@@ -30,7 +30,7 @@ export const REMOVED = "removed";
 /** An entry of id 0 hides the name of the layer below. */
 export const WHITEOUT_ID = 0;
 
-/** Listings with own names, merged: a system has few such directories that are large and busy. */
+/** Listings with own names, merged: a system has few such directories that are large and busy. The latest stays anyway. */
 const MERGED_ENTRIES_MAX = 20_000;
 
 export abstract class OverlayLayer implements Layer {
@@ -96,10 +96,10 @@ export abstract class OverlayLayer implements Layer {
   }
 
   entries(directoryId: number): readonly LayerEntry[] {
-    const names = this.names(directoryId);
-    if (names === undefined || names.size === 0) return this.#below.entries(directoryId);
     const known = this.#merged.get(directoryId);
     if (known !== undefined) return known;
+    const names = this.names(directoryId);
+    if (names === undefined || names.size === 0) return this.#below.entries(directoryId);
     const merged = this.#below.entries(directoryId).filter((entry) => !names.has(this.key(entry.name)));
     for (const entry of names.values()) if (entry.id !== WHITEOUT_ID) merged.push(entry);
     merged.sort((one, other) => one.cookie - other.cookie);
@@ -107,7 +107,16 @@ export abstract class OverlayLayer implements Layer {
     return merged;
   }
 
-  /** Its names have changed. */
+  /** A name now shows `after` instead of `before`: its listing follows, for making it anew costs as much as it is long. */
+  protected changeListing(directoryId: number, before: LayerEntry | undefined, after: LayerEntry | undefined): void {
+    const merged = this.#merged.get(directoryId);
+    if (merged === undefined) return;
+    if (before !== undefined) merged.splice(firstAfter(merged, before.cookie - 1), 1);
+    if (after !== undefined) merged.splice(firstAfter(merged, after.cookie), 0, after);
+    this.#merged.set(directoryId, merged, 1 + merged.length);
+  }
+
+  /** The directory is gone. */
   protected forgetListing(directoryId: number): void {
     this.#merged.delete(directoryId);
   }

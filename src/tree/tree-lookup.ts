@@ -2,7 +2,7 @@
 import { type FileName, fileNameFromText } from "../bytes/file-name.ts";
 import { SYMLINKS_FOLLOWED_MAX } from "../limits.ts";
 import type { VolumeEntry } from "../nfs/volume.ts";
-import type { Layer, LayerEntry } from "./layer.ts";
+import { firstAfter, type Layer, type LayerEntry } from "./layer.ts";
 
 /** The file at a path from the root, through symlinks; `undefined` when there is none. */
 export function lookupPath(layer: Layer, path: string): number | undefined {
@@ -48,15 +48,4 @@ export function listFrom(
   const chosen = [...dotsLeft, ...listed.slice(start, start + limit)].slice(0, limit);
   const entries = chosen.map(({ name, id, cookie }) => ({ name, id, cookie: BigInt(cookie) }));
   return { entries, complete: chosen.length === dotsLeft.length + listed.length - start };
-}
-
-function firstAfter(entries: readonly LayerEntry[], cookie: number): number {
-  let low = 0;
-  let high = entries.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (entries[middle]!.cookie > cookie) high = middle;
-    else low = middle + 1;
-  }
-  return low;
 }
