@@ -8,6 +8,7 @@ import { DecodeError } from "../bytes/decode-error.ts";
 import { ManifestError } from "../manager/manifest-error.ts";
 import { VERSION } from "../manager/version.ts";
 import { addConsole } from "./commands/console.ts";
+import { addFsck } from "./commands/fsck.ts";
 import { addImageCommands } from "./commands/image.ts";
 import { addInit } from "./commands/init.ts";
 import { addNodesCommands } from "./commands/nodes.ts";
@@ -45,6 +46,7 @@ function program(): Command {
   addNodesCommands(bramble);
   addImageCommands(bramble);
   addSimulate(bramble);
+  addFsck(bramble);
   addSsh(bramble);
   addConsole(bramble);
   addSchema(bramble);

@@ -61,6 +61,10 @@ export class FrozenLayers {
     return highest;
   }
 
+  ids(): Iterable<number> {
+    return this.#index.keys();
+  }
+
   get isEmpty(): boolean {
     return this.#index.size === 0;
   }

@@ -29,6 +29,10 @@ export class GeneratedPaths {
     this.#storedCount = this.#paths.length;
   }
 
+  get paths(): readonly string[] {
+    return this.#paths;
+  }
+
   #add(path: string): number {
     const index = this.#paths.push(path) - 1;
     this.#indexes.set(path, index);

@@ -3,9 +3,7 @@
  * no time and no room, whatever the node has written. The trees must be released while these run.
  */
 import { LAYERS_PER_TREE_MAX } from "../limits.ts";
-import { storedBytes } from "./file-data.ts";
-import { REMOVED } from "./overlay-layer.ts";
-import { decodeInode, inodeRange } from "./store-records.ts";
+import { storedUsage } from "./layer-usage.ts";
 import {
   decodeSnapshot,
   encodeSnapshot,
@@ -29,8 +27,6 @@ export interface Snapshot {
 
 export class Snapshots {
   readonly #structure: TreeStructure;
-  /** Contents in frozen layers, once counted. */
-  readonly #layerBytes = new Map<number, number>();
 
   constructor(structure: TreeStructure) {
     this.#structure = structure;
@@ -96,24 +92,11 @@ export class Snapshots {
     return found.map(({ name, takenMs, trees }) => {
       let sizeBytes = 0;
       for (const layerId of trees.flatMap((tree) => this.#structure.layers.stackOf(tree.layerId))) {
-        if (!counted.has(layerId)) sizeBytes += this.#bytesIn(layerId);
+        if (!counted.has(layerId)) sizeBytes += storedUsage(this.#structure.store, layerId).contentBytes;
         counted.add(layerId);
       }
       return { name, takenMs, sizeBytes };
     });
-  }
-
-  #bytesIn(layerId: number): number {
-    const known = this.#layerBytes.get(layerId);
-    if (known !== undefined) return known;
-    let bytes = 0;
-    const { from, to } = inodeRange(layerId);
-    for (const { value } of this.#structure.store.range(from, to)) {
-      const inode = decodeInode(value);
-      if (inode !== REMOVED && inode.data !== undefined) bytes += storedBytes(inode.data, inode.attributes.sizeBytes);
-    }
-    this.#layerBytes.set(layerId, bytes);
-    return bytes;
   }
 
   async restore(node: string, name: string): Promise<void> {

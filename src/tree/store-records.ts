@@ -114,6 +114,15 @@ export function decodeDoneCall(bytes: Uint8Array): DoneCall {
   return { identity: Buffer.from(reader.rest()).toString("latin1"), fileId, sequence };
 }
 
+/** The letter of what a key of a layer is for. */
+export function partOfLayerKey(key: Uint8Array): string {
+  return String.fromCharCode(new Reader(key, "layer key", 5).u8("part"));
+}
+
+export function directoryIdFromEntryKey(key: Uint8Array): number {
+  return getId(new Reader(key, "entry key", 6), "directory id");
+}
+
 export function layerIdOfKey(key: Uint8Array): number {
   return new Reader(key, "layer key", 1).u32("layer id");
 }

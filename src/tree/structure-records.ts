@@ -108,6 +108,12 @@ export function snapshotNameOfKey(key: Uint8Array): string {
   return text.slice(text.indexOf("\0") + 1);
 }
 
+/** The parts of the key of a tree or a snapshot. */
+export function nodeOfKey(key: Uint8Array): { node: string; rest: string } {
+  const [node = "", rest = ""] = Buffer.from(key).toString("utf8").slice(1).split("\0");
+  return { node, rest };
+}
+
 export function snapshotRange(node: string): KeyRange {
   return { from: snapshotKey(node, ""), to: Buffer.from(`N${node}\x01`, "utf8") };
 }

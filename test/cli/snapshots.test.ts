@@ -107,6 +107,22 @@ describe.skipIf(requireTools([...SMALL_IMAGE_COMMANDS, "nfs-cp", "nfs-cat", "set
     expect(await said("diff", "node2")).toBe("+ /mine  4 B\n1 change\n");
   });
 
+  it("leave a store in which fsck finds nothing wrong, beside the manager and after it", async () => {
+    const check = (...words: string[]) => work.bramble(["fsck", ...words], asNobody);
+    const looked =
+      /^4 trees, 1 snapshot, \d+ layers, \d+ records, \d+ data files?, beside a running manager: nothing is wrong\n$/;
+    expect((await check()).stdout).toMatch(looked);
+    expect((await check("--repair")).stderr).toMatch(
+      /^bramble: Cannot repair .*: a manager runs on it; stop it first\n$/,
+    );
+    await manager.stop();
+    const { stdout, code } = await check("--repair", "--json");
+    expect(JSON.parse(stdout)).toMatchObject({ ok: true, isInUse: false, findings: [], repaired: [] });
+    expect(code).toBe(0);
+    manager = work.start(["up"], asNobody);
+    await manager.waitFor(/serving/);
+  });
+
   it("are on the feed", async () => {
     const watch = work.start(["watch"], asNobody);
     await watch.waitFor(/node1 +snapshot first is taken\n[\s\S]*node1 +restored: .* first\n/);
