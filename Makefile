@@ -33,6 +33,7 @@ bench: build
 
 soak: node_modules
 	node tools/run-soak.mjs power-cut 5000 $(SEED)
+	node tools/run-soak.mjs power-cut 5000 async $(SEED)
 	node tools/run-soak.mjs crash $(or $(ROUNDS),1000) $(SEED)
 
 clean:

@@ -205,7 +205,8 @@ export class Tree extends TreeNaming implements Volume {
     if (changes.atime !== undefined) attributes.atimeNs = changes.atime === "server" ? nowNs : changes.atime;
     if (changes.mtime !== undefined) attributes.mtimeNs = changes.mtime === "server" ? nowNs : changes.mtime;
     attributes.ctimeNs = nowNs;
-    const stored = change.by(call, id).commit();
+    // A data file is cut, and written anew, only when the record that still wants its old contents is gone for good.
+    const stored = change.by(call, id).commit({ isPromised: changes.sizeBytes !== undefined });
     const answer = this.getattr(id);
     await stored;
     await cutDataFile();

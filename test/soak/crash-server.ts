@@ -1,6 +1,6 @@
 /**
  * The server that is killed: trees and NFS on a folder and a port of loopback, as the program composes them.
- * Arguments: folder, then how much faster than real time its timers run. Prints its port when it is ready.
+ * Arguments: folder, how much faster than real time its timers run, durability. Prints its port when it is ready.
  */
 import { join } from "node:path";
 import { parseIpv4 } from "../../src/bytes/addresses.ts";
@@ -12,6 +12,7 @@ import { openLmdbStore } from "../../src/system/lmdb-store.ts";
 import { systemRandom } from "../../src/system/random.ts";
 import { nodeTcpListeners } from "../../src/system/tcp.ts";
 import { type ImageNode, MemoryImage } from "../../src/tree/memory-image.ts";
+import type { StorageRules } from "../../src/tree/tree-description.ts";
 import { openTreeStore, type TreeStoreOptions } from "../../src/tree/tree-store.ts";
 
 const LARGE = Uint8Array.from({ length: 100_000 }, (_, index) => (index * 31 + (index >> 9)) & 0xff);
@@ -34,7 +35,10 @@ function soakImage(): Record<string, ImageNode> {
 export const EXPORT_PATH = "/tree";
 
 /** The NFS service over a tree of the soak image in this store. A new one for every start of the server. */
-export async function openService(storage: TreeStoreOptions & { random: Random }): Promise<NfsService> {
+export async function openService(
+  storage: TreeStoreOptions & { random: Random },
+  durability: StorageRules["durability"],
+): Promise<NfsService> {
   const trees = await openTreeStore(storage);
   const content = Buffer.alloc(6000, "g");
   const tree = await trees.tree({
@@ -42,6 +46,7 @@ export async function openService(storage: TreeStoreOptions & { random: Random }
     kind: "root",
     image: new MemoryImage(soakImage()),
     imageId: "soak",
+    rules: { durability },
     generated: [{ kind: "file", path: "/image/generated", content, mode: 0o644, uid: 0, gid: 0 }],
   });
   const { treeId } = tree;
@@ -62,17 +67,20 @@ export async function openService(storage: TreeStoreOptions & { random: Random }
   });
 }
 
-async function serve(folder: string, speed: number): Promise<void> {
-  const service = await openService({
+async function serve(folder: string, speed: number, durability: StorageRules["durability"]): Promise<void> {
+  const storage = {
     keyValueStore: openLmdbStore(join(folder, "trees")),
     dataFiles: openDataFiles(join(folder, "data")),
-    clock: { ...systemClock, after: (delayMs, run) => systemClock.after(delayMs / speed, run) },
+    clock: { ...systemClock, after: (delayMs: number, run: () => void) => systemClock.after(delayMs / speed, run) },
     random: systemRandom,
-  });
+  };
+  const service = await openService(storage, durability);
   const listener = await nodeTcpListeners.listen({ address: parseIpv4("127.0.0.1"), port: 0 }, (connection) => {
     service.serveConnection(connection);
   });
   console.log(listener.localPort);
 }
 
-if (process.argv[1] === import.meta.filename) await serve(process.argv[2]!, Number(process.argv[3]));
+if (process.argv[1] === import.meta.filename) {
+  await serve(process.argv[2]!, Number(process.argv[3]), process.argv[4] === "async" ? "async" : "sync");
+}

@@ -2,14 +2,14 @@
  * Kills a server at random moments under load and compares what it has after the restart with what it had promised.
  * SIGKILL takes the process's memory, not the system's: what was not synced stays (a power cut is `power-cut.ts`).
  *
- *     node crash.js ROUNDS [SEED] [FOLDER]
+ *     node crash.js ROUNDS [SEED] [async]
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import type { Lane } from "./lane.ts";
+import type { Durability, Lane } from "./lane.ts";
 import { checkShared, makeLanes } from "./lanes.ts";
 import { NfsClient } from "./nfs-client.ts";
 import { SeededRandom } from "./seeded-random.ts";
@@ -26,9 +26,11 @@ interface Server {
   port: number;
 }
 
-async function start(folder: string, speed: number): Promise<Server> {
+async function start(folder: string, speed: number, durability: Durability): Promise<Server> {
   const program = join(import.meta.dirname, "crash-server.js");
-  const child = spawn(process.execPath, [program, folder, String(speed)], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(process.execPath, [program, folder, String(speed), durability], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   const lines = createInterface({ input: child.stdout! });
   const line = await Promise.race([
     once(lines, "line").then(([text]) => String(text)),
@@ -51,14 +53,14 @@ async function connectAll(port: number): Promise<NfsClient[]> {
 }
 
 /** Returns how many operations were answered. Throws when the server has broken a promise. */
-export async function run(rounds: number, seed: number, folder: string): Promise<number> {
+export async function run(rounds: number, seed: number, folder: string, durability: Durability): Promise<number> {
   const random = new SeededRandom(seed);
   let lanes: Lane[] = [];
   for (let round = 0; round <= rounds; round += 1) {
-    const server = await start(folder, random.pick(SPEEDS));
+    const server = await start(folder, random.pick(SPEEDS), round === 0 ? "sync" : durability);
     try {
       const clients = await connectAll(server.port);
-      if (round === 0) lanes = await makeLanes(clients[0]!, LANES, seed);
+      if (round === 0) lanes = await makeLanes(clients[0]!, LANES, seed, durability);
       await Promise.all(lanes.map((lane, index) => lane.check(clients[index % CONNECTIONS]!)));
       await checkShared(clients[0]!);
       if (round === rounds) continue;
@@ -77,14 +79,17 @@ export async function run(rounds: number, seed: number, folder: string): Promise
 }
 
 async function main(): Promise<void> {
-  const [rounds = 25, seed = Math.floor(Math.random() * 2 ** 31)] = process.argv.slice(2, 4).map(Number);
-  const parent = process.argv[4] ?? join(process.cwd(), ".cache");
+  const words = process.argv.slice(2);
+  const durability = words.includes("async") ? "async" : "sync";
+  const numbers = words.filter((word) => word !== "async").map(Number);
+  const [rounds = 25, seed = Math.floor(Math.random() * 2 ** 31)] = numbers;
+  const parent = join(process.cwd(), ".cache");
   mkdirSync(parent, { recursive: true });
   const folder = mkdtempSync(join(parent, "crash-"));
-  console.log(`crash: ${rounds} rounds, seed ${seed}`);
+  console.log(`crash: ${rounds} rounds, ${durability}, seed ${seed}`);
   const beginMs = Date.now();
   try {
-    const operations = await run(rounds, seed, folder);
+    const operations = await run(rounds, seed, folder, durability);
     const seconds = ((Date.now() - beginMs) / 1000).toFixed(0);
     console.log(`crash: ${rounds} kills in ${seconds} s, ${operations} operations answered, none lost`);
     rmSync(folder, { recursive: true });

@@ -34,14 +34,18 @@ export function written({ committed, pending }: FileModel, write: Write): FileMo
 /** Everything that is written is promised. */
 export function committed(model: FileModel): FileModel {
   const { pending } = model;
-  const sizeBytes = Math.max(model.committed.length, ...pending.map(endOf));
-  const content = resized(model.committed, sizeBytes);
+  const content = resized(model.committed, sizeOf(model));
   for (const write of pending) content.set(bytesOf(write), write.offset);
   return { committed: content, pending: [] };
 }
 
 export function cut({ committed }: FileModel, sizeBytes: number): FileModel {
   return { committed: resized(committed, sizeBytes), pending: [] };
+}
+
+/** With everything that is written. */
+export function sizeOf({ committed, pending }: FileModel): number {
+  return Math.max(committed.length, ...pending.map(endOf));
 }
 
 function endOf({ offset, sizeBytes }: Write): number {

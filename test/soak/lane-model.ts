@@ -129,3 +129,25 @@ export async function find(
   for (const [path, handle] of directories) await walk(path, handle);
   return found;
 }
+
+/** Contents are written to files wherever their names were: those pending now may be found in the past too. */
+export function withContentsOf(past: LaneModel, now: LaneModel): LaneModel {
+  const files = [...past.files].map(([number, file]): [number, ModelFile] => {
+    const content = now.files.get(number)?.content;
+    const isSame = content !== undefined && content.committed === file.content.committed;
+    return [number, isSame ? { ...file, content, mtime: undefined } : file];
+  });
+  return { names: past.names, files: new Map(files) };
+}
+
+/** With everything below it. */
+export function renamed(model: LaneModel, from: string, to: string): LaneModel {
+  const number = model.names.get(from)!;
+  let after = withName(withoutName({ ...model, names: new Map(model.names).set(to, number) }, from), to, number);
+  for (const [path, one] of model.names) {
+    if (!path.startsWith(`${from}/`)) continue;
+    after = withName(after, `${to}${path.slice(from.length)}`, one);
+    after = withoutName(after, path);
+  }
+  return after;
+}

@@ -2,7 +2,7 @@
  * One of the clients that work while the server is killed. It does one thing after another, but writes several pieces
  * at once, keeps what was not committed as a kernel's client does, and knows what it was promised.
  */
-import { bytesOf, committed, cut, type FileModel, mismatch, type Write, written } from "./file-model.ts";
+import { bytesOf, committed, cut, mismatch, type Write, written } from "./file-model.ts";
 import {
   type Found,
   find,
@@ -11,20 +11,26 @@ import {
   linkCount,
   type ModelFile,
   NEW_FILE,
+  renamed,
+  withContentsOf,
   withFile,
   withName,
   withoutName,
 } from "./lane-model.ts";
 import { ConnectionLost, type NfsClient, Refused } from "./nfs-client.ts";
+import { OFFSET_MAX, planWrites } from "./planned-writes.ts";
 import type { SeededRandom } from "./seeded-random.ts";
 
 const NAMES_MAX = 14;
-const OFFSET_MAX = 100_000;
-const PIECE_BYTES_MAX = 30_000;
 const REMOVED_KEPT = 20;
+
+export type Durability = "sync" | "async";
 
 export class Lane {
   readonly name: string;
+  readonly #durability: Durability;
+  /** With `async`: what was true at some time since something was last promised. The server may have gone back to it. */
+  #past: LaneModel[] = [];
   readonly #random: SeededRandom;
   /** Those the lane works in, by the name that paths begin with. */
   readonly #directories: Map<string, Uint8Array>;
@@ -37,8 +43,15 @@ export class Lane {
   #counter = 0;
   #operations = 0;
 
-  constructor(name: string, random: SeededRandom, directories: Map<string, Uint8Array>, model: LaneModel) {
+  constructor(
+    name: string,
+    random: SeededRandom,
+    directories: Map<string, Uint8Array>,
+    model: LaneModel,
+    durability: Durability,
+  ) {
     this.name = name;
+    this.#durability = durability;
     this.#random = random;
     this.#directories = directories;
     this.#model = model;
@@ -64,7 +77,12 @@ export class Lane {
 
   /** What may be found if the server stops now: all that was answered, with or without what was not. */
   get promises(): readonly LaneModel[] {
-    return this.#after === undefined ? [this.#model] : [this.#model, this.#after];
+    const now = this.#after === undefined ? [this.#model] : [this.#model, this.#after];
+    return [...now, ...this.#past.map((past) => withContentsOf(past, this.#model)).reverse()];
+  }
+
+  #isPromised(): void {
+    this.#past = [];
   }
 
   /** Finds the one of these that the server has. Throws when it has none of them. */
@@ -86,7 +104,10 @@ export class Lane {
     const { match, found } = await this.compare(client, this.promises);
     this.#after = undefined;
     this.#model = match;
+    this.#isPromised();
     for (const [path, number] of match.names) this.#change(number, { handle: found.get(path)!.handle });
+    // What was removed may be back.
+    if (this.#durability === "async") this.#removed.length = 0;
     for (const handle of this.#removed) await this.#checkStale(client, handle);
     for (const [number, file] of this.#model.files) if (file.kind === "file") await this.#sendAgain(client, number);
   }
@@ -120,6 +141,7 @@ export class Lane {
     }
     for (const write of content.pending) this.#verifiers.delete(write.number);
     this.#change(number, { content: committed(content) });
+    this.#isPromised();
   }
 
   #change(number: number, changes: Partial<ModelFile>): void {
@@ -130,6 +152,7 @@ export class Lane {
   async #toward(after: LaneModel, operation: () => Promise<void>): Promise<void> {
     this.#after = after;
     await operation();
+    if (this.#durability === "async") this.#past.push(this.#model);
     this.#model = after;
     this.#after = undefined;
   }
@@ -158,19 +181,12 @@ export class Lane {
   }
 
   #write(client: NfsClient, number: number): Promise<void> {
-    const isAppend = this.#random.chance(0.5);
     const { content } = this.#model.files.get(number)!;
-    let offset = isAppend ? Math.min(sizeOf(content), OFFSET_MAX) : this.#random.below(OFFSET_MAX);
-    // Small files are many: they live in records.
-    const bytesMax = this.#random.chance(0.3) ? 400 : PIECE_BYTES_MAX;
-    if (bytesMax === 400 && sizeOf(content) < 4096) offset = Math.min(offset, sizeOf(content));
-    const writes: Write[] = [];
-    for (let count = 1 + this.#random.below(5); count > 0; count -= 1) {
-      const write = { number: ++this.#counter, offset, sizeBytes: 1 + this.#random.below(bytesMax) };
-      writes.push(write);
-      offset += write.sizeBytes;
-    }
-    return this.#send(client, number, writes);
+    return this.#send(
+      client,
+      number,
+      planWrites(this.#random, content, () => ++this.#counter),
+    );
   }
 
   async #send(client: NfsClient, number: number, writes: readonly Write[]): Promise<void> {
@@ -197,6 +213,7 @@ export class Lane {
     };
     this.#change(number, { content: written(content, write), mtime: undefined });
     await client.write(handle!, write.offset, bytesOf(write), true);
+    this.#isPromised();
     this.#change(number, { content: committed(this.#model.files.get(number)!.content) });
   }
 
@@ -299,20 +316,4 @@ export class Lane {
     const { handle } = this.#model.files.get(number)!;
     await this.#toward(withName(this.#model, to, number), () => client.link(handle!, directory, name));
   }
-}
-
-function sizeOf({ committed, pending }: FileModel): number {
-  return Math.max(committed.length, ...pending.map(({ offset, sizeBytes }) => offset + sizeBytes));
-}
-
-/** With everything below it. */
-function renamed(model: LaneModel, from: string, to: string): LaneModel {
-  const number = model.names.get(from)!;
-  let after = withName(withoutName({ ...model, names: new Map(model.names).set(to, number) }, from), to, number);
-  for (const [path, one] of model.names) {
-    if (!path.startsWith(`${from}/`)) continue;
-    after = withName(after, `${to}${path.slice(from.length)}`, one);
-    after = withoutName(after, path);
-  }
-  return after;
 }

@@ -1,6 +1,6 @@
 /** All lanes together: how they begin, and what they share. */
 import { EXPORT_PATH } from "./crash-server.ts";
-import { Lane } from "./lane.ts";
+import { type Durability, Lane } from "./lane.ts";
 import { find, type LaneModel, type ModelFile, NEW_FILE } from "./lane-model.ts";
 import type { NfsClient } from "./nfs-client.ts";
 import { SeededRandom } from "./seeded-random.ts";
@@ -17,7 +17,12 @@ async function imageModel(client: NfsClient, image: Uint8Array): Promise<LaneMod
 }
 
 /** Lanes for an empty tree of the soak image. The first one also works on the files of the image. */
-export async function makeLanes(client: NfsClient, count: number, seed: number): Promise<Lane[]> {
+export async function makeLanes(
+  client: NfsClient,
+  count: number,
+  seed: number,
+  durability: Durability,
+): Promise<Lane[]> {
   const root = await client.mount(EXPORT_PATH);
   const shared = await client.lookup(root, "shared");
   const image = await client.lookup(root, "image");
@@ -33,7 +38,7 @@ export async function makeLanes(client: NfsClient, count: number, seed: number):
       directories.set("image", image);
       model = await imageModel(client, image);
     }
-    lanes.push(new Lane(name, new SeededRandom(seed * 1000 + index), directories, model));
+    lanes.push(new Lane(name, new SeededRandom(seed * 1000 + index), directories, model, durability));
   }
   return lanes;
 }

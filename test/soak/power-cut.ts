@@ -2,13 +2,13 @@
  * Cuts the power of a simulated disk under load, at any event of the disk, and compares what a server finds there with
  * what the one before had promised. Everything runs in one process and depends on the seed alone.
  *
- *     node power-cut.js CUTS [SEED]
+ *     node power-cut.js CUTS [SEED] [async]
  */
 import { parseIpv4 } from "../../src/bytes/addresses.ts";
 import type { NfsService } from "../../src/nfs/server.ts";
 import type { Clock, TcpConnection } from "../../src/ports.ts";
 import { openService } from "./crash-server.ts";
-import type { Lane } from "./lane.ts";
+import type { Durability, Lane } from "./lane.ts";
 import type { LaneModel } from "./lane-model.ts";
 import { checkShared, makeLanes } from "./lanes.ts";
 import { NfsClient, type Transport } from "./nfs-client.ts";
@@ -60,11 +60,11 @@ class PoweredServer {
     this.#service = service;
   }
 
-  static async start(disk: SimulatedDisk, random: SeededRandom): Promise<PoweredServer> {
+  static async start(disk: SimulatedDisk, random: SeededRandom, durability: Durability): Promise<PoweredServer> {
     const clock = new EventClock();
     const bytes = (countBytes: number) => Uint8Array.from({ length: countBytes }, () => random.below(256));
     const storage = { keyValueStore: disk, dataFiles: disk, clock: clock.clock, random: { bytes } };
-    const server = new PoweredServer(disk, await openService(storage));
+    const server = new PoweredServer(disk, await openService(storage, durability));
     disk.onEvent(() => {
       clock.advance(random.below(100));
       server.onEvent();
@@ -154,7 +154,7 @@ async function workUntilCut(server: PoweredServer, lanes: readonly Lane[], clien
 
 async function look({ disk, promises }: Look, lanes: readonly Lane[], random: SeededRandom): Promise<void> {
   disk.turnsMax = 0;
-  const server = await PoweredServer.start(disk, random);
+  const server = await PoweredServer.start(disk, random, "sync");
   const client = server.connect(0);
   for (const [index, lane] of lanes.entries()) await lane.compare(client, promises[index]!);
   await checkShared(client);
@@ -162,16 +162,17 @@ async function look({ disk, promises }: Look, lanes: readonly Lane[], random: Se
 }
 
 /** Throws when a promise was broken. */
-export async function run(cutsMin: number, seed: number): Promise<Outcome> {
+export async function run(cutsMin: number, seed: number, durability: Durability = "sync"): Promise<Outcome> {
   const random = new SeededRandom(seed);
   let disk = new SimulatedDisk(random);
   let lanes: Lane[] = [];
   let cuts = 0;
   for (let round = 0; cuts < cutsMin; round += 1) {
     try {
-      const server = await PoweredServer.start(disk, random);
+      // Once sync, so that what the lanes begin with is durable.
+      const server = await PoweredServer.start(disk, random, round === 0 ? "sync" : durability);
       const client = server.connect(round * 1_000_000);
-      if (round === 0) lanes = await makeLanes(client, LANES, seed);
+      if (round === 0) lanes = await makeLanes(client, LANES, seed, durability);
       for (const lane of lanes) await lane.check(client);
       await checkShared(client);
       const { left, looks } = await workUntilCut(server, lanes, client, random);
@@ -186,10 +187,13 @@ export async function run(cutsMin: number, seed: number): Promise<Outcome> {
 }
 
 async function main(): Promise<void> {
-  const [cuts = 1000, seed = Math.floor(Math.random() * 2 ** 31)] = process.argv.slice(2, 4).map(Number);
-  console.log(`power cut: ${cuts} cuts, seed ${seed}`);
+  const words = process.argv.slice(2);
+  const durability = words.includes("async") ? "async" : "sync";
+  const numbers = words.filter((word) => word !== "async").map(Number);
+  const [cuts = 1000, seed = Math.floor(Math.random() * 2 ** 31)] = numbers;
+  console.log(`power cut: ${cuts} cuts, ${durability}, seed ${seed}`);
   try {
-    const outcome = await run(cuts, seed);
+    const outcome = await run(cuts, seed, durability);
     console.log(`power cut: ${outcome.cuts} cuts, ${outcome.operations} operations answered, none lost`);
   } catch (error) {
     console.error(`power cut: ${(error as Error).message}`);

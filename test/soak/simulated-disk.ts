@@ -3,11 +3,14 @@
  * anything may be: transactions up to any one, data in pieces of a block, each of them or not, files with or without
  * their new names, removed files still there.
  */
-import type { DataFile, DataFiles, KeyValueStore, Mutation } from "../../src/ports.ts";
+import type { DataFile, DataFiles, KeyValueStore, Mutation, WriteTiming } from "../../src/ports.ts";
 import { MemoryContent, MemoryStore } from "../../src/tree/memory-store.ts";
 import type { SeededRandom } from "./seeded-random.ts";
 
 const BLOCK_BYTES = 4096;
+
+/** How long a write waits that need not be durable at once, in events of the disk. */
+const LATE_EVENTS = 20;
 
 type Change = { offset: number; bytes: Uint8Array } | { sizeBytes: number };
 
@@ -74,10 +77,15 @@ export class SimulatedDisk implements KeyValueStore, DataFiles {
     return this.#visible.range(from, to);
   }
 
-  async write(mutations: readonly Mutation[]): Promise<void> {
+  async write(mutations: readonly Mutation[], timing?: WriteTiming): Promise<void> {
     void this.#visible.write(mutations);
     const number = this.#transactions.push(mutations.map(copyOf));
     await this.#work();
+    // What may wait does, until something comes that may not.
+    for (let events = 0; timing !== undefined && events < LATE_EVENTS; events += 1) {
+      if (this.#durableTransactions >= number) return;
+      await this.#work();
+    }
     this.#durableTransactions = Math.max(this.#durableTransactions, number);
   }
 
