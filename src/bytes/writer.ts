@@ -77,6 +77,14 @@ export class Writer {
     return this;
   }
 
+  /** Copies `count` 32-bit words as they stand from byte `at` on: for a few of them quicker than `bytes`. */
+  words(source: DataView, at: number, count: number): this {
+    const start = this.#reserve(count * 4);
+    const view = this.#view;
+    for (let offset = 0; offset < count * 4; offset += 4) view.setUint32(start + offset, source.getUint32(at + offset));
+    return this;
+  }
+
   /** One byte per character; for names, where going through a `Buffer` would cost more than the copy. */
   latin1(value: string): this {
     const at = this.#reserve(value.length);

@@ -16,9 +16,10 @@ export const HANDLE_KEY_BYTES = 16;
 
 const VERSION_WORD = 0x0100_0000;
 const SEALED_BYTES = 20;
-const WORDS = HANDLE_BYTES / 4;
+const LENGTH_BYTES = 4;
+const SLOT_BYTES = LENGTH_BYTES + HANDLE_BYTES;
 
-/** 900 KB: handles sealed or checked lately, each at the place that its ids give it. */
+/** 1 MiB: handles sealed or checked lately, each at the place that its ids give it. */
 const RECENT_HANDLES_BITS = 15;
 const RECENT_HANDLES = 2 ** RECENT_HANDLES_BITS;
 /** Odd numbers that spread ids which follow one another (Knuth, volume 3, 6.4). */
@@ -44,35 +45,31 @@ export function createHandleCodec(key: Uint8Array): HandleCodec {
   const hash = createSipHash(key);
   const bytes = new Uint8Array(HANDLE_BYTES);
   const view = new DataView(bytes.buffer);
-  const recent = new Uint32Array(RECENT_HANDLES * WORDS);
+  const recent = new DataView(new ArrayBuffer(RECENT_HANDLES * SLOT_BYTES));
 
   /**
-   * Where the sealed handle stands among the recent ones, as its seven words. Handles are used again and again, and
-   * hashing is what they cost.
+   * Where the sealed handle stands among the recent ones, as `nfs_fh3`. Handles are used again and again, and hashing is
+   * what they cost.
    */
   function sealed(treeId: number, idHigh: number, idLow: number, epoch: number): number {
     const slot = (Math.imul(idLow, SPREAD) ^ Math.imul(treeId, SPREAD_TREES)) >>> (32 - RECENT_HANDLES_BITS);
-    const at = slot * WORDS;
+    const at = slot * SLOT_BYTES + LENGTH_BYTES;
     const isThere =
-      recent[at] === VERSION_WORD &&
-      recent[at + 1] === treeId &&
-      recent[at + 2] === idHigh &&
-      recent[at + 3] === idLow &&
-      recent[at + 4] === epoch;
+      recent.getUint32(at) === VERSION_WORD &&
+      recent.getUint32(at + 4) === treeId &&
+      recent.getUint32(at + 8) === idHigh &&
+      recent.getUint32(at + 12) === idLow &&
+      recent.getUint32(at + 16) === epoch;
     if (isThere) return at;
-    view.setUint32(0, VERSION_WORD);
-    view.setUint32(4, treeId);
-    view.setUint32(8, idHigh);
-    view.setUint32(12, idLow);
-    view.setUint32(16, epoch);
-    const check = hash(view, SEALED_BYTES);
-    recent[at] = VERSION_WORD;
-    recent[at + 1] = treeId;
-    recent[at + 2] = idHigh;
-    recent[at + 3] = idLow;
-    recent[at + 4] = epoch;
-    recent[at + 5] = check.high;
-    recent[at + 6] = check.low;
+    recent.setUint32(at - LENGTH_BYTES, HANDLE_BYTES);
+    recent.setUint32(at, VERSION_WORD);
+    recent.setUint32(at + 4, treeId);
+    recent.setUint32(at + 8, idHigh);
+    recent.setUint32(at + 12, idLow);
+    recent.setUint32(at + 16, epoch);
+    const check = hash(recent, at, SEALED_BYTES);
+    recent.setUint32(at + 20, check.high);
+    recent.setUint32(at + 24, check.low);
     return at;
   }
 
@@ -80,8 +77,7 @@ export function createHandleCodec(key: Uint8Array): HandleCodec {
     write(writer, treeId, fileId, epoch) {
       const idHigh = Math.floor(fileId / TWO_TO_32);
       const at = sealed(treeId, idHigh, fileId - idHigh * TWO_TO_32, epoch);
-      writer.u32(HANDLE_BYTES);
-      for (let word = at; word < at + WORDS; word++) writer.u32(recent[word]!);
+      writer.words(recent, at - LENGTH_BYTES, SLOT_BYTES / 4);
     },
 
     read(handle) {
@@ -93,7 +89,7 @@ export function createHandleCodec(key: Uint8Array): HandleCodec {
       const [checkHigh, checkLow] = [view.getUint32(20), view.getUint32(24)];
       const at = sealed(treeId, idHigh, idLow, epoch);
       // One comparison for both halves: a guesser learns nothing from the time it takes.
-      const difference = (recent[at + 5]! ^ checkHigh) | (recent[at + 6]! ^ checkLow);
+      const difference = (recent.getUint32(at + 20) ^ checkHigh) | (recent.getUint32(at + 24) ^ checkLow);
       return difference === 0 ? { treeId, fileId: idHigh * TWO_TO_32 + idLow, epoch } : undefined;
     },
   };

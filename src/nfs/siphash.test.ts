@@ -15,10 +15,14 @@ const VECTORS: [lengthBytes: number, result: string][] = [
 describe("SipHash-2-4", () => {
   it.each(VECTORS)("of %i bytes is the authors' vector %s", (lengthBytes, result) => {
     const message = new DataView(Uint8Array.from({ length: lengthBytes }, (_, index) => index).buffer);
-    const { high, low } = createSipHash(KEY)(message, lengthBytes);
+    const { high, low } = createSipHash(KEY)(message, 0, lengthBytes);
     const bytes = Buffer.alloc(8);
     bytes.writeUInt32LE(low, 0);
     bytes.writeUInt32LE(high, 4);
     expect(bytes.toString("hex")).toBe(result);
+    // The same bytes in the midst of others.
+    const around = new Uint8Array(40).fill(255);
+    around.set(new Uint8Array(message.buffer), 5);
+    expect(createSipHash(KEY)(new DataView(around.buffer), 5, lengthBytes)).toEqual({ high, low });
   });
 });

@@ -13,21 +13,22 @@ export interface Hash64 {
 const COMPRESSION_ROUNDS = 2;
 const FINAL_ROUNDS = 4;
 
-/** `key` has 16 bytes; `message` is hashed from its start up to `lengthBytes`. */
-export function createSipHash(key: Uint8Array): (message: DataView, lengthBytes: number) => Hash64 {
+/** `key` has 16 bytes; `lengthBytes` of `message` are hashed, from `start` on. */
+export function createSipHash(key: Uint8Array): (message: DataView, start: number, lengthBytes: number) => Hash64 {
   if (key.length !== 16) throw new RangeError(`Cannot key SipHash: ${key.length} bytes instead of 16`);
   const view = new DataView(key.buffer, key.byteOffset, 16);
   const [k0Low, k0High] = [view.getInt32(0, true), view.getInt32(4, true)];
   const [k1Low, k1High] = [view.getInt32(8, true), view.getInt32(12, true)];
 
   // The state is in variables, not in an array, and one loop does all rounds: so it stays in registers.
-  return (message, lengthBytes) => {
+  return (message, start, lengthBytes) => {
     let [h0, l0] = [0x736f6d65 ^ k0High, 0x70736575 ^ k0Low];
     let [h1, l1] = [0x646f7261 ^ k1High, 0x6e646f6d ^ k1Low];
     let [h2, l2] = [0x6c796765 ^ k0High, 0x6e657261 ^ k0Low];
     let [h3, l3] = [0x74656462 ^ k1High, 0x79746573 ^ k1Low];
-    const lastAt = lengthBytes - (lengthBytes % 8);
-    for (let at = 0; at <= lastAt + 8; at += 8) {
+    const end = start + lengthBytes;
+    const lastAt = end - (lengthBytes % 8);
+    for (let at = start; at <= lastAt + 8; at += 8) {
       let [wordHigh, wordLow] = [0, 0];
       let rounds = COMPRESSION_ROUNDS;
       if (at < lastAt) {
@@ -35,8 +36,8 @@ export function createSipHash(key: Uint8Array): (message: DataView, lengthBytes:
         wordLow = message.getInt32(at, true);
       } else if (at === lastAt) {
         wordHigh = lengthBytes << 24;
-        for (let byte = lengthBytes - 1; byte >= at; byte--) {
-          const shift = 8 * (byte % 4);
+        for (let byte = end - 1; byte >= at; byte--) {
+          const shift = 8 * ((byte - at) % 4);
           if (byte - at < 4) wordLow |= message.getUint8(byte) << shift;
           else wordHigh |= message.getUint8(byte) << shift;
         }

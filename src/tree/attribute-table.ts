@@ -28,7 +28,7 @@ class Page {
   readonly deviceMinor = new Uint32Array(PAGE_INODES);
   readonly times = new BigInt64Array(PAGE_INODES * 3);
   /** The same as `fattr3`, for inodes that listings showed. */
-  wire: Uint8Array | undefined;
+  wire: DataView | undefined;
   readonly isEncoded = new Uint8Array(PAGE_INODES);
 }
 
@@ -66,17 +66,17 @@ export class AttributeTable {
     const page = this.#page(Math.floor(id / PAGE_INODES));
     const inode = id % PAGE_INODES;
     const at = inode * ATTRIBUTES_BYTES;
-    page.wire ??= new Uint8Array(PAGE_INODES * ATTRIBUTES_BYTES);
+    page.wire ??= new DataView(new ArrayBuffer(PAGE_INODES * ATTRIBUTES_BYTES));
     if (page.isEncoded[inode] === 0) {
       const attributes = this.get(id);
       if (attributes === undefined) return false;
       const encoded = new XdrWriter(ATTRIBUTES_BYTES);
       writeAttributes(encoded, 0n, { id, ...attributes });
-      page.wire.set(encoded.finish(), at);
+      new Uint8Array(page.wire.buffer).set(encoded.finish(), at);
       page.isEncoded[inode] = 1;
     }
-    writer.bytes(page.wire.subarray(at, at + FSID_AT)).u64(fsid);
-    writer.bytes(page.wire.subarray(at + BEHIND_FSID, at + ATTRIBUTES_BYTES));
+    writer.words(page.wire, at, FSID_AT / 4).u64(fsid);
+    writer.words(page.wire, at + BEHIND_FSID, (ATTRIBUTES_BYTES - BEHIND_FSID) / 4);
     return true;
   }
 
