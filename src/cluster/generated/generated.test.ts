@@ -51,6 +51,18 @@ function withRoot(image: Image, root: MemoryFiles): Image {
   return { ...image, root: { ...image.root, ...root } };
 }
 
+describe("ping", () => {
+  const PATH = "/etc/sysctl.d/00-bramble-ping.conf";
+  const ping = { "/usr/bin/ping": "", "/usr/lib/sysctl.d/": "" };
+
+  it("is allowed to all groups where the image has it and reads such settings", () => {
+    const files = generated(withRoot(DEBIAN, ping));
+    expect(textOf(files, PATH)).toMatch(/^net\.ipv4\.ping_group_range = 0 2147483647$/m);
+    expect(generated(withRoot(BUSYBOX, { "/bin/ping": "" })).has(PATH)).toBe(false);
+    expect(generated(DEBIAN).has(PATH)).toBe(false);
+  });
+});
+
 describe("the user", () => {
   it("is added with the first free ids, a group of its own, and the groups that there are", () => {
     const taken = withRoot(DEBIAN, {

@@ -7,6 +7,7 @@ import { localeFiles, localeWarnings } from "./locale.ts";
 import { manifestFiles } from "./manifest-files.ts";
 import { nameServerFiles, nameServerWarnings } from "./name-servers.ts";
 import { networkFiles } from "./network.ts";
+import { pingFiles } from "./ping.ts";
 import type { GenerationInput, Generator } from "./placing.ts";
 import { ramRootFiles } from "./ram-root.ts";
 import { sshFiles } from "./ssh.ts";
@@ -25,6 +26,7 @@ const GENERATORS: readonly Generator[] = [
   localeFiles,
   networkFiles,
   nameServerFiles,
+  pingFiles,
   sshFiles,
   upReportFiles,
   userFiles,
