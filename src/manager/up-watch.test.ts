@@ -22,6 +22,7 @@ const up = (bootId: string) => ({ kind: "up", bootId });
 describe("after a manager was killed", () => {
   it.each<[string, object[], string | undefined, object[]]>([
     ["a boot that the journal lost is told", [DISCOVER], `${BOOT_A} 12.5 up\n`, [up(BOOT_A)]],
+    ["a node that never booted has its report with another node's files", [], `${BOOT_A} 12.5 up\n`, []],
     ["a boot that it has is not told again", [DISCOVER, up(BOOT_A)], `${BOOT_A} 12.5 up\n`, []],
     ["the boot before says nothing of the one under way", [up(BOOT_A), DISCOVER], `${BOOT_A} 12.5 up\n`, []],
     ["a new boot is told after an old one", [up(BOOT_A), DISCOVER], `${BOOT_B} 12.5 up\n`, [up(BOOT_B)]],

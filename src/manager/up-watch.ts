@@ -18,7 +18,8 @@ export function catchUpWithReport(found: UpReport, node: string, status: Cluster
   const isOfThisBoot = known?.boot?.bootId === found.bootId;
   const isNews =
     found.state === "up"
-      ? !isOfThisBoot && known?.previousBoot?.bootId !== found.bootId
+      ? // One that never booted here has it from the node whose files it was given.
+        known?.boot !== undefined && !isOfThisBoot && known.previousBoot?.bootId !== found.bootId
       : found.state === "down" && isOfThisBoot && known?.stage === "up";
   if (isNews) tellUpReport(found, node, report);
 }

@@ -107,9 +107,9 @@ export class OpenDataFiles {
     return this.dataFiles.remove(name);
   }
 
-  removeFolder(folder: string): void {
+  /** Lets go of a layer's files, so that the disk has their room when they are removed. */
+  closeFolder(folder: string): void {
     this.#discardBelow(`${folder}/`);
-    this.dataFiles.removeFolder(folder);
   }
 
   closeAll(): void {

@@ -126,6 +126,28 @@ describe("a snapshot", () => {
     expect([...storage.keyValueStore.range(Buffer.from("L"), Buffer.from("M"))].length).toBeLessThan(3);
   });
 
+  it("holds no data file open that is to go", async () => {
+    const storage = new Storage();
+    const { tree, trees } = await openTree({ storage });
+    const open = new Set<string>();
+    const { dataFiles } = storage;
+    const openFile = dataFiles.open.bind(dataFiles);
+    dataFiles.open = async (file, how) => {
+      const opened = await openFile(file, how);
+      const { close } = opened;
+      open.add(file);
+      opened.close = () => {
+        open.delete(file);
+        close.call(opened);
+      };
+      return opened;
+    };
+    await makeFile(tree, "/etc", "mine", "x".repeat(5000));
+    expect(open.size).toBe(1);
+    await trees.dropNodeLayer("node1");
+    expect(open.size).toBe(0);
+  });
+
   it("does not add a layer when nothing was written since the last one", async () => {
     const { tree, trees } = await openTree();
     await makeFile(tree, "/etc", "mine", "");

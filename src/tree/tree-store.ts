@@ -79,12 +79,17 @@ export class TreeStore {
     const identity = { treeId, epoch, fsid };
     const tree = open?.tree ?? new Tree(identity, generated, layer);
     if (isSameLayer) open.takeBack?.();
-    else open?.tree.nodeLayer.forget();
+    else if (open !== undefined) this.#leaveLayers(open, layers);
     tree.stack(identity, generated, layer);
     const volume = open?.volume ?? new GatedVolume(tree);
     this.#trees.set(name, { tree, volume, frozen, description, image, takeBack: undefined });
     volume.open();
     return tree;
+  }
+
+  #leaveLayers({ tree, description }: OpenTree, stays: readonly number[]): void {
+    tree.nodeLayer.forget();
+    for (const id of description.layers) if (!stays.includes(id)) this.#shared.files.closeFolder(id.toString(16));
   }
 
   #account(node: string): NodeAccount {
