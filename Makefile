@@ -1,7 +1,8 @@
 # make demo [ONCE=1] [IMAGE=path]   two virtual Pis boot from one image file on an isolated network
 # make test                         everything: rules, unit tests, real clients, whole boots in QEMU
 # make bench [BENCH=image|nodes|…]  figures beside a peer, in one run
-# make soak [ROUNDS=1000] [SEED=n]  the server killed at random moments, compared with what it had promised
+# make soak [ROUNDS=1000] [SEED=n]  the server killed at random moments, compared with what it had promised; the tests
+#                                   with the kernel's NFS client for longer, and more random changes beside overlayfs
 # make check                        compiler, biome, source rules
 .PHONY: build check test demo bench soak clean
 .DEFAULT_GOAL := build
@@ -31,10 +32,13 @@ bench: build
 	tools/debian-packages bench
 	node tools/run-bench.mjs $(BENCH)
 
-soak: node_modules
+soak: build
 	node tools/run-soak.mjs power-cut 5000 $(SEED)
 	node tools/run-soak.mjs power-cut 5000 async $(SEED)
 	node tools/run-soak.mjs crash $(or $(ROUNDS),1000) $(SEED)
+	tools/debian-packages test
+	SOAK=5 RESTARTS=20 OVERLAYFS_RUNS=2000 node_modules/.bin/vitest run \
+	  test/lab/nfs-applications.test.ts test/lab/manager-restarts.test.ts test/tree/overlayfs.test.ts
 
 clean:
 	rm -rf dist .cache .demo

@@ -3,6 +3,7 @@
  *
  *   random-io FILE SEED SECONDS
  *
+ * Goes on for that long, and for some hundred operations on a slow machine.
  * Ends with 0 when the file always had what the copy has. Prints the seed, and at a difference the last operations.
  */
 #define _GNU_SOURCE
@@ -21,6 +22,7 @@
 #define SIZE_MAX_BYTES (300 << 10)
 #define COUNT_MAX_BYTES (64 << 10)
 #define BLOCK_BYTES 4096
+#define OPERATIONS_MIN 300
 #define HISTORY 40
 
 static const char *path;
@@ -220,7 +222,7 @@ int main(int argc, char **argv) {
   close(open(path, O_CREAT | O_TRUNC | O_RDWR, 0644));
   open_all();
   time_t end = time(NULL) + atol(argv[3]);
-  while (time(NULL) < end) step();
+  while (time(NULL) < end || operations < OPERATIONS_MIN) step();
   reopen();
   if (pread(plain, buffer, 1, size) != 0) fail("read at the end");
   for (off_t offset = 0; offset < size; offset += COUNT_MAX_BYTES) {
