@@ -70,7 +70,7 @@ export async function run(report: Report): Promise<void> {
     await measureLatency(report, program, tree, join(folder, "latency"));
     await measureMemory(report, program, tree, join(folder, "memory"));
     await measureScale(report, program, tree, join(folder, "scale"));
-    await measureKernelClient(report, tree, join(folder, "kernel"));
+    await measureKernelClient(report, program, tree, join(folder, "kernel"));
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -7,6 +7,8 @@
 //   walk         lists the whole tree once; ops are entries         through   walks, then reads all files from start to end
 //   getattr lookup access read4k read128k (files of that size at least) readdirplus (dircount 4 KiB, maxcount 32 KiB)
 //   mix          of 16: 4 getattr, 4 lookup, 3 access, 3 read4k, 1 read128k (of any file), 1 readdirplus
+//   small        makes files of 2 KiB one after the other, as a Linux client does for tar: CREATE (exclusive), SETATTR of mode
+//                and owner, a stable WRITE, SETATTR of times; ops are files
 //   write        128 KiB unstable WRITEs to a new file for each connection, with a COMMIT after every 64 of them
 //
 // With NODES, connection i comes from the address SOURCE + i % NODES, and %d in PATH is 1 + i % NODES. FILES-MAX bounds the
@@ -26,7 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { GETATTR = 1, LOOKUP = 3, ACCESS = 4, READ = 6, WRITE = 7, CREATE = 8, READDIRPLUS = 17, COMMIT = 21 };
+enum { GETATTR = 1, SETATTR = 2, LOOKUP = 3, ACCESS = 4, READ = 6, WRITE = 7, CREATE = 8, READDIRPLUS = 17, COMMIT = 21 };
 enum { SMALL = 4096, LARGE = 131072, DEPTH_MAX = 256, SENDING_BYTES = 1 << 16, RECORD_BYTES = 1 << 21 };
 enum { WRITES_PER_COMMIT = 64, FILE_BYTES_WRITTEN = 256 << 20, LATENCIES = 1 << 20 };
 
@@ -172,6 +174,38 @@ static void create_file(struct connection *c, int index) {
   if (call(c->fd, at, end(at)) != 0 || get32() != 1) fail("the server refused a CREATE");
   c->written.length = get32();
   memcpy(c->written.bytes, in, c->written.length);
+}
+
+// One call after the other: what it costs a client that waits for each.
+static void make_small_files(int fd, struct node *node, double seconds) {
+  static uint8_t buffer[8192], content[2048];
+  char name[64];
+  double started = now();
+  for (uint32_t xid = 1u << 29; now() - started < seconds; ops++) {
+    double file_started = now();
+    struct handle made;
+    uint8_t *at = begin(buffer, xid++, 100003, CREATE);
+    put_handle(&node->root);
+    put_bytes(name, snprintf(name, sizeof name, "small-%d-%ld", (int)getpid(), ops));
+    put32(2); put32((uint32_t)getpid()); put32((uint32_t)ops);
+    if (call(fd, at, end(at)) != 0 || get32() != 1) fail("the server refused a CREATE");
+    made.length = get32();
+    memcpy(made.bytes, in, made.length);
+    at = begin(buffer, xid++, 100003, SETATTR);
+    put_handle(&made);
+    put32(1); put32(0644); put32(1); put32(0); put32(1); put32(0); put32(0); put32(1); put32(1); put32(0);
+    if (call(fd, at, end(at)) != 0) fail("the server refused a SETATTR");
+    at = begin(buffer, xid++, 100003, WRITE);
+    put_handle(&made);
+    put64(0); put32(sizeof content); put32(2); put_bytes(content, sizeof content);
+    if (call(fd, at, end(at)) != 0) fail("the server refused a WRITE");
+    at = begin(buffer, xid++, 100003, SETATTR);
+    put_handle(&made);
+    put32(0); put32(0); put32(0); put32(0); put32(2); put32(1700000000); put32(0); put32(2); put32(1700000000); put32(0); put32(0);
+    if (call(fd, at, end(at)) != 0) fail("the server refused a SETATTR");
+    long us = (long)((now() - file_started) * 1e6);
+    latencies[us < LATENCIES ? us : LATENCIES - 1]++;
+  }
 }
 
 // -- The load.
@@ -496,6 +530,13 @@ int main(int count, char **argument) {
     fcntl(c->fd, F_SETFL, O_NONBLOCK);
   }
   struct pollfd *polls = calloc(connection_count, sizeof *polls);
+  if (!strcmp(argument[5], "small")) {
+    fcntl(connections[0].fd, F_SETFL, 0);
+    double small_started = now();
+    make_small_files(connections[0].fd, &nodes[0], atof(argument[8]));
+    printf("%ld 0 %.4f 0 0 %ld %ld %ld\n", ops, now() - small_started, latency_at(0.5), latency_at(0.99), latency_at(1));
+    return 0;
+  }
   double walk_started = now();
   int operation = !strcmp(argument[5], "through") ? DO_THROUGH : operation_named(argument[5]);
   if (operation != DO_WRITE) walk(polls);
