@@ -8,6 +8,7 @@ import { open, type RootDatabase } from "lmdb";
 import { KEY_BYTES_MAX, LATE_COMMIT_BYTES_MAX } from "../limits.ts";
 import type { KeyValueStore, Mutation, WriteTiming } from "../ports.ts";
 import { COMMIT_MARGIN_BYTES, checkRoom } from "./disk-room.ts";
+import { makeDatabase } from "./new-database.ts";
 
 const PAGE_BYTES = 4096;
 const MAP_BYTES = 64 * 2 ** 30;
@@ -27,22 +28,24 @@ interface QueuedWrite {
   reject: (error: Error) => void;
 }
 
+const OPTIONS = {
+  keyEncoding: "binary",
+  encoding: "binary",
+  // A commit then includes its fsync: its promise means durable, and not just visible.
+  overlappingSync: false,
+  cache: false,
+  // The queue below does that; lmdb's own leaves a promise of it behind that nobody can catch when the disk is full.
+  eventTurnBatching: false,
+  maxDbs: 1,
+  // Several processes have it open. A map that grows would have to be remapped in all of them; this one is only addresses.
+  mapSize: MAP_BYTES,
+} as const;
+
 /** Opens (or makes) the database in `folder`. Throws the operating system's error. */
 export function openLmdbStore(folder: string): KeyValueStore {
   mkdirSync(folder, { recursive: true });
-  const database = open<Uint8Array, Uint8Array>(folder, {
-    keyEncoding: "binary",
-    encoding: "binary",
-    // A commit then includes its fsync: its promise means durable, and not just visible.
-    overlappingSync: false,
-    cache: false,
-    // The queue below does that; lmdb's own leaves a promise of it behind that nobody can catch when the disk is full.
-    eventTurnBatching: false,
-    maxDbs: 1,
-    // Several processes have it open. A map that grows would have to be remapped in all of them; this one is only addresses.
-    mapSize: MAP_BYTES,
-  });
-  return new LmdbStore(database, folder);
+  makeDatabase(folder, OPTIONS);
+  return new LmdbStore(open<Uint8Array, Uint8Array>(folder, OPTIONS), folder);
 }
 
 class LmdbStore implements KeyValueStore {
