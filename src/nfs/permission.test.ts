@@ -90,7 +90,8 @@ describe("READ and WRITE", () => {
   it.each([
     ["others", OTHER, 0o6777, 0o777],
     ["the owner", OWNER, 0o4755, 0o755],
-    ["anybody, of a mandatory lock file,", OTHER, 0o2666, undefined],
+    ["others, of a file that is set-gid but not for running,", OTHER, 0o2666, 0o666],
+    ["the group, of a file that is set-gid but not for running,", IN_GROUP, 0o2666, undefined],
     ["root", ROOT, 0o6777, undefined],
     ["anybody, of an ordinary file,", OTHER, 0o666, undefined],
   ])("by %s clear set-id bits as they should", (_, credentials, mode, expected) => {
@@ -167,6 +168,15 @@ describe("new files", () => {
     ],
   ] as const)("%s", (_, credentials, mode, type, expected) => {
     expect(attributesForNew(credentials, file(mode, "directory"), { mode: 0o644 }, type)).toEqual(expected);
+  });
+
+  it.each([
+    ["lose set-gid when it is another group's and they can be run", OWNER, 0o2755, 0o755],
+    ["keep set-gid when they cannot be run", OWNER, 0o2745, 0o2745],
+    ["keep set-gid of a group of the maker's", IN_GROUP, 0o2755, 0o2755],
+  ])("%s", (_, credentials, asked, expected) => {
+    const made = attributesForNew(credentials, file(0o2777, "directory"), { mode: asked }, "file");
+    expect(made.mode).toBe(expected);
   });
 
   it("belong to whom root says, and to nobody else's choice", () => {

@@ -101,7 +101,7 @@ export function authorizeChanges(
   const contentChanges = changes.sizeBytes !== undefined && !isRoot;
   if (file.type !== "directory" && (ownershipChanges || contentChanges)) {
     const mode = changes.mode ?? file.mode;
-    const cleared = withoutSetIds(mode);
+    const cleared = withoutSetIds(who, file, mode);
     if (cleared !== mode) changes.mode = cleared;
   }
   return changes;
@@ -118,13 +118,14 @@ function demandTimes(who: Credentials, file: VolumeAttributes, changes: Attribut
 
 /** The mode a file must get because `who` wrote to it, or `undefined` when it stays. */
 export function modeAfterWrite(who: Credentials, file: VolumeAttributes): number | undefined {
-  const cleared = withoutSetIds(file.mode);
+  const cleared = withoutSetIds(who, file, file.mode);
   return who.uid === 0 || cleared === file.mode ? undefined : cleared;
 }
 
-/** Without group execution, the set-gid bit means mandatory locking and stays. */
-function withoutSetIds(mode: number): number {
-  return mode & ~SET_UID & ((mode & GROUP_EXECUTE) !== 0 ? ~SET_GID : ~0);
+/** Without group execution, the set-gid bit once meant mandatory locking: Linux leaves it to those of the group. */
+function withoutSetIds(who: Credentials, file: VolumeAttributes, mode: number): number {
+  const keepsSetGid = (mode & GROUP_EXECUTE) === 0 && (who.uid === 0 || isInGroup(who, file.gid));
+  return mode & ~SET_UID & (keepsSetGid ? ~0 : ~SET_GID);
 }
 
 /** What a new file in `directory` starts with: set-gid directories hand their group down. */
@@ -141,6 +142,6 @@ export function attributesForNew(
   const gid = inheritsGroup ? directory.gid : ownGroup;
   let mode = requested.mode ?? 0;
   if (type === "directory" && inheritsGroup) mode |= SET_GID;
-  else if (type === "file" && !isRoot && !isInGroup(who, gid)) mode &= ~SET_GID;
+  else if (type === "file" && (mode & GROUP_EXECUTE) !== 0 && !isRoot && !isInGroup(who, gid)) mode &= ~SET_GID;
   return { ...requested, mode, uid, gid };
 }
