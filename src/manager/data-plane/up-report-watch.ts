@@ -1,4 +1,5 @@
-import { parseUpReport, UP_REPORT_PATH, type UpReport } from "../../cluster/generated/index.ts";
+// Not by the index of that folder: with it come the manifest and its libraries, and each worker would hold them.
+import { parseUpReport, UP_REPORT_PATH, type UpReport } from "../../cluster/generated/up-report.ts";
 import type { FileChange } from "../../nfs/observation.ts";
 import type { Tree } from "../../tree/tree.ts";
 
