@@ -1,31 +1,39 @@
 import { describe, expect, it } from "vitest";
 import type { Ipv4, Mac } from "../bytes/addresses.ts";
+import type { TftpRequest } from "../tftp/handler.ts";
 import { NodeDirectory } from "./node-directory.ts";
-import { tftpFiles } from "./tftp-files.ts";
+import { type BootTrees, bootFile, tftpNodes } from "./tftp-files.ts";
 
 const address1 = "10.0.0.11" as Ipv4;
 const neighbour = "10.0.0.78" as Ipv4;
 const newcomer = "10.0.0.77" as Ipv4;
+
+/** The manager finds the file, and a worker opens it. */
+function filesOf(find: ReturnType<typeof tftpNodes>, trees: BootTrees) {
+  return async (request: TftpRequest) => {
+    const found = await find(request);
+    return "kind" in found ? found : bootFile(trees, found);
+  };
+}
 
 function filesOfTwoNodes() {
   const directory = new NodeDirectory([
     { name: "node1", mac: "dc:a6:32:00:00:01" as Mac, address: address1 },
     { name: "node2", serial: "91cdf03d" },
   ]);
-  const handler = tftpFiles(
-    directory,
+  const open = filesOf(
+    tftpNodes(directory, async () => directory.learnNeighbour(neighbour, "dc:a6:32:00:00:01" as Mac)),
     {
       open: (node, path) =>
         path === "config.txt" ? { sizeBytes: node === "node1" ? 1 : 2, read: () => 0, close() {} } : undefined,
       blocked: (_, path) => (path.startsWith("pieeprom.") ? "the board would flash it" : undefined),
     },
-    async () => directory.learnNeighbour(neighbour, "dc:a6:32:00:00:01" as Mac),
   );
-  const ask = (path: string, address: Ipv4) => handler.open({ path, client: { address, port: 40084 } });
+  const ask = (path: string, address: Ipv4) => open({ path, client: { address, port: 40084 } });
   return { directory, ask };
 }
 
-describe("tftpFiles", () => {
+describe("the file of a TFTP request", () => {
   it.each([
     ["the serial that begins the path", "91cdf03d/config.txt", newcomer, 2],
     ["an upper-case serial", "91CDF03D/config.txt", newcomer, 2],
@@ -45,8 +53,11 @@ describe("tftpFiles", () => {
       await new Promise(setImmediate);
       steps.push(`${node} ${path}`);
     };
-    const handler = tftpFiles(directory, trees, async () => {}, beforeFile);
-    await handler.open({ path: "91cdf03d/config.txt", client: { address: newcomer, port: 1 } });
+    const open = filesOf(
+      tftpNodes(directory, async () => {}, beforeFile),
+      trees,
+    );
+    await open({ path: "91cdf03d/config.txt", client: { address: newcomer, port: 1 } });
     expect(steps).toEqual(["node2 config.txt", "opened"]);
   });
 

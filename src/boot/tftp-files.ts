@@ -4,7 +4,7 @@
  */
 import { type Ipv4, parseMac } from "../bytes/addresses.ts";
 import type { Awaitable } from "../ports.ts";
-import type { TftpAnswer, TftpHandler, TftpRefusal, TftpRequest } from "../tftp/handler.ts";
+import type { TftpAnswer, TftpRefusal, TftpRequest } from "../tftp/handler.ts";
 import type { TftpObservation } from "../tftp/observation.ts";
 import type { NodeDirectory, NodeIdentity } from "./node-directory.ts";
 import type { Report } from "./report.ts";
@@ -64,23 +64,6 @@ export function bootFile(trees: BootTrees, { node, path }: BootFileName): TftpAn
   const file = trees.open(node, path);
   if (!file) return { kind: "missing", reason: `the boot tree of ${node} has no /${path}` };
   return { kind: "file", ...file };
-}
-
-/** Both in one process. */
-export function tftpFiles(
-  directory: NodeDirectory,
-  trees: BootTrees,
-  learnNeighbours: () => Promise<void>,
-  beforeFile?: (node: string, path: string) => Promise<void> | undefined,
-): TftpHandler {
-  const find = tftpNodes(directory, learnNeighbours, beforeFile);
-  const open = (found: BootFileName | TftpRefusal) => ("kind" in found ? found : bootFile(trees, found));
-  return {
-    open: (request) => {
-      const found = find(request);
-      return found instanceof Promise ? found.then(open) : open(found);
-    },
-  };
 }
 
 interface FoundFile {
