@@ -1,7 +1,8 @@
 /** `root: ephemeral`: what the node wrote is gone when it boots again, and never while it runs. */
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterEach, expect, it } from "vitest";
 import { Console } from "./console.ts";
 import { demoImage } from "./demo-image.ts";
+import { debianImage, missingImages } from "./images.ts";
 import { requireTools } from "./required-tools.ts";
 import { Simulation, type SimulationEvent } from "./simulation.ts";
 
@@ -15,10 +16,7 @@ nodes:
 let cluster: Simulation | undefined;
 const skipped = requireTools(["ip", "unshare", "qemu-system-aarch64"]);
 
-beforeAll(() => {
-  if (!skipped) cluster = new Simulation({ manifest: manifest(demoImage()) });
-}, 300_000);
-afterAll(() => cluster?.stop(), 60_000);
+afterEach(() => cluster?.stop(), 60_000);
 
 async function atConsole<Value>(use: (console: Console) => Promise<Value>): Promise<Value> {
   const console = new Console(cluster!.folder, "node1");
@@ -38,6 +36,7 @@ async function bootAnd(start: () => void): Promise<void> {
 it.skipIf(skipped)(
   "an ephemeral root lives as long as its node runs, and no longer",
   async () => {
+    cluster = new Simulation({ manifest: manifest(demoImage()) });
     await bootAnd(() => {});
     await atConsole(async (console) => {
       await console.login("root");
@@ -65,4 +64,18 @@ it.skipIf(skipped)(
     expect(cluster!.console("node1")).not.toMatch(/Stale file handle|I\/O error/);
   },
   300_000,
+);
+
+it.skipIf(skipped || missingImages())(
+  "and so does that of Debian",
+  async () => {
+    cluster = new Simulation({ manifest: manifest(debianImage()) });
+    await bootAnd(() => {});
+    cluster.ssh("node1", "echo precious > ~/kept && sudo sync && cat ~/kept");
+    expect(cluster.status().nodes[0]).toMatchObject({ stage: "up", rootMode: "ephemeral" });
+    await bootAnd(() => cluster!.powerCycle("node1"));
+    expect(cluster.ssh("node1", "ls ~; hostname")).toBe("node1");
+    expect(cluster.ssh("node1", "systemctl --failed --no-legend --plain")).toBe("");
+  },
+  900_000,
 );
