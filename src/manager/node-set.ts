@@ -2,6 +2,7 @@
  * The nodes of the manifest with their plans and trees. A plan that changes while its node runs takes effect when the
  * node boots again: files must not change under a running system.
  */
+import { createHash } from "node:crypto";
 import type { ExportedTree } from "../boot/node-exports.ts";
 import type { Report } from "../boot/report.ts";
 import type { Ipv4 } from "../bytes/addresses.ts";
@@ -16,6 +17,7 @@ import type { Images, OpenedImage } from "./images.ts";
 import type { LoadedManifest } from "./manifest-file.ts";
 import { isSame, type PlanSurroundings, planSurroundings, withManagerKey } from "./plan-surroundings.ts";
 import type { Secrets } from "./secrets.ts";
+import { sharing } from "./shared-plan.ts";
 
 export interface NodeSetOptions {
   catalog: TreeCatalog;
@@ -33,8 +35,9 @@ export interface NodeSetOptions {
 interface PlannedNode {
   plan: BootPlan;
   image: OpenedImage;
-  /** What the plan was made from: the image, the manifest without its other nodes, and the files that they name. */
+  /** Hash of what the plan was made from: the image and the manifest without its other nodes. */
   inputs: string;
+  /** The files that these name, as they were. */
   sources: ReadonlyMap<string, Uint8Array | undefined>;
   /** The trees as they are served. */
   served: ServedNode;
@@ -54,6 +57,7 @@ export class NodeSet {
   readonly #beginnings = new Map<string, Promise<void>>();
   readonly #usedBytes = new Map<string, number>();
   readonly #turns = new Map<string, Promise<unknown>>();
+  #lastPlan: BootPlan | undefined;
   /** What is served, by tree id. */
   readonly served = new Map<number, ExportedTree>();
 
@@ -123,7 +127,9 @@ export class NodeSet {
     if (!reference) throw new Error(`Cannot boot ${node.name}: neither the node nor the manifest names an image`);
     const image = await openImage(reference);
     const known = this.#nodes.get(node.name);
-    const inputs = `${image.contentSha256} ${JSON.stringify(node)} ${sharedInputs}`;
+    const inputs = createHash("sha256")
+      .update(`${image.contentSha256} ${JSON.stringify(node)} ${sharedInputs}`)
+      .digest("base64");
     if (known?.inputs === inputs && [...known.sources].every(([path, was]) => isSame(was, readSource(path)))) return;
 
     const isMoved = known !== undefined && known.image.contentSha256 !== image.contentSha256;
@@ -131,7 +137,7 @@ export class NodeSet {
 
     const { report, secrets, serverAddress, ports } = this.#options;
     const sources = new Map<string, Uint8Array | undefined>();
-    const plan = planNode(manifest, node, image, {
+    const made = planNode(manifest, node, image, {
       serverAddress,
       ports,
       secrets: secrets.forNode(node.name),
@@ -140,6 +146,8 @@ export class NodeSet {
         return sources.get(path);
       },
     });
+    const plan = sharing(made, this.#lastPlan);
+    this.#lastPlan = plan;
     const alreadySaid = new Set(known && [...known.plan.problems, ...known.plan.warnings]);
     for (const message of [...plan.problems, ...plan.warnings]) {
       if (!alreadySaid.has(message)) report({ kind: "warning", message }, node.name);
