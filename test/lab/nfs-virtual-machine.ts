@@ -148,7 +148,14 @@ export async function runMission(work: string, mission: Mission): Promise<string
     [
       ...["-accel", "tcg", "-m", `${memoryMiB}`, "-smp", `${processors}`],
       ...["-nographic", "-no-reboot", "-monitor", "none", "-serial", "stdio"],
-      ...["-kernel", join(kernel, "boot", image), "-initrd", initrd, "-append", "console=ttyS0 quiet panic=-1"],
+      ...[
+        "-kernel",
+        join(kernel, "boot", image),
+        "-initrd",
+        initrd,
+        "-append",
+        "console=ttyS0 quiet panic=-1 no_timer_check",
+      ],
       ...["-netdev", network, "-device", "virtio-net-pci,netdev=lan"],
       ...(mission.disks ?? []).flatMap((path) => ["-drive", `file=${path},format=raw,if=virtio,cache=unsafe`]),
     ],
