@@ -149,8 +149,7 @@ describe.skipIf(requireTools([...MISSION_TOOLS, "gcc", "mke2fs"]))("POSIX behavi
       modules: ["virtio_blk", "ext4", "crc32c_generic"],
       disks: [disk, resultsDisk],
       timeoutMs: MISSION_TIMEOUT_MS * 5 - 10000,
-      onLine: (line, type) => line.trim() === "prepared" && void serveImage().then(() => type("served
-")),
+      onLine: (line, type) => line.trim() === "prepared" && void serveImage().then(() => type("served\n")),
     });
     const [, ...parts] = readFileSync(resultsDisk, "utf8").replace(/\0+$/, "").split(/^== /m);
     results = new Map(parts.map((part) => [part.slice(0, part.indexOf("\n")), readResults(part)]));
