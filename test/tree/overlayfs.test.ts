@@ -62,30 +62,35 @@ describe.skipIf(missing)("a tree beside overlayfs and ext4", () => {
     rmSync(folder, { recursive: true });
   });
 
-  it("looks the same after the same changes", async () => {
-    await fc.assert(
-      fc.asyncProperty(scenario, async ({ before, after }) => {
-        const place = join(ext4, `${count++}`);
-        for (const name of ["image/top", "upper", "work", "overlay"]) mkdirSync(join(place, name), { recursive: true });
-        const top = join(place, "image/top");
-        for (const change of before) changeDirectory(top, change, { linksSymlinks: false });
-        setTimes(top);
-        run("cp", "-a", top, join(place, "plain"));
-        // mke2fs keeps seconds only, makes two of a symlink with two names, and gives the root attributes of its own.
-        run("mke2fs", "-q", "-F", "-t", "ext4", "-d", join(place, "image"), join(place, "root.img"), IMAGE_SIZE);
-        const union = await openUnion(join(place, "root.img"), join(place, "state"));
-        const overlay = mountOverlay(place);
-        try {
-          await compare(union, overlay, join(place, "plain"), after);
-        } finally {
-          await union.close();
-          overlay.unmount();
-        }
-        rmSync(place, { recursive: true });
-      }),
-      { numRuns: RUNS },
-    );
-  }, RUNS * 2000 + 60_000);
+  it(
+    "looks the same after the same changes",
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(scenario, async ({ before, after }) => {
+          const place = join(ext4, `${count++}`);
+          for (const name of ["image/top", "upper", "work", "overlay"])
+            mkdirSync(join(place, name), { recursive: true });
+          const top = join(place, "image/top");
+          for (const change of before) changeDirectory(top, change, { linksSymlinks: false });
+          setTimes(top);
+          run("cp", "-a", top, join(place, "plain"));
+          // mke2fs keeps seconds only, makes two of a symlink with two names, and gives the root attributes of its own.
+          run("mke2fs", "-q", "-F", "-t", "ext4", "-d", join(place, "image"), join(place, "root.img"), IMAGE_SIZE);
+          const union = await openUnion(join(place, "root.img"), join(place, "state"));
+          const overlay = mountOverlay(place);
+          try {
+            await compare(union, overlay, join(place, "plain"), after);
+          } finally {
+            await union.close();
+            overlay.unmount();
+          }
+          rmSync(place, { recursive: true });
+        }),
+        { numRuns: RUNS },
+      );
+    },
+    RUNS * 2000 + 60_000,
+  );
 });
 
 async function compare(union: Union, overlay: Overlay, plain: string, steps: readonly Step[]): Promise<void> {
