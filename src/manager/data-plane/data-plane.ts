@@ -62,6 +62,7 @@ export class DataPlane implements NodeServing {
   readonly #tftp: TftpTransfers;
   readonly #nfs: NfsService;
   readonly #activity: ActivityWatch;
+  readonly #upReports: UpReportWatch;
   readonly #images = new Map<string, OsImage>();
   readonly #nodes = new Map<string, NodeTrees>();
   /** Nodes whose trees are being opened or were released, and how to let their clients in. */
@@ -77,7 +78,7 @@ export class DataPlane implements NodeServing {
     this.#trees = trees;
     this.#tftp = tftp;
     const owners: AddressOwners = { ownerOf: (address) => this.#owners.get(address) };
-    const upReports = new UpReportWatch((node, report) => observe({ kind: "up-report", node, report }));
+    this.#upReports = new UpReportWatch((node, report) => observe({ kind: "up-report", node, report }));
     this.#activity = new ActivityWatch(options.clock);
     this.#nfs = createNfsService({
       ...settings,
@@ -89,7 +90,7 @@ export class DataPlane implements NodeServing {
       portMappings: () => settings.portMappings,
       onFileChanged: (change) => {
         const served = this.#served.get(change.treeId);
-        if (served?.kind === "root") upReports.changed(served.node, served.tree, change);
+        if (served?.kind === "root") this.#upReports.changed(served.node, served.tree, change);
       },
     });
   }
@@ -103,6 +104,7 @@ export class DataPlane implements NodeServing {
       this.#openTree(trees, "root", image),
     ]);
     this.#nodes.set(node, { boot, root });
+    this.#upReports.forget(node);
     this.#letIn(node);
     const upReport = readUpReport(root);
     return { usedBytes: this.#usedBytes(node), ...(upReport && { upReport }) };
@@ -148,6 +150,7 @@ export class DataPlane implements NodeServing {
     for (const treeId of treeIds) this.#served.delete(treeId);
     this.#nodes.delete(node);
     this.#activity.forget(node, treeIds);
+    this.#upReports.forget(node);
     this.#letIn(node);
   }
 

@@ -20,6 +20,11 @@ export class UpReportWatch {
     this.#onReport = onReport;
   }
 
+  /** The node's root is another one now, or gone: the report may be another file. */
+  forget(node: string): void {
+    this.#reportIds.delete(node);
+  }
+
   /** A file of the node's root was changed. */
   changed(node: string, root: RootTree, { fileId, place }: Pick<FileChange, "fileId" | "place">): void {
     if (!this.#reportIds.has(node) || place?.name === REPORT_NAME) {
