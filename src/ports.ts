@@ -137,6 +137,8 @@ export interface KeyValueStore {
    * for others, and goes with the next that may not.
    */
   write(mutations: readonly Mutation[], timing?: WriteTiming): Promise<void>;
+  /** From now on shows all that other processes have stored. Without it, that may be some milliseconds late. */
+  catchUp(): void;
   close(): Promise<void>;
 }
 

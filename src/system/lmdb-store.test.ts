@@ -71,6 +71,21 @@ describe("an LMDB store", () => {
     await again.close();
   });
 
+  it("shows what another process has just stored, once it is to catch up", async () => {
+    const folder = newFolder();
+    const store = openLmdbStore(folder);
+    await store.write([put("ours", "v")]);
+    expect(keyCount(store)).toBe(1);
+    const script = `import { open } from "lmdb";
+      const store = open(${JSON.stringify(folder)}, { keyEncoding: "binary", encoding: "binary", maxDbs: 1, mapSize: 2 ** 36 });
+      await store.put(Buffer.from("theirs"), Buffer.from("v"));
+      await store.close();`;
+    execFileSync(process.execPath, ["--input-type=module", "-e", script], { cwd: CHECKOUT });
+    store.catchUp();
+    expect(store.get(bytes("theirs"))).toBeDefined();
+    await store.close();
+  });
+
   it("refuses keys that LMDB cannot hold", () => {
     const store = openLmdbStore(newFolder());
     expect(() => store.write([put("x".repeat(1979), "v")])).toThrow("Cannot store a key of 1979 bytes");

@@ -197,6 +197,11 @@ class LmdbStore implements KeyValueStore {
     if (pending !== undefined && --pending.writers === 0) this.#pending.delete(text);
   }
 
+  /** lmdb reads all in one transaction until a timer ends it, and that shows one moment of the database. */
+  catchUp(): void {
+    this.#database.resetReadTxn();
+  }
+
   async close(): Promise<void> {
     try {
       await this.write([]);

@@ -33,6 +33,8 @@ export class MemoryStore implements KeyValueStore {
     }
   }
 
+  catchUp(): void {}
+
   async close(): Promise<void> {}
 }
 

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
-import type { Mutation } from "../ports.ts";
+import type { KeyValueStore, Mutation } from "../ports.ts";
 import { MemoryImage } from "./memory-image.ts";
 import { MemoryStore } from "./memory-store.ts";
+import { openTreeCatalog } from "./tree-catalog.ts";
 import {
   at,
   BIG,
@@ -208,6 +209,68 @@ describe("a clone", () => {
     await trees.tree({ node: "node3", kind: "root", imageId: "newer", image: new MemoryImage({}), generated: [] });
     await expect(clone("node1", undefined, "node3")).rejects.toThrow("belongs to image debian, and node3 is on newer");
     expect(textOf(other, "/etc/theirs")).toBe("");
+  });
+});
+
+/** One process's view of a store: what another one writes is seen when it must be. */
+class LateStore implements KeyValueStore {
+  readonly #shared: MemoryStore;
+  #seen = new Map<string, Uint8Array>();
+
+  constructor(shared: MemoryStore) {
+    this.#shared = shared;
+    this.catchUp();
+  }
+
+  catchUp(): void {
+    const entries = [...this.#shared.range(Uint8Array.of(0), Uint8Array.of(255))];
+    this.#seen = new Map(entries.map(({ key, value }) => [Buffer.from(key).toString("latin1"), value]));
+  }
+
+  get = (key: Uint8Array) => this.#seen.get(Buffer.from(key).toString("latin1"));
+
+  *range(from: Uint8Array, to: Uint8Array) {
+    for (const { key } of [...this.#shared.range(from, to)]) {
+      const value = this.get(key);
+      if (value !== undefined) yield { key, value };
+    }
+  }
+
+  async write(mutations: readonly Mutation[]): Promise<void> {
+    const written = this.#shared.write(mutations);
+    this.catchUp();
+    return written;
+  }
+
+  async close(): Promise<void> {}
+}
+
+describe("a process that shows late what another one has stored", () => {
+  it("neither gives an id twice nor loses the first file of a layer", async () => {
+    const storage = new Storage();
+    const shared = new MemoryStore();
+    const image = imageOfADistribution();
+    const catalog = await openTreeCatalog({ ...storage, keyValueStore: new LateStore(shared) });
+    const trees = await openTreeStore({
+      dataFiles: storage.dataFiles,
+      clock: storage.clock,
+      keyValueStore: new LateStore(shared),
+    });
+    const open = async () => trees.open(await catalog.tree({ ...DEBIAN, image }), image);
+    const tree = await open();
+    const ids: number[] = [];
+    for (const snapshotName of ["a", "b", "c"]) {
+      ids.push(await makeFile(tree, "/etc", `before-${snapshotName}`, snapshotName));
+      await trees.release("node1");
+      await catalog.snapshot("node1", snapshotName);
+      await open();
+    }
+    ids.push(await makeFile(tree, "/etc", "last", ""));
+    expect(new Set(ids).size).toBe(4);
+    await trees.release("node1");
+    await catalog.restore("node1", "c");
+    await open();
+    expect(["a", "b", "c"].map((each) => textOf(tree, `/etc/before-${each}`))).toEqual(["a", "b", "c"]);
   });
 });
 

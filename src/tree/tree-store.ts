@@ -62,6 +62,8 @@ export class TreeStore {
   /** Opens a tree as described. One that was open before goes on as the same object, over the layers described. */
   async open(description: TreeDescription, image: FileSystemImage): Promise<Tree> {
     const { node, kind, treeId, epoch, fsid, firstId, layers } = description;
+    // The layers described may have been made this moment, by another process: with ids that are taken already.
+    this.#shared.store.catchUp();
     const name = nameOf(node, kind);
     const open = this.#trees.get(name);
     const imageLayer = this.#imageLayer(image);

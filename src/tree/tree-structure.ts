@@ -39,6 +39,8 @@ export class TreeStructure {
   }
 
   tree(node: string, kind: TreeKind): TreeRecord | undefined {
+    // Whatever is done to a tree begins here, and it must see what the worker wrote before it released the tree.
+    this.store.catchUp();
     const bytes = this.store.get(treeKey(node, kind));
     return bytes === undefined ? undefined : decodeTree(bytes);
   }

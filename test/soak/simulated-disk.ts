@@ -69,6 +69,8 @@ export class SimulatedDisk implements KeyValueStore, DataFiles {
     this.#onEvent();
   }
 
+  catchUp(): void {}
+
   get(key: Uint8Array): Uint8Array | undefined {
     return this.#visible.get(key);
   }
