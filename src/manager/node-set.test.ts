@@ -77,9 +77,14 @@ async function nodeSet() {
     if (!result.ok) throw new Error(JSON.stringify(result.problems));
     await nodes.apply({ manifest: result.manifest, resolvePath: (path: string) => path } as LoadedManifest);
   };
+  const clear = async () => {
+    const empty = parseManifest("cluster: test\nimage: old\n", { fileExists: () => true });
+    if (!empty.ok) throw new Error(JSON.stringify(empty.problems));
+    await nodes.apply({ manifest: empty.manifest, resolvePath: (path: string) => path } as LoadedManifest);
+  };
   const shown = (path: string) => textOf(roots.get("node1")!, path);
   const warnings = () => said.flatMap((each) => (each.kind === "warning" ? [each.message] : []));
-  return { nodes, roots, apply, shown, warnings };
+  return { nodes, roots, apply, clear, shown, warnings };
 }
 
 describe("a manifest that changes", () => {
@@ -124,13 +129,36 @@ describe("a manifest that changes", () => {
   });
 
   it("takes a node that is gone out of what is served", async () => {
-    const { nodes, apply } = await nodeSet();
+    const { nodes, apply, clear } = await nodeSet();
     await apply("image: old\n");
     expect(nodes.served.size).toBe(2);
-    const empty = parseManifest("cluster: test\nimage: old\n", { fileExists: () => true });
-    if (empty.ok)
-      await nodes.apply({ manifest: empty.manifest, resolvePath: (path: string) => path } as LoadedManifest);
+    await clear();
     expect(nodes.served.size).toBe(0);
     expect(nodes.plan("node1")).toBeUndefined();
+  });
+
+  it("takes a node out also while its layers are changed, and refuses what was to change them then", async () => {
+    const { nodes, apply, clear } = await nodeSet();
+    await apply("image: old\n");
+    const how = { abandon: false };
+    let go = () => {};
+    let first: Promise<void> | undefined;
+    await new Promise<void>((underWay) => {
+      first = nodes.changeLayers(["node1"], how, () => {
+        underWay();
+        return new Promise((done) => {
+          go = done;
+        });
+      });
+    });
+    const second = nodes.changeLayers(["node1"], how, async () => {});
+    const refusal = expect(second).rejects.toThrow(
+      "Cannot change the trees of node1: it has been taken out of the manifest",
+    );
+    const cleared = clear();
+    go();
+    await Promise.all([first, refusal, cleared]);
+    expect(nodes.served.size).toBe(0);
+    expect(nodes.usedBytes("node1")).toBe(0);
   });
 });

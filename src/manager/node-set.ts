@@ -206,10 +206,14 @@ export class NodeSet {
 
   async #forget(name: string): Promise<void> {
     this.#refusals.delete(name);
-    this.#usedBytes.delete(name);
     if (!this.#nodes.delete(name)) return;
-    for (const [treeId, { node }] of this.served) if (node === name) this.served.delete(treeId);
-    await this.#inTurn(name, () => this.#options.serving.forget(name));
+    try {
+      await this.#inTurn(name, () => this.#options.serving.forget(name));
+    } finally {
+      // After its turn: a change that was under way has served the node once more.
+      this.#usedBytes.delete(name);
+      for (const [treeId, { node }] of this.served) if (node === name) this.served.delete(treeId);
+    }
   }
 
   /**
@@ -221,8 +225,10 @@ export class NodeSet {
     { abandon }: { abandon: boolean },
     change: () => Promise<ServedNode>,
   ): Promise<{ usedBytes: number }> {
-    const { serving } = this.#options;
-    const released = await serving.release(node.plan.node, { abandon });
+    const name = node.plan.node;
+    const isGone = this.#nodes.get(name) !== node;
+    if (isGone) throw new Error(`Cannot change the trees of ${name}: it has been taken out of the manifest`);
+    const released = await this.#options.serving.release(name, { abandon });
     try {
       node.served = await change();
     } finally {
@@ -235,8 +241,9 @@ export class NodeSet {
   changeLayers(names: readonly string[], how: { abandon: boolean }, change: () => Promise<void>): Promise<void> {
     // Always in the same order, so that two who want the same nodes do not wait for each other.
     const [name, ...others] = [...names].sort();
-    const node = name === undefined ? undefined : this.#nodes.get(name);
-    if (name === undefined || node === undefined) return change();
+    if (name === undefined) return change();
+    const node = this.#nodes.get(name);
+    if (node === undefined) return this.changeLayers(others, how, change);
     return this.#inTurn(name, async () => {
       await this.#restructure(node, how, async () => {
         await this.changeLayers(others, how, change);
