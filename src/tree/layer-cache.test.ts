@@ -1,5 +1,8 @@
 import { expect, it } from "vitest";
 import { CacheBudget, LayerCache } from "./layer-cache.ts";
+import { NodeAccount } from "./node-account.ts";
+import { NodeLayer } from "./node-layer.ts";
+import { at, listing, makeFile, name, openTree, ROOT } from "./tree-fixture.ts";
 
 it("counts what values gain after they were put in, and keeps the one in use", () => {
   const budget = new CacheBudget(100);
@@ -15,4 +18,25 @@ it("counts what values gain after they were put in, and keeps the one in use", (
   expect([busy.get(2), busy.get(3)]).toEqual(["two", undefined]);
   old.set(1, "one", 10);
   expect([old.get(1), busy.get(2)]).toEqual(["one", undefined]);
+});
+
+it("may forget a directory's names while one of them is moved: listings follow all the same", async () => {
+  const { tree, image } = await openTree();
+  const { treeId, epoch, fsid, generatedLayer, nodeLayer } = tree;
+  const shared = { ...nodeLayer.shared, cachedNames: new CacheBudget(4) };
+  const layer = new NodeLayer(nodeLayer.layerId, image.lastId + 100_000, nodeLayer, shared, new NodeAccount());
+  tree.stack({ treeId, epoch, fsid }, generatedLayer, layer);
+  const directories = ["from", "to"].map((directory) => tree.mkdir(tree.rootId, name(directory), ROOT));
+  const [from, to] = (await Promise.all(directories)) as [number, number];
+  for (const file of ["a", "b", "c"]) await makeFile(tree, "/from", file, "");
+  for (const file of ["d", "e", "f"]) await makeFile(tree, "/to", file, "");
+  expect(listing(tree, "/from")).toEqual([".", "..", "a", "b", "c"]);
+  expect(listing(tree, "/to")).toEqual([".", "..", "d", "e", "f"]);
+  await tree.rename(from, name("a"), to, name("moved"));
+  expect(listing(tree, "/from")).toEqual([".", "..", "b", "c"]);
+  expect(listing(tree, "/to")).toEqual([".", "..", "d", "e", "f", "moved"]);
+  await tree.rename(from, name("b"), to, name("d"));
+  expect(listing(tree, "/from")).toEqual([".", "..", "c"]);
+  expect(listing(tree, "/to")).toEqual([".", "..", "d", "e", "f", "moved"]);
+  expect(tree.readdir(to, 0n, 9).entries.find(({ name }) => name === "d")!.id).toBe(at(tree, "/to/d"));
 });

@@ -123,10 +123,14 @@ export class NodeChange {
     const layer = this.#layer;
     const isLate = !isPromised && layer.account.rules.durability === "async" && layer.lateChanges.hasRoom;
     const usage = this.#usage();
+    // Now: names that are not in memory are read back from the store, which is to show the change at once.
+    const before = this.#names.map(({ directoryId, name }) => layer.lookup(directoryId, name));
     const stored = layer.shared.store.write(this.#allMutations(usage), isLate ? LATE : undefined);
     // Only now: what the layer reads back from the store must not be older than what it shows.
     for (const [id, inode] of this.#inodes) layer.show(id, inode);
-    for (const { directoryId, name, entry } of this.#names) layer.showName(directoryId, name, entry);
+    for (const [index, { directoryId, name, entry }] of this.#names.entries()) {
+      layer.showName(directoryId, name, entry, before[index]);
+    }
     layer.showUsage(usage);
     const finished = this.#finish(stored);
     if (isLate) layer.lateChanges.add(finished);

@@ -183,9 +183,9 @@ export class NodeLayer extends WrittenLayer {
     this.#usage = usage;
   }
 
-  showName(directoryId: number, name: FileName, entry: LayerEntry | undefined): void {
+  /** `before`: what the name led to before the change was on its way. */
+  showName(directoryId: number, name: FileName, entry: LayerEntry | undefined, before: LayerEntry | undefined): void {
     const names = this.names(directoryId) as Map<string, LayerEntry> | undefined;
-    const before = this.lookup(directoryId, name);
     const countBefore = names?.size ?? 0;
     if (entry === undefined) names?.delete(this.key(name));
     else names?.set(this.key(name), entry);
