@@ -137,3 +137,19 @@ it("hears that a node is up that writes into the report file of a snapshot it wa
   const heard = observed.flatMap((each) => (each.kind === "up-report" ? [each.report.bootId] : []));
   expect(heard).toEqual(bootIds);
 });
+
+it("has the images open that its nodes are served from, and no others", async () => {
+  const { plane, openImages, open } = await lab();
+  await Promise.all([open("old"), open("old", "node2")]);
+  expect(openImages).toEqual(["old"]);
+  await plane.release(NODE, { abandon: false });
+  await open("new");
+  expect(openImages).toEqual(["old", "new"]);
+  await plane.release("node2", { abandon: false });
+  await open("new", "node2");
+  expect(openImages).toEqual(["new"]);
+  await plane.forget(NODE);
+  expect(openImages).toEqual(["new"]);
+  await plane.forget("node2");
+  expect(openImages).toEqual([]);
+});

@@ -35,6 +35,7 @@ export interface DataPlaneOptions {
 const HELD_CONNECTIONS_MAX = 64;
 
 interface NodeTrees {
+  imageId: string;
   boot: Tree;
   root: Tree;
 }
@@ -65,6 +66,8 @@ export class DataPlane implements NodeServing {
   readonly #upReports: UpReportWatch;
   readonly #images = new Map<string, OsImage>();
   readonly #nodes = new Map<string, NodeTrees>();
+  /** Images of nodes that are being opened, or could not be, and then perhaps in part. */
+  readonly #opening = new Map<string, string>();
   /** Nodes whose trees are being opened or were released, and how to let their clients in. */
   readonly #shut = new Map<string, Latch>();
   readonly #served = new Map<number, ServedNodeTree>();
@@ -99,11 +102,14 @@ export class DataPlane implements NodeServing {
   async open({ node, imageId, imagePath, trees }: NodeOpening): Promise<NodeOpened> {
     this.#shutFor(node);
     const image = this.#image(imageId, imagePath);
+    this.#opening.set(node, imageId);
     const [boot, root] = await Promise.all([
       this.#openTree(trees, "boot", image),
       this.#openTree(trees, "root", image),
     ]);
-    this.#nodes.set(node, { boot, root });
+    this.#nodes.set(node, { imageId, boot, root });
+    this.#opening.delete(node);
+    this.#closeUnusedImages();
     this.#upReports.forget(node);
     this.#letIn(node);
     const upReport = readUpReport(root);
@@ -131,6 +137,16 @@ export class DataPlane implements NodeServing {
     return image;
   }
 
+  /** No call reads from one any more: a node changes its image while it is released. */
+  #closeUnusedImages(): void {
+    const used = new Set([...this.#opening.values(), ...Array.from(this.#nodes.values(), ({ imageId }) => imageId)]);
+    for (const [imageId, image] of this.#images) {
+      if (used.has(imageId)) continue;
+      this.#images.delete(imageId);
+      image.close();
+    }
+  }
+
   async release(node: string, { abandon }: { abandon: boolean }): Promise<{ usedBytes: number }> {
     const usedBytes = this.#usedBytes(node);
     this.#shutFor(node);
@@ -149,6 +165,8 @@ export class DataPlane implements NodeServing {
     const treeIds = [...this.#served.values()].filter((served) => served.node === node).map(({ treeId }) => treeId);
     for (const treeId of treeIds) this.#served.delete(treeId);
     this.#nodes.delete(node);
+    this.#opening.delete(node);
+    this.#closeUnusedImages();
     this.#activity.forget(node, treeIds);
     this.#upReports.forget(node);
     this.#letIn(node);
