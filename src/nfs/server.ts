@@ -56,6 +56,8 @@ export interface NfsService {
   serveDatagrams(socket: UdpSocket): void;
   /** What clients do in a tree: a live object. */
   counters(treeId: number): TreeCounters;
+  /** Keeps no counters of a tree that is gone. Should it come back, they begin anew. */
+  forgetTree(treeId: number): void;
 }
 
 export function createNfsService(options: NfsServiceOptions): NfsService {
@@ -99,6 +101,7 @@ export function createNfsService(options: NfsServiceOptions): NfsService {
 
   return {
     counters: countersOf,
+    forgetTree: (treeId) => void counters.delete(treeId),
 
     serveConnection(connection) {
       const client = connection.remote.address;

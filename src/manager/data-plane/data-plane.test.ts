@@ -153,3 +153,20 @@ it("has the images open that its nodes are served from, and no others", async ()
   await plane.forget("node2");
   expect(openImages).toEqual([]);
 });
+
+it("counts anew for a node that comes back after it was forgotten", async () => {
+  const here = await lab();
+  const { plane, observed, open } = here;
+  const operations = () => {
+    plane.reportActivity();
+    const told = observed.splice(0).flatMap((each) => (each.kind === "activity" ? each.trees : []));
+    return told.map(({ activity }) => activity.operations);
+  };
+  await open();
+  await (await mounted(here)).find(UP.slice(0, -1));
+  await plane.forget(NODE);
+  await open();
+  expect(operations()).toEqual([]);
+  await (await mounted(here)).find(UP.slice(0, 1));
+  expect(operations()).toEqual([1]);
+});

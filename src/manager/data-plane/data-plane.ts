@@ -163,7 +163,10 @@ export class DataPlane implements NodeServing {
   async forget(node: string): Promise<void> {
     await this.#trees.forget(node);
     const treeIds = [...this.#served.values()].filter((served) => served.node === node).map(({ treeId }) => treeId);
-    for (const treeId of treeIds) this.#served.delete(treeId);
+    for (const treeId of treeIds) {
+      this.#served.delete(treeId);
+      this.#nfs.forgetTree(treeId);
+    }
     this.#nodes.delete(node);
     this.#opening.delete(node);
     this.#closeUnusedImages();
