@@ -7,12 +7,14 @@ import { EXT4_FILE_RUNS_MAX } from "../../limits.ts";
 import { outside } from "./metadata-blocks.ts";
 
 export class FileRuns {
-  /** Three numbers a run: first block in the file, first block in the file system, count of blocks. */
-  #runs = new Float64Array(3 * 4);
-  #length = 0;
+  /**
+   * Three numbers a run: first block in the file, first block in the file system, count of blocks. A plain array: nearly
+   * every file is one run, and a typed array of three numbers takes 400 bytes.
+   */
+  #runs: number[] = [];
 
   get count(): number {
-    return this.#length / 3;
+    return this.#runs.length / 3;
   }
 
   /** Adds a run behind all others, and joins it with the last one where both are contiguous. */
@@ -21,7 +23,7 @@ export class FileRuns {
       throw outside(sourceBlock + countBlocks - 1, blocksCount, format, `data of file block ${fileBlock}`);
     }
     const runs = this.#runs;
-    const last = this.#length - 3;
+    const last = runs.length - 3;
     if (last >= 0) {
       const lastCount = runs[last + 2]!;
       if (runs[last]! + lastCount === fileBlock && runs[last + 1]! + lastCount === sourceBlock) {
@@ -36,12 +38,9 @@ export class FileRuns {
         `the file lies in more than ${EXT4_FILE_RUNS_MAX} pieces`,
       );
     }
-    if (this.#length === runs.length) {
-      this.#runs = new Float64Array(runs.length * 2);
-      this.#runs.set(runs);
-    }
-    this.#runs.set([fileBlock, sourceBlock, countBlocks], this.#length);
-    this.#length += 3;
+    // An array that is pushed to has room for 16 more, which most would never use.
+    if (last < 0) this.#runs = [fileBlock, sourceBlock, countBlocks];
+    else runs.push(fileBlock, sourceBlock, countBlocks);
   }
 
   /**
