@@ -74,7 +74,7 @@ export class Snapshots {
     const depth = structure.layers.stackOf(record.layerId).length;
     if (depth >= LAYERS_PER_TREE_MAX) {
       throw new Error(
-        `Cannot take another snapshot of ${node}: its files lie in ${depth} layers already, the most there can be; clone it, or start anew with: bramble nodes reset ${node}`,
+        `Cannot take another snapshot of ${node}: its files lie in ${depth} layers already, the most there can be; restore an older snapshot, or start anew with: bramble nodes reset ${node}`,
       );
     }
     const layerId = structure.addLayer(change, { on: record.layerId, idsAfter: [record.layerId] });
