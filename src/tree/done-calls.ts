@@ -2,12 +2,20 @@
  * The last calls that changed names in a layer, stored in the same transaction as what they changed. A manager that is
  * killed after that and before its answer finds them, so that the call which the client then repeats is answered as done.
  *
- * A ring: each record takes the place of the oldest one.
+ * A ring: each record takes the place of the oldest one. A layer on others goes on with theirs.
  */
 import { DONE_CALLS_PER_LAYER_MAX } from "../limits.ts";
 import type { CallIdentity } from "../nfs/volume.ts";
 import type { KeyValueStore, Mutation } from "../ports.ts";
-import { type DoneCall, decodeDoneCall, doneCallKey, doneCallRange, encodeDoneCall } from "./store-records.ts";
+import {
+  type DoneCall,
+  decodeDoneCall,
+  decodeLayerId,
+  doneCallKey,
+  doneCallRange,
+  encodeDoneCall,
+  parentKey,
+} from "./store-records.ts";
 
 export class DoneCalls {
   readonly #layerId: number;
@@ -48,13 +56,24 @@ export class DoneCalls {
   #load(): Map<CallIdentity, DoneCall> {
     const calls = new Map<CallIdentity, DoneCall>();
     this.#slots.length = 0;
-    const { from, to } = doneCallRange(this.#layerId);
-    for (const { value } of this.#store.range(from, to)) {
-      const call = decodeDoneCall(value);
+    for (const call of this.#stored()) {
       this.#keep(calls, call);
       this.#nextSequence = Math.max(this.#nextSequence, call.sequence + 1);
     }
     return calls;
+  }
+
+  /** Of this layer, and before them those of the layers below as far as the ring reaches: a snapshot may come between. */
+  #stored(): DoneCall[] {
+    let stored: DoneCall[] = [];
+    let layerId: number | undefined = this.#layerId;
+    while (layerId !== undefined && stored.length < DONE_CALLS_PER_LAYER_MAX) {
+      const { from, to } = doneCallRange(layerId);
+      stored = [...Array.from(this.#store.range(from, to), ({ value }) => decodeDoneCall(value)), ...stored];
+      const parent = this.#store.get(parentKey(layerId));
+      layerId = parent && decodeLayerId(parent);
+    }
+    return stored;
   }
 
   #keep(calls: Map<CallIdentity, DoneCall>, call: DoneCall): number {
