@@ -44,6 +44,8 @@ export interface NodeStatus {
   /** The last one that reached `up` before that. */
   previousBoot?: BootRun;
   bootsCompleted: number;
+  /** It has got files of another time or node since it last was `up`: a report in its root may be of those. */
+  hasOtherFiles?: boolean;
   lastProblem?: { unixMs: number; message: string };
 }
 
@@ -105,6 +107,9 @@ export function nextNodeStatus(before: NodeStatus, event: BootEvent): NodeStatus
       return afterUp(status, event);
     case "shutdown-seen":
       return { ...status, stage: "silent", stageSinceMs: now };
+    case "snapshot-restored":
+    case "cloned":
+      return { ...status, hasOtherFiles: true };
     case "tftp-failed":
     case "mount-refused":
       return { ...status, lastProblem: { unixMs: now, message: `${event.path}: ${event.reason}` } };
@@ -184,7 +189,8 @@ function afterUp(status: NodeStatus, event: EventOf<"up">): NodeStatus {
   // The manager started late, or nothing was seen of the way here.
   const started = status.boot && status.stage !== "up" ? status : begin(status, event.unixMs);
   const reached = reach(started, "up", event.unixMs);
-  return { ...reached, bootsCompleted: status.bootsCompleted + 1, boot: { ...reached.boot!, bootId: event.bootId } };
+  const boot = { ...reached.boot!, bootId: event.bootId };
+  return { ...reached, bootsCompleted: status.bootsCompleted + 1, boot, hasOtherFiles: false };
 }
 
 function begin(status: NodeStatus, unixMs: number): NodeStatus {

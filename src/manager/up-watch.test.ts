@@ -7,6 +7,7 @@ import { catchUpWithReport, tellUpReport } from "./up-watch.ts";
 
 const BOOT_A = "aaaaaaaa-0000-4000-8000-000000000000";
 const BOOT_B = "bbbbbbbb-0000-4000-8000-000000000000";
+const BOOT_C = "cccccccc-0000-4000-8000-000000000000";
 
 /** A root that holds this report, or none. */
 function rootWith(text: string | undefined) {
@@ -26,6 +27,24 @@ describe("after a manager was killed", () => {
     ["a boot that it has is not told again", [DISCOVER, up(BOOT_A)], `${BOOT_A} 12.5 up\n`, []],
     ["the boot before says nothing of the one under way", [up(BOOT_A), DISCOVER], `${BOOT_A} 12.5 up\n`, []],
     ["a new boot is told after an old one", [up(BOOT_A), DISCOVER], `${BOOT_B} 12.5 up\n`, [up(BOOT_B)]],
+    [
+      "a boot of long ago came back with a snapshot",
+      [up(BOOT_A), DISCOVER, up(BOOT_B), DISCOVER, up(BOOT_C), { kind: "snapshot-restored", name: "s" }],
+      `${BOOT_A} 12.5 up\n`,
+      [],
+    ],
+    [
+      "a boot of another node came with its files",
+      [up(BOOT_A), { kind: "cloned", from: "node2" }, DISCOVER],
+      `${BOOT_B} 12.5 up\n`,
+      [],
+    ],
+    [
+      "a boot is told again when one has come up since a snapshot came back",
+      [{ kind: "snapshot-restored", name: "s" }, DISCOVER, up(BOOT_A), DISCOVER],
+      `${BOOT_B} 12.5 up\n`,
+      [up(BOOT_B)],
+    ],
     ["a shutdown that it lost is told", [up(BOOT_A)], `${BOOT_A} 99.9 down\n`, [{ kind: "shutdown-seen" }]],
     ["an old shutdown is not", [up(BOOT_A), { kind: "shutdown-seen" }, DISCOVER], `${BOOT_A} 99.9 down\n`, []],
     ["a root that found no room tells it again itself", [DISCOVER], `${BOOT_A} 9.9 memory-short 9000 512\n`, []],

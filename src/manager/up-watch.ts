@@ -19,7 +19,10 @@ export function catchUpWithReport(found: UpReport, node: string, status: Cluster
   const isNews =
     found.state === "up"
       ? // One that never booted here has it from the node whose files it was given.
-        known?.boot !== undefined && !isOfThisBoot && known.previousBoot?.bootId !== found.bootId
+        known?.boot !== undefined &&
+        !known.hasOtherFiles &&
+        !isOfThisBoot &&
+        known.previousBoot?.bootId !== found.bootId
       : found.state === "down" && isOfThisBoot && known?.stage === "up";
   if (isNews) tellUpReport(found, node, report);
 }
