@@ -17,6 +17,7 @@ import { planToJson } from "../cluster/plan-json.ts";
 import { type ClusterStatus, INITIAL_STATUS, nextStatus } from "../cluster/status.ts";
 import type { KeyValueStore } from "../ports.ts";
 import { systemClock } from "../system/clock.ts";
+import { returnFreeMemory } from "../system/free-memory.ts";
 import { openLmdbStore } from "../system/lmdb-store.ts";
 import { neighbours } from "../system/neighbours.ts";
 import { systemRandom } from "../system/random.ts";
@@ -44,6 +45,7 @@ import { VERSION } from "./version.ts";
 import { limitWarnings } from "./warning-limit.ts";
 
 const SEND_WARNING_INTERVAL_MS = 60_000;
+const STARTING = "the manager is still starting";
 
 export interface ManagerOptions {
   loaded: LoadedManifest;
@@ -141,6 +143,7 @@ export class Manager implements ManagerControl {
     await this.#apply(loaded);
     this.#recallNodes();
     await this.#startServices();
+    returnFreeMemory();
     const reload = () => void this.#reloadQuietly(() => this.#manifest.reload());
     const reloadIfChanged = () => void this.#reloadQuietly(() => this.#manifest.reloadIfChanged());
     this.#stoppers.push(watchManifest(path, reloadIfChanged, reload));
@@ -266,13 +269,15 @@ export class Manager implements ManagerControl {
   }
 
   async plan(name: string): Promise<unknown> {
-    const plan = this.#serving?.nodes.plan(name);
+    if (!this.#isServing) throw new RequestError(503, `Cannot show the plan of ${name} yet: ${STARTING}`);
+    const plan = this.#serving.nodes.plan(name);
     if (!plan) throw new RequestError(404, `Cannot show the plan of ${name}: the manifest has no node of that name`);
     return { ...planToJson(plan), changedByNode: await this.#serving.nodes.overriddenPaths(name) };
   }
 
   async reset(name: string): Promise<{ droppedBytes: number }> {
-    if (!this.#serving?.nodes.plan(name)) {
+    if (!this.#isServing) throw new RequestError(503, `Cannot reset ${name} yet: ${STARTING}`);
+    if (!this.#serving.nodes.plan(name)) {
       throw new RequestError(404, `Cannot reset ${name}: the manifest has no node of that name`);
     }
     return this.#manifest.inTurn(async () => {
@@ -285,8 +290,7 @@ export class Manager implements ManagerControl {
 
   /** Snapshots, clones, and what nodes changed. */
   layers(): NodeLayers {
-    if (!this.#isServing)
-      throw new RequestError(503, "Cannot look at what nodes wrote yet: the manager is still starting");
+    if (!this.#isServing) throw new RequestError(503, `Cannot look at what nodes wrote yet: ${STARTING}`);
     return this.#serving.layers;
   }
 
@@ -298,7 +302,7 @@ export class Manager implements ManagerControl {
 
   /** Adds a node to the manifest's file and serves it. `manifestPath` is the file that the caller means. */
   async addNode(entry: NodeEntry, manifestPath: string | undefined): Promise<{ node: string }> {
-    if (!this.#isServing) throw new RequestError(503, `Cannot add ${entry.name} yet: the manager is still starting`);
+    if (!this.#isServing) throw new RequestError(503, `Cannot add ${entry.name} yet: ${STARTING}`);
     await this.#manifest.addNode(entry, manifestPath);
     const refusal = this.#serving.nodes.refusal(entry.name);
     if (refusal === undefined) return { node: entry.name };
