@@ -107,6 +107,20 @@ export class Writer {
     this.#view.setUint32(at, value);
   }
 
+  /** As `patchU32`, with eight bytes. */
+  patchU64(at: number, value: bigint): void {
+    if (at + 8 > this.#length) throw new RangeError(`Cannot patch byte ${at}: only ${this.#length} are written`);
+    this.#view.setBigUint64(at, value);
+  }
+
+  /** As `patchU32`, with 32-bit words as they stand in `source` from byte `sourceAt` on. */
+  patchWords(at: number, source: DataView, sourceAt: number, count: number): void {
+    const end = at + count * 4;
+    if (end > this.#length) throw new RangeError(`Cannot patch byte ${at}: only ${this.#length} are written`);
+    const shift = sourceAt - at;
+    for (let to = at; to < end; to += 4) this.#view.setUint32(to, source.getUint32(to + shift));
+  }
+
   /** Forgets everything written after the first `lengthBytes`, to begin an answer anew. */
   truncate(lengthBytes: number): void {
     if (lengthBytes > this.#length) {

@@ -62,6 +62,8 @@ export function readTime(reader: XdrReader, field: string): bigint {
 
 /** What `fattr3` takes. */
 export const ATTRIBUTES_BYTES = 84;
+/** Where it has the fsid, which is not the file's own. */
+export const FSID_AT = 44;
 
 export function writeAttributes(writer: XdrWriter, fsid: bigint, attributes: VolumeAttributes): void {
   writer

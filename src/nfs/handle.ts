@@ -36,6 +36,8 @@ export interface FileHandle {
 export interface HandleCodec {
   /** Writes an `nfs_fh3`: length, then handle. */
   write(writer: XdrWriter, treeId: number, fileId: number, epoch: number): void;
+  /** Writes it over what is at `at`. */
+  patch(writer: XdrWriter, at: number, treeId: number, fileId: number, epoch: number): void;
   /** `undefined` when the bytes are no handle of this manager (NFS3ERR_BADHANDLE). */
   read(bytes: Uint8Array): FileHandle | undefined;
 }
@@ -78,6 +80,12 @@ export function createHandleCodec(key: Uint8Array): HandleCodec {
       const idHigh = Math.floor(fileId / TWO_TO_32);
       const at = sealed(treeId, idHigh, fileId - idHigh * TWO_TO_32, epoch);
       writer.words(recent, at - LENGTH_BYTES, SLOT_BYTES / 4);
+    },
+
+    patch(writer, at, treeId, fileId, epoch) {
+      const idHigh = Math.floor(fileId / TWO_TO_32);
+      const from = sealed(treeId, idHigh, fileId - idHigh * TWO_TO_32, epoch);
+      writer.patchWords(at, recent, from - LENGTH_BYTES, SLOT_BYTES / 4);
     },
 
     read(handle) {

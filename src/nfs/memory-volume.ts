@@ -17,13 +17,13 @@ interface MemoryFile {
   bytes: Uint8Array;
   target: FileName;
   /** Entries of a directory in the order they were made; a cookie is never used twice. */
-  entries: Map<FileName, { id: number; cookie: bigint }>;
+  entries: Map<FileName, { id: number; cookie: number }>;
   parentId: number;
   verifier: Uint8Array | undefined;
 }
 
-const DOT_COOKIE = 1n;
-const DOT_DOT_COOKIE = 2n;
+const DOT_COOKIE = 1;
+const DOT_DOT_COOKIE = 2;
 const FREE_BYTES = 2 ** 40;
 
 export class MemoryVolume implements Volume {
@@ -184,10 +184,10 @@ export class MemoryVolume implements Volume {
     this.#file(id).attributes.ctimeNs = this.#nowNs();
   }
 
-  readdir(directoryId: number, cookie: bigint, limit: number): { entries: VolumeEntry[]; complete: boolean } {
+  readdir(directoryId: number, cookie: number, limit: number): { entries: VolumeEntry[]; complete: boolean } {
     const directory = this.#directory(directoryId);
     const entries: VolumeEntry[] = [];
-    const add = (name: FileName, id: number, at: bigint): boolean => {
+    const add = (name: FileName, id: number, at: number): boolean => {
       if (at <= cookie) return true;
       if (entries.length === limit) return false;
       entries.push({ name, id, cookie: at });

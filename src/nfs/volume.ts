@@ -98,7 +98,7 @@ export interface VolumeEntry {
   name: FileName;
   id: number;
   /** Where the next listing goes on: every entry after this one. Never 0, stable while the entry exists. */
-  cookie: bigint;
+  cookie: number;
 }
 
 export interface ReadAnswer {
@@ -146,6 +146,11 @@ export interface Volume {
   getattr(id: number): Awaitable<VolumeAttributes>;
   /** For listings: writes `fattr3` if that can be done at once, and cheaper than by way of `getattr`. */
   writeAttributes?(id: number, writer: XdrWriter): boolean;
+  /**
+   * For listings: writes entries that `readdir` gave, without `.` and `..`, as `entryplus3` with attributes and a handle of
+   * zeros, if that can be done at once. False: nothing was written.
+   */
+  writeEntries?(directoryId: number, listed: readonly VolumeEntry[], writer: XdrWriter): boolean;
   /** With `guardCtimeNs`, refuses with NFS3ERR_NOT_SYNC if the file's ctime is another. */
   setattr(
     id: number,
@@ -200,9 +205,9 @@ export interface Volume {
   ): Awaitable<void>;
 
   /**
-   * Entries after `cookie` (0n: from the start), `.` and `..` first, at most `limit` of them; `complete` when
+   * Entries after `cookie` (0: from the start), `.` and `..` first, at most `limit` of them; `complete` when
    * the last entry of the directory is among them. Entries that exist throughout a listing appear exactly once.
    */
-  readdir(directoryId: number, cookie: bigint, limit: number): Awaitable<{ entries: VolumeEntry[]; complete: boolean }>;
+  readdir(directoryId: number, cookie: number, limit: number): Awaitable<{ entries: VolumeEntry[]; complete: boolean }>;
   statfs(): Awaitable<VolumeSpace>;
 }

@@ -4,12 +4,10 @@
  * (FAT).
  */
 import type { FileType, InodeAttributes } from "../disk/file-system-image.ts";
-import { ATTRIBUTES_BYTES, writeAttributes } from "../nfs/attributes.ts";
+import { ATTRIBUTES_BYTES, FSID_AT, writeAttributes } from "../nfs/attributes.ts";
 import { XdrWriter } from "../nfs/xdr.ts";
 
 const PAGE_INODES = 64;
-/** Where `fattr3` has the fsid, which is not the file's own. */
-const FSID_AT = 44;
 const BEHIND_FSID = FSID_AT + 8;
 const FILE_TYPES: readonly FileType[] = ["file", "directory", "symlink", "block", "character", "fifo", "socket"];
 const NOT_ASKED = 0;

@@ -3,7 +3,7 @@
  * layers. A call that waited while everything was dropped is refused as stale: it was meant for what is gone.
  */
 import type { FileName } from "../bytes/file-name.ts";
-import type { AttributeChanges, CallIdentity, NewAttributes, SpecialFile, Volume } from "../nfs/volume.ts";
+import type { AttributeChanges, CallIdentity, NewAttributes, SpecialFile, Volume, VolumeEntry } from "../nfs/volume.ts";
 import { VolumeError } from "../nfs/volume.ts";
 import type { XdrWriter } from "../nfs/xdr.ts";
 import type { Awaitable } from "../ports.ts";
@@ -97,6 +97,10 @@ export class GatedVolume implements Volume {
     return !this.#isGone && this.#gate === undefined && this.#tree.writeAttributes(id, writer);
   }
 
+  writeEntries(directoryId: number, listed: readonly VolumeEntry[], writer: XdrWriter): boolean {
+    return !this.#isGone && this.#gate === undefined && this.#tree.writeEntries(directoryId, listed, writer);
+  }
+
   setattr(id: number, changes: AttributeChanges, guardCtimeNs?: bigint, call?: CallIdentity) {
     return this.#run((tree) => tree.setattr(id, changes, guardCtimeNs, call));
   }
@@ -159,7 +163,7 @@ export class GatedVolume implements Volume {
     return this.#run((tree) => tree.rename(fromDirectoryId, fromName, toDirectoryId, toName, call));
   }
 
-  readdir(directoryId: number, cookie: bigint, limit: number) {
+  readdir(directoryId: number, cookie: number, limit: number) {
     return this.#run((tree) => tree.readdir(directoryId, cookie, limit));
   }
 

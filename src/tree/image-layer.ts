@@ -1,13 +1,18 @@
 /** The lowest layer: a file system inside an image file, read in place and shared by all nodes that use it. */
+import { DecodeError } from "../bytes/decode-error.ts";
 import type { FileName } from "../bytes/file-name.ts";
-import type { FileSystemImage } from "../disk/file-system-image.ts";
+import type { FileSystemImage, InodeAttributes } from "../disk/file-system-image.ts";
 import type { XdrWriter } from "../nfs/xdr.ts";
 import { AttributeTable } from "./attribute-table.ts";
 import { BoundedCache } from "./bounded-cache.ts";
+import { EncodedDirectory } from "./encoded-directory.ts";
 import { FIRST_COOKIE, type GeneratedPlace, type Layer, type LayerEntry, nameKey } from "./layer.ts";
 
 /** Names kept in memory per image: about 20 MB. A Debian root has 65,000 in all. */
 const CACHED_NAMES_MAX = 200_000;
+
+/** Listings kept as they go on the wire, per image. All directories of a Debian root take 11 MB. */
+const ENCODED_BYTES_MAX = 12 * 1024 * 1024;
 
 interface Directory {
   entries: LayerEntry[];
@@ -22,6 +27,7 @@ export class ImageLayer implements Layer {
   readonly caseSensitive: boolean;
   readonly #attributes: AttributeTable;
   readonly #directories = new BoundedCache<number, Directory>(CACHED_NAMES_MAX);
+  readonly #encoded = new BoundedCache<number, EncodedDirectory>(ENCODED_BYTES_MAX);
 
   constructor(image: FileSystemImage) {
     this.image = image;
@@ -40,6 +46,32 @@ export class ImageLayer implements Layer {
 
   writeAttributes(id: number, fsid: bigint, writer: XdrWriter): boolean {
     return this.#has(id) && this.#attributes.write(id, fsid, writer);
+  }
+
+  writeEntries(directoryId: number, listed: readonly LayerEntry[], fsid: bigint, writer: XdrWriter): boolean {
+    const [first] = listed;
+    if (first === undefined) return false;
+    return this.#encodedDirectory(directoryId).write(first.cookie - FIRST_COOKIE, listed, fsid, writer);
+  }
+
+  #encodedDirectory(id: number): EncodedDirectory {
+    const entries = this.entries(id);
+    const known = this.#encoded.get(id);
+    // What was listed is known by its objects, which are other ones after the cache has dropped them.
+    if (known !== undefined && known.entries === entries) return known;
+    const encoded = new EncodedDirectory(entries, (id) => this.#attributesIfWhole(id));
+    this.#encoded.set(id, encoded, 1 + encoded.sizeBytes);
+    return encoded;
+  }
+
+  /** Also `undefined` for a damaged inode: the long way tells of it, to whoever asks for that one. */
+  #attributesIfWhole(id: number): InodeAttributes | undefined {
+    try {
+      return this.attributes(id);
+    } catch (error) {
+      if (error instanceof DecodeError) return undefined;
+      throw error;
+    }
   }
 
   #directory(id: number): Directory {

@@ -27,6 +27,8 @@ export interface Layer {
   attributes(id: number): InodeAttributes | undefined;
   /** Writes them as `fattr3` where that takes no more than copying. */
   writeAttributes(id: number, fsid: bigint, writer: XdrWriter): boolean;
+  /** Writes a piece of a listing as `entryplus3` with handles of zeros, where that takes no more than copying. */
+  writeEntries(directoryId: number, listed: readonly LayerEntry[], fsid: bigint, writer: XdrWriter): boolean;
   lookup(directoryId: number, name: FileName): LayerEntry | undefined;
   /** By rising cookie. Shared: not to be changed. */
   entries(directoryId: number): readonly LayerEntry[];

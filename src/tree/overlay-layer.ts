@@ -80,6 +80,12 @@ export abstract class OverlayLayer implements Layer {
     return this.override(id) === undefined && this.#below.writeAttributes(id, fsid, writer);
   }
 
+  writeEntries(directoryId: number, listed: readonly LayerEntry[], fsid: bigint, writer: XdrWriter): boolean {
+    if ((this.names(directoryId)?.size ?? 0) > 0) return false;
+    for (const { id } of listed) if (this.override(id) !== undefined) return false;
+    return this.#below.writeEntries(directoryId, listed, fsid, writer);
+  }
+
   /** What the link count of an override that is not whole is to be added to; `undefined`: the file is gone. */
   linksBelow(id: number): number | undefined {
     return this.#below.attributes(id)?.linkCount;

@@ -169,7 +169,7 @@ async function linksLeft(volume: Volume, id: number): Promise<string> {
 /** Names in a directory, listed two at a time. */
 export async function namesIn(volume: Volume, id: number): Promise<FileName[]> {
   const names: FileName[] = [];
-  for (let cookie = 0n; ; ) {
+  for (let cookie = 0; ; ) {
     const { entries, complete } = await volume.readdir(id, cookie, 2);
     names.push(...entries.map((entry) => entry.name));
     if (complete) return names.filter((name) => name !== "." && name !== "..");

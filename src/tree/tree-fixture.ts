@@ -90,7 +90,7 @@ export function textOf(tree: Tree, path: string): string {
 }
 
 export function listing(tree: Tree, path: string): string[] {
-  const { entries, complete } = tree.readdir(at(tree, path), 0n, 10_000);
+  const { entries, complete } = tree.readdir(at(tree, path), 0, 10_000);
   if (!complete) throw new Error(`the listing of ${path} is cut`);
   return entries.map((entry) => entry.name);
 }

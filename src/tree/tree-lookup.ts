@@ -45,7 +45,7 @@ export function listFrom(
   const dotsLeft = dots.filter((entry) => entry.cookie > cookie);
   const listed = layer.entries(directoryId);
   const start = firstAfter(listed, cookie);
-  const chosen = [...dotsLeft, ...listed.slice(start, start + limit)].slice(0, limit);
-  const entries = chosen.map(({ name, id, cookie }) => ({ name, id, cookie: BigInt(cookie) }));
-  return { entries, complete: chosen.length === dotsLeft.length + listed.length - start };
+  const piece = listed.slice(start, start + limit);
+  const entries = dotsLeft.length === 0 ? piece : [...dotsLeft, ...piece].slice(0, limit);
+  return { entries, complete: entries.length === dotsLeft.length + listed.length - start };
 }

@@ -190,7 +190,7 @@ describe("listings", () => {
     const { tree } = await openTree();
     for (let index = 0; index < 50; index += 1) await makeFile(tree, "/usr", `made${index}`, "");
     const seen: string[] = [];
-    let cookie = 0n;
+    let cookie = 0;
     for (let round = 0; ; round += 1) {
       const { entries, complete } = tree.readdir(at(tree, "/usr"), cookie, 7);
       seen.push(...entries.map((entry) => entry.name));

@@ -6,6 +6,7 @@ import {
   type CallIdentity,
   type Volume,
   type VolumeAttributes,
+  type VolumeEntry,
   VolumeError,
   type VolumeSpace,
 } from "../nfs/volume.ts";
@@ -94,6 +95,10 @@ export class Tree extends TreeNaming implements Volume {
 
   writeAttributes(id: number, writer: XdrWriter): boolean {
     return this.#layer.writeAttributes(id, this.#identity.fsid, writer);
+  }
+
+  writeEntries(directoryId: number, listed: readonly VolumeEntry[], writer: XdrWriter): boolean {
+    return this.#layer.writeEntries(directoryId, listed, this.#identity.fsid, writer);
   }
 
   lookup(directoryId: number, name: FileName): number | undefined {
@@ -213,9 +218,9 @@ export class Tree extends TreeNaming implements Volume {
     return answer;
   }
 
-  readdir(directoryId: number, cookie: bigint, limit: number) {
+  readdir(directoryId: number, cookie: number, limit: number) {
     names.checkDirectory(this.#layer, directoryId);
-    return listFrom(this.#layer, directoryId, Number(cookie), limit);
+    return listFrom(this.#layer, directoryId, cookie, limit);
   }
 
   statfs(): VolumeSpace {

@@ -140,7 +140,7 @@ const PROCEDURES: [procedure: string, args: (directory: Uint8Array, file: Uint8A
 async function secrets() {
   const tree = trees[1]!.volume as Tree;
   const { bytes } = await tree.read(at(tree, "/etc/key"), 0, 100);
-  const { entries } = await tree.readdir(at(tree, "/etc"), 0n, 100);
+  const { entries } = await tree.readdir(at(tree, "/etc"), 0, 100);
   return { key: Buffer.from(bytes).toString(), names: entries.map((entry) => entry.name).join() };
 }
 

@@ -96,7 +96,7 @@ describe.skipIf(requireTools(["mke2fs", "du"]))("a tree over an ext4 image", () 
   it("removes a large directory entry by entry, as rm -r does", async () => {
     const { tree, close } = await open();
     const many = at(tree, "/many");
-    for (let cookie = 0n; ; ) {
+    for (let cookie = 0; ; ) {
       const { entries, complete } = tree.readdir(many, cookie, 500);
       const names = entries.map((entry) => entry.name).filter((one) => one !== "." && one !== "..");
       await Promise.all(names.map((name) => tree.remove(many, name)));

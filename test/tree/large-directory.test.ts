@@ -33,7 +33,7 @@ async function inTurns(count: number, run: (index: number) => unknown): Promise<
 /** Lists the directory piece by piece; `meanwhile` is run after each piece, with its names. */
 async function list(meanwhile: (names: string[], piece: number) => Promise<void>): Promise<Map<string, number>> {
   const seen = new Map<string, number>();
-  for (let cookie = 0n, piece = 0; ; piece++) {
+  for (let cookie = 0, piece = 0; ; piece++) {
     const { entries, complete } = tree.readdir(directory, cookie, LISTED_AT_ONCE);
     const names = entries.map((entry) => entry.name as string).filter((each) => each !== "." && each !== "..");
     for (const each of names) seen.set(each, (seen.get(each) ?? 0) + 1);

@@ -3,9 +3,12 @@
  * volume's and stay good while the entry exists, so the cookie verifier (which would say that all cookies became
  * invalid) is always zero and never compared.
  */
+
+import type { FileName } from "../../bytes/file-name.ts";
 import { NFS_LISTING_ENTRIES_MAX, NFS_TRANSFER_BYTES_MAX } from "../../limits.ts";
-import type { Subject } from "../attributes.ts";
+import { ATTRIBUTES_BYTES, FSID_AT, type Subject } from "../attributes.ts";
 import type { NfsCall } from "../call.ts";
+import { HANDLE_BYTES } from "../handle.ts";
 import { demand, READ } from "../permission.ts";
 import { type Task, wait } from "../task.ts";
 import { type VolumeEntry, VolumeError } from "../volume.ts";
@@ -15,6 +18,16 @@ const LISTING_FRAME_BYTES = 4 + 84 + 8 + 4 + 4;
 /** "Another entry follows", file id, length of the name, cookie: an entry without its name. */
 const ENTRY_BYTES = 4 + 8 + 4 + 8;
 const ENTRY_BYTES_MIN = ENTRY_BYTES + 4;
+
+/** "Attributes follow", `fattr3`, "handle follows", handle with its length: what `entryplus3` has beside an entry. */
+export const PLUS_BYTES = 4 + ATTRIBUTES_BYTES + 4 + 4 + HANDLE_BYTES;
+/** How far before the end of an `entryplus3` the fsid of its attributes begins. */
+export const ENTRY_FSID_FROM_END = PLUS_BYTES - 4 - FSID_AT;
+
+/** How much of a listing an entry takes. */
+export function entryBytes(name: FileName): number {
+  return ENTRY_BYTES + name.length + (-name.length & 3);
+}
 
 export interface Listing {
   entries: VolumeEntry[];
@@ -28,7 +41,7 @@ export interface Listing {
 export function* list(
   call: NfsCall,
   directory: Subject,
-  cookie: bigint,
+  cookie: number,
   maxBytes: number,
   extraBytes: number,
   namesBytesMax = maxBytes,
@@ -43,9 +56,9 @@ export function* list(
   const { entries, complete } = yield* wait(call.volume.readdir(directory.id, cookie, limit));
   let count = 0;
   for (const { name } of entries) {
-    const entryBytes = ENTRY_BYTES + name.length + (-name.length & 3);
-    bytesLeft -= entryBytes + extraBytes;
-    namesBytesLeft -= entryBytes;
+    const bytes = entryBytes(name);
+    bytesLeft -= bytes + extraBytes;
+    namesBytesLeft -= bytes;
     if (bytesLeft < 0 || (namesBytesLeft < 0 && count > 0)) break;
     count++;
   }

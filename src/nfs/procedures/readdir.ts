@@ -6,13 +6,13 @@ import type { Procedure } from "../call.ts";
 import { HANDLE, VERIFIER_BYTES } from "./arguments.ts";
 import { list } from "./listing.ts";
 
-export const readdir: Procedure<{ directory: Uint8Array; cookie: bigint; countBytes: number }> = {
+export const readdir: Procedure<{ directory: Uint8Array; cookie: number; countBytes: number }> = {
   name: "READDIR",
   changes: false,
   failure: ["attributes"],
   decode: (args) => {
     const directory = args.opaque(HANDLE, "dir");
-    const cookie = args.u64("cookie");
+    const cookie = args.hyper("cookie");
     args.skip(VERIFIER_BYTES, "cookieverf");
     return { directory, cookie, countBytes: args.u32("count") };
   },
@@ -23,7 +23,7 @@ export const readdir: Procedure<{ directory: Uint8Array; cookie: bigint; countBy
     return (reply) => {
       call.writeAttributes(reply, directory.before);
       reply.zeros(VERIFIER_BYTES);
-      for (const entry of entries) reply.bool(true).hyper(entry.id).name(entry.name).u64(entry.cookie);
+      for (const entry of entries) reply.bool(true).hyper(entry.id).name(entry.name).hyper(entry.cookie);
       reply.bool(false).bool(isComplete);
     };
   },
