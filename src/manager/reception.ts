@@ -6,6 +6,7 @@ import { type AddressOwners, mountExports, type TreesById } from "../boot/node-e
 import type { BootFileName } from "../boot/tftp-files.ts";
 import type { Ipv4 } from "../bytes/addresses.ts";
 import type { ObserveNfs } from "../nfs/observation.ts";
+import { limitObservations } from "../nfs/observation-limit.ts";
 import type { PortMapping } from "../nfs/portmap.ts";
 import { createNfsService, type NfsService } from "../nfs/server.ts";
 import type { Awaitable, Clock, TcpConnection, UdpSocket } from "../ports.ts";
@@ -38,10 +39,11 @@ export class Reception {
   readonly #strangers = new Map<Ipv4, Set<TcpConnection>>();
 
   constructor(options: ReceptionOptions) {
-    const { owners, trees, portMappings } = options;
+    const { owners, trees, portMappings, clock, observe } = options;
     this.#options = options;
     this.#nfs = createNfsService({
       ...options,
+      observe: limitObservations(clock, observe),
       exports: { ...mountExports(owners, trees), volume: (treeId) => (trees.has(treeId) ? "forbidden" : undefined) },
       // No file is ever written through this service.
       writeVerifier: new Uint8Array(8),

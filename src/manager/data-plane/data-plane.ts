@@ -7,6 +7,7 @@ import { type BootTrees, bootFile } from "../../boot/tftp-files.ts";
 import type { Ipv4 } from "../../bytes/addresses.ts";
 import type { OsImage } from "../../disk/os-image.ts";
 import type { NfsObservation } from "../../nfs/observation.ts";
+import { limitObservations } from "../../nfs/observation-limit.ts";
 import { createNfsService, type NfsService } from "../../nfs/server.ts";
 import { isEepromUpdateFile } from "../../pi/eeprom-files.ts";
 import type { Clock, DataFiles, KeyValueStore, TcpConnection, UdpSockets } from "../../ports.ts";
@@ -89,7 +90,9 @@ export class DataPlane implements NodeServing {
       exports: nodeExports(owners, this.#served, "forbidden"),
       clock: options.clock,
       writeVerifier: options.writeVerifier,
-      observe: (observation) => observe({ kind: "nfs", observation: withoutObjects(observation) }),
+      observe: limitObservations(options.clock, (observation) =>
+        observe({ kind: "nfs", observation: withoutObjects(observation) }),
+      ),
       portMappings: () => settings.portMappings,
       onFileChanged: (change) => {
         const served = this.#served.get(change.treeId);
