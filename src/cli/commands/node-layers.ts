@@ -9,7 +9,7 @@ import { UserError } from "../user-error.ts";
 export function addLayerCommands(nodes: Command): void {
   nodes
     .command("snapshot <node> [name]")
-    .description("keep what the node has written as it is now; takes no time and no room, also while it runs")
+    .description("keep what the node has written as it is now; it may be running")
     .action(async (node: string, name: string | undefined, _, command: Command) => {
       const chosen = name ?? timeName(new Date());
       await apiOf(command).post(snapshotPath(node, chosen));
