@@ -1,7 +1,9 @@
-import { mkdtempSync, renameSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { openTreeCatalog } from "../tree/tree-catalog.ts";
+import { Storage } from "../tree/tree-fixture.ts";
 import { openDataFiles } from "./data-files.ts";
 
 let folder: string;
@@ -33,4 +35,10 @@ it("forgets names that were removed before they were durable", async () => {
     await file.sync();
     file.close();
   }
+});
+
+it("may lie on a disk of their own: what is no layer's is left alone when leftovers are removed", async () => {
+  for (const name of ["lost+found", "1f", "feed.old"]) mkdirSync(join(folder, name));
+  await openTreeCatalog({ ...new Storage(), dataFiles: openDataFiles(folder) });
+  expect(readdirSync(folder).sort()).toEqual(["feed.old", "lost+found"]);
 });

@@ -8,6 +8,7 @@ import { decodeSnapshot, decodeTree, SNAPSHOTS_RANGE, TREE_RANGE } from "./struc
 
 const KEYS_AT_ONCE = 500;
 const FILES_AT_ONCE = 100;
+const LAYER_FOLDER = /^[0-9a-f]{1,8}$/;
 
 interface UsedLayer {
   /** How many trees, snapshots and layers lead to it. */
@@ -76,8 +77,9 @@ export class LayerCollector {
 
   /** What earlier runs left: layers and data files that nothing leads to. */
   async removeUnreachable(): Promise<void> {
-    const folders = this.#dataFiles.list("").map((folder) => Number.parseInt(folder, 16));
-    for (const layerId of new Set([...this.#storedLayers(), ...folders])) {
+    // Others may lie there: `lost+found`, when it is a disk of its own.
+    const folders = this.#dataFiles.list("").filter((folder) => LAYER_FOLDER.test(folder));
+    for (const layerId of new Set([...this.#storedLayers(), ...folders.map((folder) => Number.parseInt(folder, 16))])) {
       if (!this.#layers.has(layerId)) await this.#remove(layerId);
     }
   }
