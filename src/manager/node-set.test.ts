@@ -57,8 +57,9 @@ async function nodeSet() {
   const { serving, roots } = servingOf(await openTreeStore(withoutRandom(storage)), opened);
   const said: BootOccurrence[] = [];
   const secrets = createNodeSecrets(systemRandom);
+  const catalog = await openTreeCatalog(storage);
   const nodes = new NodeSet({
-    catalog: await openTreeCatalog(storage),
+    catalog,
     serving,
     onOpened: () => {},
     images: { open: async ({ source }: { source: string }) => opened[source]! } as unknown as Images,
@@ -84,7 +85,7 @@ async function nodeSet() {
   };
   const shown = (path: string) => textOf(roots.get("node1")!, path);
   const warnings = () => said.flatMap((each) => (each.kind === "warning" ? [each.message] : []));
-  return { nodes, roots, apply, clear, shown, warnings };
+  return { nodes, catalog, roots, apply, clear, shown, warnings };
 }
 
 describe("a manifest that changes", () => {
@@ -126,6 +127,23 @@ describe("a manifest that changes", () => {
     await apply("image: new\n");
     await nodes.beginBoot("node1");
     expect(shown("/etc/issue")).toBe("new");
+  });
+
+  it("moves neither tree of a node that has written since it was to move", async () => {
+    const { nodes, catalog, roots, apply, shown } = await nodeSet();
+    await apply("image: old\n");
+    await apply("image: new\n");
+    await makeFile(roots.get("node1")!, "/etc", "mine", "precious");
+    await expect(nodes.beginBoot("node1")).rejects.toThrow("Cannot move node1 to image new");
+    expect(shown("/etc/mine")).toBe("precious");
+    for (const { description, image } of nodes.treesOf("node1")) {
+      const generated = description.generated.files;
+      expect((await catalog.tree({ ...description, image, generated })).layers).toEqual(description.layers);
+    }
+    await apply("image: old\n");
+    expect(nodes.refusal("node1")).toBeUndefined();
+    await nodes.beginBoot("node1");
+    expect([shown("/etc/mine"), nodes.plan("node1")?.image]).toEqual(["precious", "old"]);
   });
 
   it("takes a node that is gone out of what is served", async () => {

@@ -132,8 +132,7 @@ export class NodeSet {
       .digest("base64");
     if (known?.inputs === inputs && [...known.sources].every(([path, was]) => isSame(was, readSource(path)))) return;
 
-    const isMoved = known !== undefined && known.image.contentSha256 !== image.contentSha256;
-    if (isMoved) this.#checkMove(known, image);
+    if (known) this.#checkMove(known, image);
 
     const { report, secrets, serverAddress, ports } = this.#options;
     const sources = new Map<string, Uint8Array | undefined>();
@@ -153,7 +152,7 @@ export class NodeSet {
       if (!alreadySaid.has(message)) report({ kind: "warning", message }, node.name);
     }
     if (known) {
-      known.isOutdated ||= isMoved || !isSamePlan(known.plan, plan);
+      known.isOutdated ||= known.image.contentSha256 !== image.contentSha256 || !isSamePlan(known.plan, plan);
       Object.assign(known, { plan, image, inputs, sources });
     } else {
       const served = { opening: await this.#describe(plan, image), image };
@@ -162,8 +161,9 @@ export class NodeSet {
     }
   }
 
-  /** What a node has written means nothing over another image. */
-  #checkMove({ plan, image }: PlannedNode, next: OpenedImage): void {
+  /** What a node has written means nothing over another image. Asked again when it boots: it may have written since. */
+  #checkMove({ plan, served: { image } }: Pick<PlannedNode, "plan" | "served">, next: OpenedImage): void {
+    if (image.contentSha256 === next.contentSha256) return;
     if (plan.rootMode !== "persistent" || !this.#options.catalog.hasNodeLayer(plan.node)) return;
     throw new Error(
       `Cannot move ${plan.node} to image ${next.name}: what it has written belongs to ${image.name}; ` +
@@ -207,13 +207,11 @@ export class NodeSet {
   async #forget(name: string): Promise<void> {
     this.#refusals.delete(name);
     if (!this.#nodes.delete(name)) return;
-    try {
-      await this.#inTurn(name, () => this.#options.serving.forget(name));
-    } finally {
-      // After its turn: a change that was under way has served the node once more.
-      this.#usedBytes.delete(name);
-      for (const [treeId, { node }] of this.served) if (node === name) this.served.delete(treeId);
-    }
+    const warn = ({ message }: Error) => this.#options.report({ kind: "warning", message }, name);
+    await this.#inTurn(name, () => this.#options.serving.forget(name)).catch(warn);
+    // After its turn: a change that was under way has served the node once more.
+    this.#usedBytes.delete(name);
+    for (const [treeId, { node }] of this.served) if (node === name) this.served.delete(treeId);
   }
 
   /**
@@ -292,6 +290,7 @@ export class NodeSet {
       const isDropped = plan.rootMode !== "persistent";
       await this.#restructure(node, { abandon: isDropped }, async () => {
         if (isDropped) await this.#options.catalog.dropNodeLayer(name);
+        this.#checkMove({ plan, served: node.served }, image);
         const opening = node.isOutdated ? await this.#describe(plan, image) : await this.#describeAgain(node.served);
         return { opening, image: node.isOutdated ? image : node.served.image };
       });
