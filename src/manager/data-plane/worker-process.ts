@@ -33,6 +33,8 @@ export interface WorkerProcessOptions {
 
 /** Threads that may wait for a disk: a stalled one must leave some for those who read. */
 const DISK_THREADS = 16;
+/** glibc makes up to eight pools for each core, and keeps what was freed in each. */
+const MALLOC_POOLS = 2;
 /** Connections that wait for a worker that is being started again: two for each of hundreds of nodes. */
 const WAITING_CONNECTIONS_MAX = 1024;
 /** A worker that ran so long did not crash because it was started. */
@@ -171,7 +173,7 @@ export class WorkerProcess {
     const child = fork(entryPath, [], {
       serialization: "advanced",
       execArgv: ["--max-semi-space-size=4"],
-      env: { ...process.env, UV_THREADPOOL_SIZE: String(DISK_THREADS) },
+      env: { ...process.env, UV_THREADPOOL_SIZE: String(DISK_THREADS), MALLOC_ARENA_MAX: String(MALLOC_POOLS) },
       // Standard output belongs to whoever reads `up --json`.
       stdio: ["ignore", "ignore", "inherit", "ipc", lockDescriptor ?? "ignore"],
     });
