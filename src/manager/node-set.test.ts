@@ -85,7 +85,7 @@ async function nodeSet() {
   };
   const shown = (path: string) => textOf(roots.get("node1")!, path);
   const warnings = () => said.flatMap((each) => (each.kind === "warning" ? [each.message] : []));
-  return { nodes, catalog, roots, apply, clear, shown, warnings };
+  return { nodes, catalog, serving, roots, apply, clear, shown, warnings };
 }
 
 describe("a manifest that changes", () => {
@@ -153,6 +153,15 @@ describe("a manifest that changes", () => {
     await clear();
     expect(nodes.served.size).toBe(0);
     expect(nodes.plan("node1")).toBeUndefined();
+  });
+
+  it("takes a node out also when its last writes cannot be made durable, and says so", async () => {
+    const { nodes, serving, apply, clear, warnings } = await nodeSet();
+    await apply("image: old\n");
+    serving.forget = () => Promise.reject(new Error("the disk is full"));
+    await clear();
+    expect(nodes.served.size).toBe(0);
+    expect(warnings()).toEqual(["the disk is full"]);
   });
 
   it("takes a node out also while its layers are changed, and refuses what was to change them then", async () => {
