@@ -182,6 +182,13 @@ describe.skipIf(requireTools(SMALL_IMAGE_COMMANDS))("worker processes", () => {
     lab.workers = await second;
   });
 
+  it("answer, when they have stopped, that they will not", async () => {
+    const second = startWorkers(lab.settings(1));
+    await lab.workers.stop();
+    await expect(lab.workers.overriddenPaths("node1")).rejects.toThrow("Cannot ask a worker: the manager is stopping");
+    lab.workers = await second;
+  });
+
   it("do not start where a worker of an earlier manager does not end", async () => {
     await expect(startWorkers(lab.settings(1))).rejects.toThrow(
       /^Cannot start: a worker of an earlier manager still has/,

@@ -144,17 +144,18 @@ export class WorkerProcess {
       await this.#ask("stop", undefined).finally(() => giveUp.cancel());
     } finally {
       if (child) await end(child);
-      this.#rejectAll("the manager is stopping");
+      this.#rejectAll(stopping());
     }
   }
 
-  #rejectAll(why: string): void {
-    for (const { reject } of this.#asked.values()) reject(new Error(`Cannot ask a worker: ${why}`));
+  #rejectAll(error: Error): void {
+    for (const { reject } of this.#asked.values()) reject(error);
     this.#asked.clear();
   }
 
   #ask<Name extends QuestionName>(name: Name, asked: Questions[Name]["asked"]): Promise<Questions[Name]["answered"]> {
     return new Promise((resolve, reject) => {
+      if (this.#isStopping && name !== "stop") return reject(stopping());
       const question = { name, asked } as Question;
       const number = ++this.#lastNumber;
       this.#asked.set(number, { question, resolve: resolve as (answered: unknown) => void, reject });
@@ -222,7 +223,7 @@ export class WorkerProcess {
     for (const accepted of this.#handing.values()) accepted.close();
     this.#handing.clear();
     if (this.#isStopping) {
-      this.#rejectAll(`it has ended (${reason})`);
+      this.#rejectAll(new Error(`Cannot ask a worker: it has ended (${reason})`));
       return;
     }
     this.#crashes = ranMs > STEADY_MS ? 1 : this.#crashes + 1;
@@ -266,6 +267,10 @@ export class WorkerProcess {
     this.#asked.delete(number);
     return asked;
   }
+}
+
+function stopping(): Error {
+  return new Error("Cannot ask a worker: the manager is stopping");
 }
 
 function end(child: ChildProcess): Promise<void> {
