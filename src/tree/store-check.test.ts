@@ -44,6 +44,7 @@ const put = (key: Uint8Array, value: Uint8Array): Mutation => ({ put: key, value
 describe("the check of a store", () => {
   it("finds nothing in a sound one, and says what it looked at", async () => {
     const { storage, image } = await closedStore();
+    await storage.dataFiles.open("lost+found/1", { make: true });
     const { findings, counts } = checkStore(optionsFor(storage, image));
     expect(findings).toEqual([]);
     expect(counts).toMatchObject({ trees: 1, snapshots: 1, layers: 2, dataFiles: 2 });
