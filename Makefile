@@ -1,8 +1,9 @@
 # make demo [ONCE=1] [IMAGE=path]   two virtual Pis boot from one image file on an isolated network
-# make test                         everything: rules, unit tests, real clients, whole boots in QEMU
+# make test                         rules, unit tests, real clients, whole boots in QEMU
 # make bench [BENCH=image|nodes|…]  figures beside a peer, in one run
 # make soak [ROUNDS=1000] [SEED=n]  the server killed at random moments, compared with what it had promised; the tests
-#                                   with the kernel's NFS client for longer, and more random changes beside overlayfs
+#                                   with the kernel's NFS client for longer, more random changes beside overlayfs, and
+#                                   Debian with its root in memory, dropped at each boot, and put back to a snapshot
 # make check                        compiler, biome, source rules
 .PHONY: build check test demo bench soak clean
 .DEFAULT_GOAL := build
@@ -38,7 +39,8 @@ soak: build
 	node tools/run-soak.mjs crash $(or $(ROUNDS),1000) $(SEED)
 	tools/debian-packages test
 	SOAK=5 RESTARTS=20 OVERLAYFS_RUNS=2000 node_modules/.bin/vitest run \
-	  test/lab/nfs-applications.test.ts test/lab/manager-restarts.test.ts test/tree/overlayfs.test.ts
+	  test/lab/nfs-applications.test.ts test/lab/manager-restarts.test.ts test/tree/overlayfs.test.ts \
+	  test/lab/ram.test.ts test/lab/ephemeral.test.ts test/lab/snapshots.test.ts
 
 clean:
 	rm -rf dist .cache .demo

@@ -3,7 +3,7 @@ import { afterEach, expect, it } from "vitest";
 import { Console } from "./console.ts";
 import { demoImage } from "./demo-image.ts";
 import { debianImage, missingImages } from "./images.ts";
-import { requireTools } from "./required-tools.ts";
+import { leftToSoak, requireTools } from "./required-tools.ts";
 import { Simulation, type SimulationEvent } from "./simulation.ts";
 
 const manifest = (image: string) => `cluster: attic
@@ -66,7 +66,7 @@ it.skipIf(skipped)(
   300_000,
 );
 
-it.skipIf(skipped || missingImages())(
+it.skipIf(leftToSoak || skipped || missingImages())(
   "and so does that of Debian",
   async () => {
     cluster = new Simulation({ manifest: manifest(debianImage()) });

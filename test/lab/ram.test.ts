@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { Console } from "./console.ts";
 import { demoImage } from "./demo-image.ts";
 import { bookwormLikeImage, debianImage, missingImages } from "./images.ts";
-import { requireTools } from "./required-tools.ts";
+import { leftToSoak, requireTools } from "./required-tools.ts";
 import { BRAMBLE, Simulation, type SimulationEvent } from "./simulation.ts";
 
 const manifest = (image: string) => `cluster: attic
@@ -85,7 +85,7 @@ const IMAGES = [
   { name: "an image laid out as bookworm, mounted by its kernel", image: bookwormLikeImage },
 ];
 
-describe.skipIf(skipped || missingImages()).each(IMAGES)("$name", ({ image }) => {
+describe.skipIf(leftToSoak || skipped || missingImages()).each(IMAGES)("$name", ({ image }) => {
   it(
     "works on from memory without its manager",
     async () => {

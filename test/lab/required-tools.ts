@@ -20,3 +20,6 @@ function skip(reason: string): true {
   console.warn(`${message}; skipped`);
   return true;
 }
+
+/** True in `make test`, for what takes minutes and is left to `make soak`. */
+export const leftToSoak = process.env.SOAK === undefined;

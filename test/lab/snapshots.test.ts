@@ -3,7 +3,7 @@ import { afterEach, expect, it } from "vitest";
 import { Console } from "./console.ts";
 import { demoImage } from "./demo-image.ts";
 import { debianImage, missingImages } from "./images.ts";
-import { requireTools } from "./required-tools.ts";
+import { leftToSoak, requireTools } from "./required-tools.ts";
 import { Simulation } from "./simulation.ts";
 
 let cluster: Simulation | undefined;
@@ -59,7 +59,7 @@ it.skipIf(skipped)(
   400_000,
 );
 
-it.skipIf(skipped || missingImages())(
+it.skipIf(leftToSoak || skipped || missingImages())(
   "Debian goes back to a snapshot that was taken while it ran",
   async () => {
     cluster = new Simulation({ image: debianImage(), nodes: 1 });
