@@ -25,13 +25,14 @@ export async function startManagerProcess(
   folder: string,
   image: string,
   others = 0,
-  nodeArguments: string[] = [],
+  durability: "sync" | "async" = "sync",
 ): Promise<NfsServer> {
   const port = await freePort();
   const manifest = join(folder, "bramble.yaml");
   mkdirSync(folder, { recursive: true });
-  writeFileSync(manifest, manifestOf(image, port, others));
-  const words = [...nodeArguments, MANAGER, "--manifest", manifest, "--state", join(folder, "state"), "up"];
+  writeFileSync(manifest, manifestOf(image, port, others, durability));
+  // As ./bramble starts it.
+  const words = ["--max-semi-space-size=4", MANAGER, "--manifest", manifest, "--state", join(folder, "state"), "up"];
   const child = spawn(process.execPath, words, { stdio: ["ignore", "ignore", "pipe"] });
   let said = "";
   child.stderr.on("data", (bytes: Buffer) => {
@@ -51,7 +52,7 @@ export async function startManagerProcess(
   };
 }
 
-function manifestOf(image: string, port: number, others: number): string {
+function manifestOf(image: string, port: number, others: number, durability: string): string {
   const lines = Array.from({ length: others }, (_, index) => {
     const [high, low] = [(index + 1) >> 8, (index + 1) & 0xff];
     const mac = `02:00:00:00:${high.toString(16).padStart(2, "0")}:${low.toString(16).padStart(2, "0")}`;
@@ -59,6 +60,7 @@ function manifestOf(image: string, port: number, others: number): string {
   });
   return `cluster: bench
 image: ${image}
+durability: ${durability}
 network:
   address: 127.0.0.1
   dhcp: external
