@@ -82,7 +82,7 @@ describe.skipIf(missingRoot() || requireTools([...SMALL_IMAGE_COMMANDS, "ip", "s
     try {
       const manager = work.start(["up"]);
       await manager.waitFor(/serving 1 node on lan0 10\.5\.0\.1, DHCP proxy/);
-      expect(manager.stdout).toMatch(
+      await manager.waitFor(
         new RegExp(`warning: Cannot use TCP port 111 of ${ADDRESS}: node \\(process ${owner.pid}\\) has it`),
       );
       expect((await manager.stop()).code).toBe(0);
