@@ -27,15 +27,17 @@ async function up(command: Command): Promise<void> {
     onEvent: show,
     ...(process.stderr.isTTY && { onImageProgress: showImageProgress }),
   });
+  // Before it says that it serves: whoever waits for those words may stop it at once.
+  const asked = new Promise<void>((resolve) => {
+    process.once("SIGINT", resolve);
+    process.once("SIGTERM", resolve);
+  });
   const { address, interfaceName } = manager.network;
   console.error(
     `bramble: serving ${formatCount(loaded.manifest.nodes.length, "node")} on ${interfaceName ?? "address"} ${address}, ` +
       `DHCP ${loaded.manifest.network.dhcp}. Ctrl-C stops; nodes then pause until it is back.`,
   );
-  await new Promise<void>((resolve) => {
-    process.once("SIGINT", resolve);
-    process.once("SIGTERM", resolve);
-  });
+  await asked;
   await manager.stop();
 }
 
