@@ -160,6 +160,9 @@ export const IMAGE_TEXT_BYTES_MAX = 2 * 1024 * 1024;
 /** Keys of the key-value store: a prefix, a directory id and a folded file name. LMDB takes 1978. */
 export const KEY_BYTES_MAX = 1978;
 
+/** A journal of the key-value store is read whole when it is replayed. Ours have 8 MiB. */
+export const JOURNAL_BYTES_MAX = 64 * 1024 * 1024;
+
 /** `durability: async`: for so long a change may be answered and not be on its way to the disk yet. */
 export const LATE_COMMIT_MS = 1000;
 

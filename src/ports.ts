@@ -137,7 +137,9 @@ export interface KeyValueStore {
    * for others, and goes with the next that may not.
    */
   write(mutations: readonly Mutation[], timing?: WriteTiming): Promise<void>;
-  /** From now on shows all that other processes have stored. Without it, that may be some milliseconds late. */
+  /** Resolves when other processes can see all that was written until now, once they catch up. */
+  flush(): Promise<void>;
+  /** From now on shows all that other processes have flushed. Without it, that may be some milliseconds late. */
   catchUp(): void;
   close(): Promise<void>;
 }

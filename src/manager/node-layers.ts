@@ -5,6 +5,7 @@ import type { Snapshot } from "../tree/snapshots.ts";
 import type { TreeCatalog } from "../tree/tree-catalog.ts";
 import type { TreeKind } from "../tree/tree-description.ts";
 import type { TreeChange } from "../tree/tree-diff.ts";
+import type { NodeServing } from "./data-plane/messages.ts";
 import type { NodeSet } from "./node-set.ts";
 import { RequestError } from "./request-error.ts";
 
@@ -16,6 +17,8 @@ export type NodeChangeLine = { tree: TreeKind } & TreeChange;
 export interface NodeLayersOptions {
   nodes: NodeSet;
   catalog: TreeCatalog;
+  /** Whoever serves the trees. */
+  serving: Pick<NodeServing, "flush">;
   report: Report;
 }
 
@@ -23,11 +26,13 @@ export interface NodeLayersOptions {
 export class NodeLayers {
   readonly #nodes: NodeSet;
   readonly #catalog: TreeCatalog;
+  readonly #serving: NodeLayersOptions["serving"];
   readonly #report: Report;
 
-  constructor({ nodes, catalog, report }: NodeLayersOptions) {
+  constructor({ nodes, catalog, serving, report }: NodeLayersOptions) {
     this.#nodes = nodes;
     this.#catalog = catalog;
+    this.#serving = serving;
     this.#report = report;
   }
 
@@ -80,6 +85,7 @@ export class NodeLayers {
   }
 
   async *#changes(node: string): AsyncGenerator<NodeChangeLine> {
+    await this.#serving.flush(node);
     for (const { description, image } of this.#nodes.treesOf(node)) {
       let sliceEndMs = performance.now() + DIFF_SLICE_MS;
       for (const change of this.#catalog.diff(description, image)) {

@@ -46,6 +46,7 @@ function servingOf(store: TreeStore, images: Record<string, OpenedImage>) {
       return { usedBytes };
     },
     forget: (node) => store.forget(node),
+    flush: async () => {},
     overriddenPaths: async () => [],
   };
   return { serving, roots };

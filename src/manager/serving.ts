@@ -95,7 +95,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
   };
   return {
     nodes,
-    layers: new NodeLayers({ nodes, catalog, report }),
+    layers: new NodeLayers({ nodes, catalog, serving: workers, report }),
     reception,
     async stop() {
       await workers.stop();

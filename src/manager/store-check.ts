@@ -7,6 +7,7 @@ import { systemClock } from "../system/clock.ts";
 import { openDataFiles } from "../system/data-files.ts";
 import { lockFile } from "../system/file-lock.ts";
 import { openFileSource } from "../system/file-source.ts";
+import { replayJournals } from "../system/journal-file.ts";
 import { openLmdbStore } from "../system/lmdb-store.ts";
 import {
   checkStore,
@@ -16,9 +17,12 @@ import {
   type StoreReport,
 } from "../tree/store-check.ts";
 
-/** What changes under the check looks wrong once; what is wrong looks so each time. */
+/**
+ * What changes under the check looks wrong once; what is wrong looks so each time. The database may be a second behind the
+ * data files.
+ */
 const LOOKS_BESIDE_A_MANAGER = 3;
-const BETWEEN_LOOKS_MS = 500;
+const BETWEEN_LOOKS_MS = 1500;
 
 export interface FolderReport extends StoreReport {
   /** A manager runs: what it changed meanwhile was not taken for wrong. */
@@ -36,6 +40,8 @@ export async function checkStateFolder(stateFolder: string, { repair }: { repair
   if (lock === undefined && repair) {
     throw new Error(`Cannot repair ${stateFolder}: a manager runs on it; stop it first`);
   }
+  // Beside a manager, what its journals have is not looked at: it is in the database a second later.
+  if (lock !== undefined) await replayJournals(trees);
   const keyValueStore = openLmdbStore(trees);
   const images = new Images(stateFolder);
   try {

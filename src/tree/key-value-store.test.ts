@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
-import type { KeyValueStore, Mutation } from "../ports.ts";
+import type { Awaitable, KeyValueStore, Mutation } from "../ports.ts";
+import { openJournaledStore } from "../system/journal-file.ts";
 import { openLmdbStore } from "../system/lmdb-store.ts";
 import { MemoryStore } from "./memory-store.ts";
 
@@ -13,9 +14,10 @@ let folderCount = 0;
 
 afterAll(() => rmSync(root, { recursive: true }));
 
-const implementations: [string, () => KeyValueStore][] = [
+const implementations: [string, () => Awaitable<KeyValueStore>][] = [
   ["in memory", () => new MemoryStore()],
   ["on LMDB", () => openLmdbStore(join(root, `${folderCount++}`))],
+  ["behind a journal", () => openJournaledStore(join(root, `${folderCount++}`), "1")],
 ];
 
 const bytes = (text: string) => Buffer.from(text, "latin1");
@@ -24,7 +26,8 @@ const put = (key: string, value: string): Mutation => ({ put: bytes(key), value:
 const removal = (key: string): Mutation => ({ remove: bytes(key) });
 const rangeRemoval = (from: string, to: string): Mutation => ({ removeRange: { from: bytes(from), to: bytes(to) } });
 
-function contents(store: KeyValueStore, from = "\0", to = "\xff\xff\xff\xff"): string {
+/** A journal has a key of its own, before these. */
+function contents(store: KeyValueStore, from = "a", to = "\xff\xff\xff\xff"): string {
   return Array.from(store.range(bytes(from), bytes(to)), ({ key, value }) => `${text(key)}=${text(value)}`).join(" ");
 }
 
@@ -47,7 +50,7 @@ const mutation: fc.Arbitrary<Mutation> = fc.oneof(
 
 describe.each(implementations)("a key-value store %s", (_, openStore) => {
   it("orders keys bytewise and ranges over half-open intervals", async () => {
-    const store = openStore();
+    const store = await openStore();
     await store.write([put("b", "2"), put("a", "1"), put("\xfe", "9"), put("ab", "1.5"), put("c", "3")]);
     expect(contents(store)).toBe("a=1 ab=1.5 b=2 c=3 \xfe=9");
     expect(contents(store, "ab", "c")).toBe("ab=1.5 b=2");
@@ -56,7 +59,7 @@ describe.each(implementations)("a key-value store %s", (_, openStore) => {
   });
 
   it("applies mutations in their order, and shows them before the write is answered", async () => {
-    const store = openStore();
+    const store = await openStore();
     await store.write([put("a", "1"), put("c", "3"), put("e", "5")]);
     const first = store.write([put("b", "2"), put("c", "three"), removal("e"), put("f", "6")]);
     expect(contents(store)).toBe("a=1 b=2 c=three f=6");
@@ -69,7 +72,7 @@ describe.each(implementations)("a key-value store %s", (_, openStore) => {
   });
 
   it("keeps its own copies of keys and values", async () => {
-    const store = openStore();
+    const store = await openStore();
     const [key, value] = [bytes("key"), bytes("value")];
     const written = store.write([{ put: key, value }]);
     key.fill(0);
@@ -81,21 +84,25 @@ describe.each(implementations)("a key-value store %s", (_, openStore) => {
 
   it("is a sorted map under random writes, awaited or not", async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.tuple(fc.array(mutation), fc.boolean())), async (writes) => {
-        const store = openStore();
-        const model = new Map<string, string>();
-        const unanswered: Promise<void>[] = [];
-        for (const [mutations, isAwaited] of writes) {
-          for (const mutation of mutations) apply(model, mutation);
-          const written = store.write(mutations);
-          unanswered.push(written);
-          if (isAwaited) await written;
-          const sorted = [...model].sort(([one], [other]) => (one < other ? -1 : 1));
-          expect(contents(store)).toBe(sorted.map(([key, value]) => `${key}=${value}`).join(" "));
-        }
-        await Promise.all(unanswered);
-        await store.close();
-      }),
+      fc.asyncProperty(
+        fc.array(fc.tuple(fc.array(mutation), fc.constantFrom("wait", "flush", "go on"))),
+        async (writes) => {
+          const store = await openStore();
+          const model = new Map<string, string>();
+          const unanswered: Promise<void>[] = [];
+          for (const [mutations, then] of writes) {
+            for (const mutation of mutations) apply(model, mutation);
+            const written = store.write(mutations);
+            unanswered.push(written);
+            if (then === "wait") await written;
+            if (then === "flush") await store.flush();
+            const sorted = [...model].sort(([one], [other]) => (one < other ? -1 : 1));
+            expect(contents(store)).toBe(sorted.map(([key, value]) => `${key}=${value}`).join(" "));
+          }
+          await Promise.all(unanswered);
+          await store.close();
+        },
+      ),
       { numRuns: 30 },
     );
   });

@@ -33,6 +33,8 @@ export class MemoryStore implements KeyValueStore {
     }
   }
 
+  async flush(): Promise<void> {}
+
   catchUp(): void {}
 
   async close(): Promise<void> {}

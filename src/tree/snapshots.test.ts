@@ -242,6 +242,8 @@ class LateStore implements KeyValueStore {
     return written;
   }
 
+  async flush(): Promise<void> {}
+
   async close(): Promise<void> {}
 }
 

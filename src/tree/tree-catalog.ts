@@ -194,6 +194,7 @@ export class TreeCatalog {
    */
   *diff(description: TreeDescription, image: FileSystemImage): Generator<TreeChange | undefined> {
     const { store, clock, layers } = this.#structure;
+    store.catchUp();
     const shared = sharedByNodeLayers(store, new OpenDataFiles(this.#dataFiles), clock);
     const imageLayer = this.#imageLayer(image);
     const generated = layDescribed(imageLayer, description.generated);

@@ -27,6 +27,7 @@ class HeldStore implements KeyValueStore {
   get = (key: Uint8Array) => this.#visible.get(key);
   range = (from: Uint8Array, to: Uint8Array) => this.#visible.range(from, to);
   close = async () => {};
+  flush = () => this.write([]);
   catchUp = () => {};
 
   async write(mutations: readonly Mutation[]): Promise<void> {

@@ -135,7 +135,7 @@ export class TreeStore {
     try {
       if (!abandon) await Promise.all(trees.map(({ tree }) => tree.flush()));
       for (const open of trees) open.takeBack ??= open.tree.nodeLayer.contents.abandon();
-      await this.#shared.store.write([]);
+      await this.#shared.store.flush();
     } catch (error) {
       for (const { description, image } of trees) await this.open(description, image);
       throw error;

@@ -8,7 +8,7 @@ import { createNfsService, type NfsService } from "../../src/nfs/server.ts";
 import type { Random } from "../../src/ports.ts";
 import { systemClock } from "../../src/system/clock.ts";
 import { openDataFiles } from "../../src/system/data-files.ts";
-import { openLmdbStore } from "../../src/system/lmdb-store.ts";
+import { openJournaledStore } from "../../src/system/journal-file.ts";
 import { systemRandom } from "../../src/system/random.ts";
 import { nodeTcpListeners } from "../../src/system/tcp.ts";
 import { type ImageNode, MemoryImage } from "../../src/tree/memory-image.ts";
@@ -69,7 +69,7 @@ export async function openService(
 
 async function serve(folder: string, speed: number, durability: StorageRules["durability"]): Promise<void> {
   const storage = {
-    keyValueStore: openLmdbStore(join(folder, "trees")),
+    keyValueStore: await openJournaledStore(join(folder, "trees"), "1"),
     dataFiles: openDataFiles(join(folder, "data")),
     clock: { ...systemClock, after: (delayMs: number, run: () => void) => systemClock.after(delayMs / speed, run) },
     random: systemRandom,

@@ -1,18 +1,18 @@
 /**
- * LMDB itself under a power cut: what it wrote to its file, page by page, is replayed up to any call, with any part of
- * what was not synced. Our settings of it must keep its promise: it opens, at a transaction no older than the last one
- * that was answered.
+ * LMDB itself and the journal in front of it under a power cut: what was written to their files, page by page, is replayed
+ * up to any call, with any part of what was not synced. Together they must keep their promise: they open, at a transaction
+ * no older than the last one that was answered.
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import type { Mutation } from "../../src/ports.ts";
-import { openLmdbStore } from "../../src/system/lmdb-store.ts";
+import { openJournaledStore } from "../../src/system/journal-file.ts";
 import { MemoryStore } from "../../src/tree/memory-store.ts";
 import { requireTools } from "../lab/required-tools.ts";
-import { entriesOf, type FoundStore } from "./lmdb-reader.ts";
-import { MARKS, transaction } from "./lmdb-writer.ts";
+import { entriesOf, type FoundStore, KEYS } from "./lmdb-reader.ts";
+import { JOURNAL, JOURNAL_BYTES, MARKS, transaction } from "./lmdb-writer.ts";
 import { SeededRandom } from "./seeded-random.ts";
 import { afterCut, type FileEvent, readTrace } from "./written-pages.ts";
 
@@ -20,23 +20,23 @@ const ROOT = join(import.meta.dirname, "../..");
 const OUTPUT = join(ROOT, ".cache/soak");
 const TRANSACTIONS = 120;
 const CUTS = 400;
-const ALL = { from: Uint8Array.of(0), to: Uint8Array.of(0xff) };
+const FILES = ["data.mdb", `journal-${JOURNAL}`];
 
 function compile(): void {
   execFileSync(join(ROOT, "node_modules/.bin/tsc"), ["-p", "tsconfig.soak.json"], { cwd: ROOT });
   copyFileSync(join(ROOT, "package.json"), join(OUTPUT, "package.json"));
 }
 
-/** A new database appears whole (`system/new-database.ts`), so this is what there is at first. */
-async function makeStore(store: string): Promise<Uint8Array> {
-  await openLmdbStore(store).close();
-  return readFileSync(join(store, "data.mdb"));
+/** Database and journal appear whole (`system/new-database.ts`), so this is what there is at first. */
+async function makeStore(store: string): Promise<Map<string, Uint8Array>> {
+  await (await openJournaledStore(store, JOURNAL, JOURNAL_BYTES)).close();
+  return new Map(FILES.map((file) => [file, readFileSync(join(store, file))]));
 }
 
 function trace(folder: string, store: string, seed: number): FileEvent[] {
   const output = join(folder, "trace");
   const calls = "trace=openat,close,write,lseek,pwrite64,pwritev,pwritev2,writev,fdatasync,fsync,ftruncate,msync";
-  const paths = ["data.mdb", MARKS].flatMap((name) => ["-P", join(store, name)]);
+  const paths = [...FILES, MARKS].flatMap((name) => ["-P", join(store, name)]);
   const program = [process.execPath, join(OUTPUT, "test/soak/lmdb-writer.js"), store, `${seed}`, `${TRANSACTIONS}`];
   const { status, stderr } = spawnSync(
     "strace",
@@ -61,7 +61,7 @@ async function expectedAfter(seed: number, count: number): Promise<string[]> {
   const mutations: Mutation[] = [];
   for (let number = 1; number <= count; number += 1) mutations.push(...transaction(seed, number));
   await model.write(mutations);
-  return entriesOf(model.range(ALL.from, ALL.to));
+  return entriesOf(model.range(KEYS.from, KEYS.to));
 }
 
 it.skipIf(requireTools(["strace"]))(
@@ -75,16 +75,20 @@ it.skipIf(requireTools(["strace"]))(
     try {
       compile();
       const store = join(folder, "store");
-      const base = await makeStore(store);
+      const bases = await makeStore(store);
       const events = trace(folder, store, seed);
       expect(events.filter(({ kind }) => kind === "mark")).toHaveLength(TRANSACTIONS);
-      expect(events.filter(({ kind }) => kind === "sync").length).toBeGreaterThan(20);
+      const isDurable = (event: FileEvent) => event.kind === "sync" || (event.kind === "write" && event.isDurable);
+      for (const name of FILES) {
+        const flushes = events.filter((event) => "file" in event && event.file === name && isDurable(event));
+        expect(flushes.length, name).toBeGreaterThan(20);
+      }
       const cuts = Array.from({ length: CUTS }, (_, cut) => {
         const count = random.below(events.length + 1);
-        const { content, mark } = afterCut(base, events, count, random);
+        const { contents, mark } = afterCut(bases, events, count, random);
         const opened = join(folder, `cut${cut}`);
         mkdirSync(opened);
-        writeFileSync(join(opened, "data.mdb"), content);
+        for (const [file, content] of contents) writeFileSync(join(opened, file), content);
         const where = `seed ${seed}, cut ${cut} after call ${count} of ${events.length}, transaction ${mark} answered`;
         return { opened, mark, where };
       });

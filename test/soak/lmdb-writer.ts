@@ -1,11 +1,12 @@
 /**
- * Writes numbered transactions to an LMDB store of ours, several at a time, and notes in a file which were answered.
+ * Writes numbered transactions to an LMDB store behind a journal, several at a time, and notes in a file which were
+ * answered.
  * Arguments: folder, seed, number of transactions.
  */
 import { openSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import type { Mutation } from "../../src/ports.ts";
-import { openLmdbStore } from "../../src/system/lmdb-store.ts";
+import { openJournaledStore } from "../../src/system/journal-file.ts";
 import { SeededRandom } from "./seeded-random.ts";
 
 const AT_ONCE = 5;
@@ -13,7 +14,13 @@ const KEYS = 60;
 /** Values above a page get pages of their own. */
 const VALUE_BYTES_MAX = 9000;
 
+/** How often LMDB is brought up to date beside the times when it must. */
+const FLUSHES = 0.2;
+
 export const MARKS = "marks";
+export const JOURNAL = "1";
+/** It is begun again every few transactions, and some are too large for it. */
+export const JOURNAL_BYTES = 64 * 1024;
 
 /** What the transaction of this number does; the same whoever asks. */
 export function transaction(seed: number, number: number): Mutation[] {
@@ -29,7 +36,7 @@ export function transaction(seed: number, number: number): Mutation[] {
 
 async function write(folder: string, seed: number, count: number): Promise<void> {
   const marks = openSync(join(folder, MARKS), "w");
-  const store = openLmdbStore(folder);
+  const store = await openJournaledStore(folder, JOURNAL, JOURNAL_BYTES);
   const random = new SeededRandom(seed);
   for (let number = 1; number <= count; ) {
     const written: Promise<void>[] = [];
@@ -37,6 +44,7 @@ async function write(folder: string, seed: number, count: number): Promise<void>
       const mark = `${number}\n`;
       written.push(store.write(transaction(seed, number)).then(() => void writeSync(marks, mark)));
     }
+    if (random.chance(FLUSHES)) void store.flush();
     await Promise.all(written);
   }
   await store.close();

@@ -6,7 +6,9 @@
  */
 import { parseIpv4 } from "../../src/bytes/addresses.ts";
 import type { NfsService } from "../../src/nfs/server.ts";
-import type { Clock, TcpConnection } from "../../src/ports.ts";
+import type { Clock, KeyValueStore, Random, TcpConnection } from "../../src/ports.ts";
+import { appliedNumber, JournaledStore, replayJournal } from "../../src/system/journaled-store.ts";
+import { StoreJournal } from "../../src/system/store-journal.ts";
 import { openService } from "./crash-server.ts";
 import type { Durability, Lane } from "./lane.ts";
 import type { LaneModel } from "./lane-model.ts";
@@ -16,6 +18,8 @@ import { SeededRandom } from "./seeded-random.ts";
 import { SimulatedDisk } from "./simulated-disk.ts";
 
 const LANES = 4;
+const JOURNAL = "1";
+const JOURNAL_BYTES = 24 * 1024;
 /** Events of the disk until the power goes. */
 const EVENTS_MAX = 150;
 /** Of all events, those at which somebody looks what a cut would leave, while work goes on. */
@@ -47,6 +51,19 @@ class EventClock {
   }
 }
 
+/** The disk's store behind a journal so small that it is full now and then, and records are too large for it. */
+async function openStore(disk: SimulatedDisk, clock: Clock, random: Random): Promise<KeyValueStore> {
+  await replayJournal(disk, disk.journalBytes(JOURNAL_BYTES), JOURNAL, JOURNAL);
+  const appliedTo = appliedNumber(disk, JOURNAL);
+  const journal = new StoreJournal({
+    file: disk.journalFile,
+    sizeBytes: JOURNAL_BYTES,
+    random,
+    appliedNumber: appliedTo,
+  });
+  return new JournaledStore({ store: disk, journal, journalName: JOURNAL, clock, checkRoom: () => {} });
+}
+
 /** A server on a disk, and connections to it that end when the power does. */
 class PoweredServer {
   readonly disk: SimulatedDisk;
@@ -63,7 +80,8 @@ class PoweredServer {
   static async start(disk: SimulatedDisk, random: SeededRandom, durability: Durability): Promise<PoweredServer> {
     const clock = new EventClock();
     const bytes = (countBytes: number) => Uint8Array.from({ length: countBytes }, () => random.below(256));
-    const storage = { keyValueStore: disk, dataFiles: disk, clock: clock.clock, random: { bytes } };
+    const keyValueStore = await openStore(disk, clock.clock, { bytes });
+    const storage = { keyValueStore, dataFiles: disk, clock: clock.clock, random: { bytes } };
     const server = new PoweredServer(disk, await openService(storage, durability));
     disk.onEvent(() => {
       clock.advance(random.below(100));

@@ -4,6 +4,7 @@
  * their new names, removed files still there.
  */
 import type { DataFile, DataFiles, KeyValueStore, Mutation, WriteTiming } from "../../src/ports.ts";
+import type { JournalFile } from "../../src/system/store-journal.ts";
 import { MemoryContent, MemoryStore } from "../../src/tree/memory-store.ts";
 import type { SeededRandom } from "./seeded-random.ts";
 
@@ -48,6 +49,10 @@ export class SimulatedDisk implements KeyValueStore, DataFiles {
   #durableTransactions = 0;
   /** By name: those that may be found after a cut, the newest last; `undefined` there: removed. */
   readonly #files = new Map<string, (Incarnation | undefined)[]>();
+  /** The file of a journal. */
+  #journal = new MemoryContent();
+  /** What is being written to it. */
+  readonly #journalPieces = new Set<{ offset: number; bytes: Uint8Array }>();
   /** How long calls take at most, in turns of the event loop. */
   turnsMax = 4;
   #isOff = false;
@@ -68,6 +73,8 @@ export class SimulatedDisk implements KeyValueStore, DataFiles {
     if (this.#isOff) await new Promise(() => {});
     this.#onEvent();
   }
+
+  async flush(): Promise<void> {}
 
   catchUp(): void {}
 
@@ -93,6 +100,29 @@ export class SimulatedDisk implements KeyValueStore, DataFiles {
 
   async close(): Promise<void> {}
 
+  /** Its writes are durable when they are answered (O_DSYNC), and any part of them may be before. */
+  get journalFile(): JournalFile {
+    return {
+      write: async (bytes, offset) => {
+        const pieces = inBlocks(bytes, offset);
+        for (const piece of pieces) this.#journalPieces.add(piece);
+        await this.#work();
+        for (const piece of pieces) {
+          this.#journalPieces.delete(piece);
+          this.#journal.write(piece.bytes, piece.offset);
+        }
+      },
+      close: async () => {},
+    };
+  }
+
+  /** As it is found at the start. */
+  journalBytes(sizeBytes: number): Uint8Array {
+    const bytes = new Uint8Array(sizeBytes);
+    this.#journal.read(bytes, 0);
+    return bytes;
+  }
+
   #newest(name: string): Incarnation | undefined {
     return this.#files.get(name)?.at(-1);
   }
@@ -117,13 +147,9 @@ export class SimulatedDisk implements KeyValueStore, DataFiles {
       },
       write: async (parts, offset) => {
         await this.#work();
-        for (let part of parts) {
-          for (; part.length > 0; ) {
-            const countBytes = Math.min(part.length, BLOCK_BYTES - (offset % BLOCK_BYTES));
-            file.apply({ offset, bytes: part.slice(0, countBytes) });
-            part = part.subarray(countBytes);
-            offset += countBytes;
-          }
+        for (const part of parts) {
+          for (const piece of inBlocks(part, offset)) file.apply(piece);
+          offset += part.length;
         }
       },
       truncate: async (sizeBytes) => {
@@ -192,7 +218,11 @@ export class SimulatedDisk implements KeyValueStore, DataFiles {
       void disk.#visible.write(mutations);
     }
     disk.#durableTransactions = kept;
+    disk.#journal = this.#journal.copy();
     const fate = random.pick<Fate>(["none", "all", "some", "some"]);
+    for (const { offset, bytes } of this.#journalPieces) {
+      if (fate === "all" || (fate === "some" && random.chance(0.5))) disk.#journal.write(bytes, offset);
+    }
     for (const [name, incarnations] of this.#files) {
       const found = afterCut(incarnations, fate, random);
       if (found !== undefined) disk.#files.set(name, [found]);
@@ -216,6 +246,16 @@ function afterCut(
   const copy = new Incarnation(content);
   copy.hasDurableName = true;
   return copy;
+}
+
+function inBlocks(bytes: Uint8Array, offset: number): { offset: number; bytes: Uint8Array }[] {
+  const pieces: { offset: number; bytes: Uint8Array }[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const countBytes = Math.min(bytes.length - at, BLOCK_BYTES - ((offset + at) % BLOCK_BYTES));
+    pieces.push({ offset: offset + at, bytes: bytes.slice(at, at + countBytes) });
+    at += countBytes;
+  }
+  return pieces;
 }
 
 function copyOf(mutation: Mutation): Mutation {

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openDataFiles } from "../../src/system/data-files.ts";
-import { openLmdbStore } from "../../src/system/lmdb-store.ts";
+import { openJournaledStore } from "../../src/system/journal-file.ts";
 import {
   at,
   imageOfADistribution,
@@ -54,7 +54,7 @@ describe.skipIf(requireRoot() || requireTools(["mkfs.ext4"])).each([
   });
 
   async function open() {
-    const keyValueStore = openLmdbStore(join(folder, "meta"));
+    const keyValueStore = await openJournaledStore(join(folder, "meta"), "1");
     const storage = Object.assign(new Storage(), { keyValueStore, dataFiles: openDataFiles(join(folder, "data")) });
     const opened = await openTree({ storage, image: imageOfADistribution() });
     const close = async () => {

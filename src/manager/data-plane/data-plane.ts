@@ -178,6 +178,11 @@ export class DataPlane implements NodeServing {
     this.#letIn(node);
   }
 
+  /** Of all nodes: they share a store. */
+  flush(): Promise<void> {
+    return this.#options.keyValueStore.flush();
+  }
+
   async overriddenPaths(node: string): Promise<string[]> {
     const trees = this.#nodes.get(node);
     return trees ? [...trees.boot.overriddenGeneratedPaths(), ...trees.root.overriddenGeneratedPaths()] : [];

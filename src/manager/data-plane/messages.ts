@@ -24,6 +24,11 @@ export interface DataPlaneSettings {
   tftpBinding: Omit<UdpBinding, "port">;
 }
 
+export interface WorkerSettings extends DataPlaneSettings {
+  /** The worker's own, `[0-9a-z]+`. */
+  journalName: string;
+}
+
 /** A node with its trees, all of one image. */
 export interface NodeOpening {
   node: string;
@@ -56,11 +61,13 @@ export interface NodeActivity {
 
 /** What is asked for and answered, by the name of the question. */
 export interface Questions {
-  start: { asked: DataPlaneSettings; answered: undefined };
+  start: { asked: WorkerSettings; answered: undefined };
   open: { asked: NodeOpening; answered: NodeOpened };
   /** Calls of the node wait from here until it is opened again. Answers what the node had stored until then. */
   release: { asked: { node: string; abandon: boolean }; answered: { usedBytes: number } };
   forget: { asked: { node: string }; answered: undefined };
+  /** Once it is answered, other processes find all that nodes have written before. */
+  flush: { asked: undefined; answered: undefined };
   /** Paths of the generated files at which the node's own changes stand instead. */
   overriddenPaths: { asked: { node: string }; answered: string[] };
   stop: { asked: undefined; answered: undefined };
@@ -101,5 +108,7 @@ export interface NodeServing {
   open(opening: NodeOpening): Promise<NodeOpened>;
   release(node: string, how: { abandon: boolean }): Promise<{ usedBytes: number }>;
   forget(node: string): Promise<void>;
+  /** When it resolves, other processes find all changes of names and attributes that the node was answered before. */
+  flush(node: string): Promise<void>;
   overriddenPaths(node: string): Promise<string[]>;
 }

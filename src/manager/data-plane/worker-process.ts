@@ -5,7 +5,6 @@ import type { Clock } from "../../ports.ts";
 import type { AcceptedConnection } from "../../system/tcp.ts";
 import type {
   DataPlaneObservation,
-  DataPlaneSettings,
   FromWorker,
   NodeOpened,
   NodeOpening,
@@ -13,12 +12,13 @@ import type {
   QuestionName,
   Questions,
   ToWorker,
+  WorkerSettings,
 } from "./messages.ts";
 
 export interface WorkerProcessOptions {
   /** The compiled `worker.js`. */
   entryPath: string;
-  settings: DataPlaneSettings;
+  settings: WorkerSettings;
   clock: Clock;
   /** Who owns an address, for all that have an owner among this worker's nodes. */
   owners(): Iterable<readonly [Ipv4, string]>;
@@ -108,6 +108,10 @@ export class WorkerProcess {
     this.#openings.delete(node);
     this.#released.delete(node);
     await this.#ask("forget", { node });
+  }
+
+  async flush(): Promise<void> {
+    await this.#ask("flush", undefined);
   }
 
   overriddenPaths(node: string): Promise<string[]> {

@@ -9,14 +9,14 @@ import { openOsImage } from "../../disk/os-image.ts";
 import { systemClock } from "../../system/clock.ts";
 import { openDataFiles } from "../../system/data-files.ts";
 import { openFileSource } from "../../system/file-source.ts";
-import { openLmdbStore } from "../../system/lmdb-store.ts";
+import { openJournaledStore } from "../../system/journal-file.ts";
 import { dieWithParent } from "../../system/parent-death.ts";
 import { systemRandom } from "../../system/random.ts";
 import { acceptedFrom } from "../../system/tcp.ts";
 import { createUdpSockets } from "../../system/udp.ts";
 import { limitWarnings } from "../warning-limit.ts";
 import { createDataPlane, type DataPlane } from "./data-plane.ts";
-import type { DataPlaneSettings, FromWorker, Question, Questions, ToWorker } from "./messages.ts";
+import type { FromWorker, Question, Questions, ToWorker, WorkerSettings } from "./messages.ts";
 
 const ACTIVITY_INTERVAL_MS = 1000;
 const SEND_WARNING_INTERVAL_MS = 60_000;
@@ -65,6 +65,8 @@ async function answer(question: Question): Promise<Questions[keyof Questions]["a
       return dataPlane.release(question.asked.node, question.asked);
     case "forget":
       return dataPlane.forget(question.asked.node) as Promise<undefined>;
+    case "flush":
+      return dataPlane.flush() as Promise<undefined>;
     case "overriddenPaths":
       return dataPlane.overriddenPaths(question.asked.node);
     case "stop":
@@ -72,8 +74,8 @@ async function answer(question: Question): Promise<Questions[keyof Questions]["a
   }
 }
 
-async function start(settings: DataPlaneSettings): Promise<undefined> {
-  const keyValueStore = openLmdbStore(join(settings.stateFolder, "trees"));
+async function start(settings: WorkerSettings): Promise<undefined> {
+  const keyValueStore = await openJournaledStore(join(settings.stateFolder, "trees"), settings.journalName);
   const warn = limitWarnings(systemClock, SEND_WARNING_INTERVAL_MS, (message) =>
     say({ kind: "observation", observation: { kind: "warning", message } }),
   );

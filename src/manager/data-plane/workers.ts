@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import type { Ipv4 } from "../../bytes/addresses.ts";
 import type { Clock } from "../../ports.ts";
 import { type FileLock, lockFile } from "../../system/file-lock.ts";
+import { replayJournals } from "../../system/journal-file.ts";
 import type { AcceptedConnection } from "../../system/tcp.ts";
 import type { TftpReadRequest } from "../../tftp/handler.ts";
 import type { DataPlaneObservation, DataPlaneSettings, NodeOpened, NodeOpening, NodeServing } from "./messages.ts";
@@ -53,6 +54,13 @@ export async function startWorkers(options: WorkersOptions): Promise<Workers> {
         "disk does not answer; start again when it has ended (ps shows it as worker.js)",
     );
   }
+  try {
+    // Before any runs: a node may be another worker's than it was in an earlier manager.
+    await replayJournals(join(settings.stateFolder, "trees"));
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
   const workers = new Workers(options, lock);
   await workers.start();
   return workers;
@@ -67,11 +75,12 @@ export class Workers implements NodeServing {
   /** Use `startWorkers`. */
   constructor(options: WorkersOptions, lock: FileLock) {
     this.#lock = lock;
-    const { count = os.availableParallelism(), owners, onCrash, ...same } = options;
+    const { count = os.availableParallelism(), settings, owners, onCrash, ...same } = options;
     const entryPath = workerEntry();
     this.#workers = Array.from({ length: Math.max(1, Math.min(count, COUNT_MAX)) }, (_, index) => {
       return new WorkerProcess({
         ...same,
+        settings: { ...settings, journalName: String(index + 1) },
         entryPath,
         lockDescriptor: lock.descriptor,
         owners: () => [...owners()].filter(([, node]) => this.#indexOf(node) === index),
@@ -113,6 +122,10 @@ export class Workers implements NodeServing {
 
   forget(node: string): Promise<void> {
     return this.#workerOf(node).forget(node);
+  }
+
+  flush(node: string): Promise<void> {
+    return this.#workerOf(node).flush();
   }
 
   overriddenPaths(node: string): Promise<string[]> {
