@@ -37,6 +37,18 @@ describe("what a tree did is told", () => {
     expect(ask().trees).toEqual([]);
   });
 
+  it("with what its node has stored, whenever that has changed", async () => {
+    const { tree, ask, write } = await setUp();
+    const file = await tree.create(at(tree, "/etc"), name("log"), { kind: "unchecked" }, ROOT);
+    for (const bytes of [100, 20_000]) {
+      await tree.write(file, 0, new Uint8Array(bytes), false);
+      write(file, bytes);
+      expect(ask().nodes).toEqual([{ node: "node1", usedBytes: bytes }]);
+    }
+    write(file, 100);
+    expect(ask().nodes).toEqual([]);
+  });
+
   it("with the paths of files by the names that clients looked up, while these are true", async () => {
     const { tree, counters, ask, write } = await setUp();
     const directory = at(tree, "/usr/share/doc");

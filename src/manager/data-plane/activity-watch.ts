@@ -5,17 +5,11 @@ import type { Layer } from "../../tree/layer.ts";
 import { BusyPaths } from "./busy-files.ts";
 import type { NodeActivity, ServedTreeActivity } from "./messages.ts";
 
-/** Counting what a node has stored goes through all its files; that may take this part of the time. */
-const COUNTING_SHARE = 1 / 200;
-
 /** What trees and nodes did since somebody last asked. */
 export class ActivityWatch {
   readonly #clock: Pick<Clock, "monotonicMs">;
   readonly #paths = new Map<number, BusyPaths>();
   readonly #toldBytes = new Map<string, number>();
-  /** Nodes that were at work, and whose stored bytes were not counted since. */
-  readonly #uncounted = new Set<string>();
-  #countAgainAtMs = 0;
   #askedMs: number;
 
   constructor(clock: Pick<Clock, "monotonicMs">) {
@@ -32,6 +26,7 @@ export class ActivityWatch {
     const passedMs = Math.max(1, nowMs - this.#askedMs);
     this.#askedMs = nowMs;
     const trees: ServedTreeActivity[] = [];
+    const active = new Set<string>();
     for (const { node, kind, treeId, tree } of served) {
       const counters = countersOf(treeId);
       const activity = counters.takeActivity();
@@ -39,32 +34,25 @@ export class ActivityWatch {
         if (this.#paths.has(treeId)) counters.takeHitters(passedMs);
         continue;
       }
-      this.#uncounted.add(node);
+      active.add(node);
       const paths = this.#paths.get(treeId) ?? new BusyPaths();
       this.#paths.set(treeId, paths);
       trees.push({ node, kind, treeId, activity, busy: paths.take(counters, tree.nodeLayer, passedMs) });
     }
-    return { trees, nodes: this.#count(usedBytesOf) };
+    return { trees, nodes: this.#changedUse(active, usedBytesOf) };
   }
 
-  #count(usedBytesOf: (node: string) => number): NodeActivity[] {
-    const counted: NodeActivity[] = [];
-    for (const node of this.#uncounted) {
-      const startMs = this.#clock.monotonicMs();
-      if (startMs < this.#countAgainAtMs) break;
-      this.#uncounted.delete(node);
+  #changedUse(nodes: ReadonlySet<string>, usedBytesOf: (node: string) => number): NodeActivity[] {
+    const changed: NodeActivity[] = [];
+    for (const node of nodes) {
       const usedBytes = usedBytesOf(node);
-      if (this.#toldBytes.get(node) !== usedBytes) counted.push({ node, usedBytes });
+      if (this.#toldBytes.get(node) !== usedBytes) changed.push({ node, usedBytes });
       this.#toldBytes.set(node, usedBytes);
-      const nowMs = this.#clock.monotonicMs();
-      const tookMs = nowMs - startMs;
-      this.#countAgainAtMs = tookMs < 1 ? 0 : nowMs + tookMs / COUNTING_SHARE;
     }
-    return counted;
+    return changed;
   }
 
   forget(node: string, treeIds: Iterable<number>): void {
-    this.#uncounted.delete(node);
     this.#toldBytes.delete(node);
     for (const treeId of treeIds) this.#paths.delete(treeId);
   }
