@@ -128,6 +128,11 @@ export function truncated(data: FileData, sizeBytes: number): FileData {
   return detachedIfCovered({ ...data, inheritedBytes: sizeBytes, ranges });
 }
 
+/** Whether a file of this size has a data file in the layer. */
+export function hasDataFile(data: FileData, sizeBytes: number): boolean {
+  return data.inline === undefined && storedBytes(data, sizeBytes) > 0;
+}
+
 /** Bytes that the layer itself stores for a file of this size. */
 export function storedBytes(data: FileData, sizeBytes: number): number {
   if (data.inline !== undefined) return data.inline.length;

@@ -1,6 +1,6 @@
 /** Checks one layer by itself: that its records can be read, fit each other, and fit its data files. */
 import type { DataFiles, KeyValueStore } from "../ports.ts";
-import { type FileData, storedBytes } from "./file-data.ts";
+import { type FileData, hasDataFile } from "./file-data.ts";
 import { countedUsage, storedUsage } from "./layer-usage.ts";
 import { dataFileName } from "./open-data-files.ts";
 import { type InodeOverride, REMOVED } from "./overlay-layer.ts";
@@ -46,7 +46,7 @@ export function checkLayer(layerId: number, store: KeyValueStore, dataFiles: Dat
       if (inode === REMOVED || inode.data === undefined) return;
       const why = whatIsWrong(inode, inode.data);
       if (why !== undefined) damage(`file ${id}: ${why}`);
-      if (!needsDataFile(inode, inode.data)) return;
+      if (!hasDataFile(inode.data, inode.attributes.sizeBytes)) return;
       withDataFile.add(id);
       const lost = missingContent(dataFiles, dataFileName(layerId, id), inode.data);
       if (lost !== undefined) damage(`file ${id}: ${lost}`);
@@ -120,10 +120,6 @@ function whatIsWrong({ attributes, whole }: InodeOverride, data: FileData): stri
       return "the ranges of its content are out of order";
   }
   return undefined;
-}
-
-function needsDataFile({ attributes }: InodeOverride, data: FileData): boolean {
-  return data.inline === undefined && storedBytes(data, attributes.sizeBytes) > 0;
 }
 
 /** Ranges were written to their ends; after them a file may be shorter than its size, and the rest is zeros. */

@@ -3,7 +3,7 @@ import type { FileName } from "../bytes/file-name.ts";
 import type { InodeAttributes } from "../disk/file-system-image.ts";
 import type { CallIdentity } from "../nfs/volume.ts";
 import type { Mutation } from "../ports.ts";
-import { EMPTY_DATA, storedBytes } from "./file-data.ts";
+import { EMPTY_DATA, hasDataFile } from "./file-data.ts";
 import { LATE } from "./late-changes.ts";
 import { FIRST_COOKIE, type LayerEntry } from "./layer.ts";
 import { FILE_BYTES, type LayerUsage, usageAfter } from "./layer-usage.ts";
@@ -104,9 +104,8 @@ export class NodeChange {
       this.#mutations.push({ removeRange: { from, to } });
     }
     const isBelow = this.#layer.below.attributes(id) !== undefined;
-    const hasDataFile = data?.inline === undefined && data !== undefined && storedBytes(data, attributes.sizeBytes) > 0;
     this.#inodes.set(id, isBelow ? REMOVED : undefined);
-    this.#gone.push({ id, hasDataFile });
+    this.#gone.push({ id, hasDataFile: data !== undefined && hasDataFile(data, attributes.sizeBytes) });
   }
 
   /** Stores with the change that this call has made it, and of which file. */

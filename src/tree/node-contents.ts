@@ -10,7 +10,7 @@ import { VolumeError } from "../nfs/volume.ts";
 import type { Awaitable, Timer } from "../ports.ts";
 import { ContentQueues, type PlacedWrite } from "./content-queues.ts";
 import { DataFileWriter } from "./data-file-writer.ts";
-import { type FileData, growthOf, storedBytes, truncated } from "./file-data.ts";
+import { type FileData, growthOf, hasDataFile, truncated } from "./file-data.ts";
 import type { NodeLayer } from "./node-layer.ts";
 import { dataFileName } from "./open-data-files.ts";
 import { type InodeOverride, REMOVED } from "./overlay-layer.ts";
@@ -229,13 +229,13 @@ export class NodeContents {
    */
   cut(id: number, inode: InodeOverride, sizeBytes: number): () => Promise<void> {
     const before = inode.data!;
-    const hasDataFile = before.inline === undefined && storedBytes(before, inode.attributes.sizeBytes) > 0;
+    const hadDataFile = hasDataFile(before, inode.attributes.sizeBytes);
     const after = truncated(before, sizeBytes);
     inode.data = after;
     inode.attributes.sizeBytes = sizeBytes;
     inode.attributes.usedBytes = Math.ceil(sizeBytes / 512) * 512;
     return async () => {
-      if (!hasDataFile) return;
+      if (!hadDataFile) return;
       const { files } = this.#layer.shared;
       const name = this.#name(id);
       files.untrim(name);
@@ -249,11 +249,11 @@ export class NodeContents {
   }
 
   /** The file is gone for everybody, and durably so. Its data file goes when nothing is written to it any more. */
-  async removed(id: number, hasDataFile: boolean): Promise<void> {
+  async removed(id: number, hadDataFile: boolean): Promise<void> {
     const unstable = this.#unstable.get(id);
     const isInFile = unstable !== undefined && unstable.data.inline === undefined;
     this.#unstable.delete(id);
-    if (hasDataFile || isInFile || this.isBusy(id)) await this.#removeFile(id);
+    if (hadDataFile || isInFile || this.isBusy(id)) await this.#removeFile(id);
   }
 
   /** What cannot be removed now is found at the next start. */
