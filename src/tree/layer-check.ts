@@ -2,7 +2,7 @@
 import type { DataFiles, KeyValueStore } from "../ports.ts";
 import { type FileData, hasDataFile } from "./file-data.ts";
 import { countedUsage, storedUsage } from "./layer-usage.ts";
-import { dataFileName } from "./open-data-files.ts";
+import { dataFileName, dataFolder } from "./open-data-files.ts";
 import { type InodeOverride, REMOVED } from "./overlay-layer.ts";
 import type { Finding } from "./store-check.ts";
 import {
@@ -81,7 +81,7 @@ export function checkLayer(layerId: number, store: KeyValueStore, dataFiles: Dat
 
   if (findings.length === 0) findings.push(...wrongUsage(layerId, store));
 
-  const folder = layerId.toString(16);
+  const folder = dataFolder(layerId);
   const names = dataFiles.list(folder);
   for (const name of names) {
     if (withDataFile.has(Number.parseInt(name, 16))) continue;

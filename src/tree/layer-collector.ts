@@ -3,12 +3,12 @@
  * portions, so that nobody waits long. What a crash leaves is found when the store is opened the next time.
  */
 import type { DataFiles, KeyValueStore, Mutation } from "../ports.ts";
+import { dataFolder, layerOfFolder } from "./open-data-files.ts";
 import { decodeLayerId, LAYERS_RANGE, layerIdOfKey, layerRange, parentKey } from "./store-records.ts";
 import { decodeSnapshot, decodeTree, SNAPSHOTS_RANGE, TREE_RANGE } from "./structure-records.ts";
 
 const KEYS_AT_ONCE = 500;
 const FILES_AT_ONCE = 100;
-const LAYER_FOLDER = /^[0-9a-f]{1,8}$/;
 
 interface UsedLayer {
   /** How many trees, snapshots and layers lead to it. */
@@ -77,9 +77,8 @@ export class LayerCollector {
 
   /** What earlier runs left: layers and data files that nothing leads to. */
   async removeUnreachable(): Promise<void> {
-    // Others may lie there: `lost+found`, when it is a disk of its own.
-    const folders = this.#dataFiles.list("").filter((folder) => LAYER_FOLDER.test(folder));
-    for (const layerId of new Set([...this.#storedLayers(), ...folders.map((folder) => Number.parseInt(folder, 16))])) {
+    const withFolder = this.#dataFiles.list("").flatMap((folder) => layerOfFolder(folder) ?? []);
+    for (const layerId of new Set([...this.#storedLayers(), ...withFolder])) {
       if (!this.#layers.has(layerId)) await this.#remove(layerId);
     }
   }
@@ -106,7 +105,7 @@ export class LayerCollector {
       if (removals.length === 0) break;
       await this.#store.write(removals);
     }
-    const folder = layerId.toString(16);
+    const folder = dataFolder(layerId);
     const names = this.#dataFiles.list(folder);
     for (let index = 0; index < names.length; index += FILES_AT_ONCE) {
       for (const name of names.slice(index, index + FILES_AT_ONCE)) await this.#dataFiles.remove(`${folder}/${name}`);

@@ -12,7 +12,7 @@ import { ContentQueues, type PlacedWrite } from "./content-queues.ts";
 import { DataFileWriter } from "./data-file-writer.ts";
 import { type FileData, growthOf, hasDataFile, truncated } from "./file-data.ts";
 import type { NodeLayer } from "./node-layer.ts";
-import { dataFileName } from "./open-data-files.ts";
+import { dataFileName, dataFolder } from "./open-data-files.ts";
 import { type InodeOverride, REMOVED } from "./overlay-layer.ts";
 import { SharedRounds } from "./shared-rounds.ts";
 import { merged, type UnstableFile, UnstableFiles } from "./unstable-files.ts";
@@ -264,7 +264,7 @@ export class NodeContents {
   /** Data files of removed files, left by a crash. */
   removeOrphans(ids: ReadonlySet<number>): void {
     const { files } = this.#layer.shared;
-    for (const name of files.dataFiles.list(this.#layer.layerId.toString(16))) {
+    for (const name of files.dataFiles.list(dataFolder(this.#layer.layerId))) {
       const id = Number.parseInt(name, 16);
       if (!ids.has(id) && !this.#unstable.has(id)) void this.#removeFile(id);
     }

@@ -3,9 +3,19 @@ import type { DataFile, DataFiles } from "../ports.ts";
 /** Descriptors kept open for all nodes; a process has 1024 unless told otherwise. */
 const OPEN_FILES_MAX = 256;
 
+/** Where the contents of a layer's files lie. */
+export function dataFolder(layerId: number): string {
+  return layerId.toString(16);
+}
+
+/** Of a name beside others: `lost+found` lies there too, when it is a disk of its own. */
+export function layerOfFolder(folder: string): number | undefined {
+  return /^[0-9a-f]{1,8}$/.test(folder) ? Number.parseInt(folder, 16) : undefined;
+}
+
 /** Where the contents of a layer's file lie. */
 export function dataFileName(layerId: number, id: number): string {
-  return `${layerId.toString(16)}/${id.toString(16)}`;
+  return `${dataFolder(layerId)}/${id.toString(16)}`;
 }
 
 /** A data file while it is open. */

@@ -9,6 +9,7 @@ import type { Clock, DataFiles, KeyValueStore, Mutation } from "../ports.ts";
 import { GeneratedPaths } from "./generated-ids.ts";
 import { nameKey } from "./layer.ts";
 import { type CheckedLayer, checkLayer } from "./layer-check.ts";
+import { dataFolder, layerOfFolder } from "./open-data-files.ts";
 import {
   decodeId,
   decodeLayerId,
@@ -134,14 +135,15 @@ class StoreCheck {
   }
 
   #checkLayers(): void {
-    // A disk of its own has that.
-    const folders = this.#options.dataFiles.list("").filter((folder) => folder !== "lost+found");
-    for (const folder of folders) {
-      if (!/^[0-9a-f]{1,8}$/.test(folder))
+    const ids = new Set(this.#storedLayers());
+    for (const folder of this.#options.dataFiles.list("")) {
+      const layerId = layerOfFolder(folder);
+      if (layerId !== undefined) ids.add(layerId);
+      // A disk of its own has that.
+      else if (folder !== "lost+found")
         this.#find("damage", `the folder of data files has an entry ${folder} that is no layer`);
     }
-    const ids = folders.filter((folder) => /^[0-9a-f]{1,8}$/.test(folder)).map((folder) => Number.parseInt(folder, 16));
-    for (const layerId of [...new Set([...this.#storedLayers(), ...ids])].sort((one, other) => one - other)) {
+    for (const layerId of [...ids].sort((one, other) => one - other)) {
       const layer = checkLayer(layerId, this.#store, this.#options.dataFiles);
       this.#layers.set(layerId, layer);
       this.#findings.push(...layer.findings);
@@ -185,7 +187,7 @@ class StoreCheck {
 
   #leftoverLayer(layerId: number): void {
     const { from, to } = layerRange(layerId);
-    const folder = layerId.toString(16);
+    const folder = dataFolder(layerId);
     this.#find("leftover", `layer ${layerId}: nothing leads to it`, { mutations: [{ removeRange: { from, to } }] });
     for (const name of this.#options.dataFiles.list(folder)) {
       this.#find("leftover", `layer ${layerId}: data file ${name} of a layer that nothing leads to`, {

@@ -13,7 +13,7 @@ import { ImageLayer } from "./image-layer.ts";
 import { storedUsage, usedBytes } from "./layer-usage.ts";
 import { NodeAccount } from "./node-account.ts";
 import { NodeLayer, type NodeLayerShared, sharedByNodeLayers } from "./node-layer.ts";
-import { OpenDataFiles } from "./open-data-files.ts";
+import { dataFolder, OpenDataFiles } from "./open-data-files.ts";
 import { Tree } from "./tree.ts";
 import { openTreeCatalog, type TreeCatalog } from "./tree-catalog.ts";
 import { TREE_KINDS, type TreeDescription, type TreeKind, type TreeOptions } from "./tree-description.ts";
@@ -91,7 +91,7 @@ export class TreeStore {
 
   #leaveLayers({ tree, description }: OpenTree, stays: readonly number[]): void {
     tree.nodeLayer.forget();
-    for (const id of description.layers) if (!stays.includes(id)) this.#shared.files.closeFolder(id.toString(16));
+    for (const id of description.layers) if (!stays.includes(id)) this.#shared.files.closeFolder(dataFolder(id));
   }
 
   #account(node: string): NodeAccount {
