@@ -7,15 +7,8 @@
 import { DONE_CALLS_PER_LAYER_MAX } from "../limits.ts";
 import type { CallIdentity } from "../nfs/volume.ts";
 import type { KeyValueStore, Mutation } from "../ports.ts";
-import {
-  type DoneCall,
-  decodeDoneCall,
-  decodeLayerId,
-  doneCallKey,
-  doneCallRange,
-  encodeDoneCall,
-  parentKey,
-} from "./store-records.ts";
+import { type DoneCall, decodeDoneCall, doneCallKey, doneCallRange, encodeDoneCall } from "./store-records.ts";
+import { layersDownFrom } from "./stored-layers.ts";
 
 export class DoneCalls {
   readonly #layerId: number;
@@ -66,12 +59,10 @@ export class DoneCalls {
   /** Of this layer, and before them those of the layers below as far as the ring reaches: a snapshot may come between. */
   #stored(): DoneCall[] {
     let stored: DoneCall[] = [];
-    let layerId: number | undefined = this.#layerId;
-    while (layerId !== undefined && stored.length < DONE_CALLS_PER_LAYER_MAX) {
+    for (const layerId of layersDownFrom(this.#store, this.#layerId)) {
+      if (stored.length >= DONE_CALLS_PER_LAYER_MAX) break;
       const { from, to } = doneCallRange(layerId);
       stored = [...Array.from(this.#store.range(from, to), ({ value }) => decodeDoneCall(value)), ...stored];
-      const parent = this.#store.get(parentKey(layerId));
-      layerId = parent && decodeLayerId(parent);
     }
     return stored;
   }

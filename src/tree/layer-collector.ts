@@ -4,7 +4,8 @@
  */
 import type { DataFiles, KeyValueStore, Mutation } from "../ports.ts";
 import { dataFolder, layerOfFolder } from "./open-data-files.ts";
-import { decodeLayerId, LAYERS_RANGE, layerIdOfKey, layerRange, parentKey } from "./store-records.ts";
+import { layerRange } from "./store-records.ts";
+import { layersDownFrom, parentOf, storedLayerIds } from "./stored-layers.ts";
 import { decodeSnapshot, decodeTree, SNAPSHOTS_RANGE, TREE_RANGE } from "./structure-records.ts";
 
 const KEYS_AT_ONCE = 500;
@@ -32,18 +33,12 @@ export class LayerCollector {
   }
 
   parentOf(layerId: number): number | undefined {
-    const bytes = this.#store.get(parentKey(layerId));
-    return bytes === undefined ? undefined : decodeLayerId(bytes);
+    return parentOf(this.#store, layerId);
   }
 
   /** Layer ids from the lowest up to this one. */
   stackOf(layerId: number): number[] {
-    const stack: number[] = [];
-    for (let id: number | undefined = layerId; id !== undefined; id = this.parentOf(id)) {
-      if (stack.includes(id)) throw new Error(`Cannot open layer ${layerId}: its parents are a circle`);
-      stack.push(id);
-    }
-    return stack.reverse();
+    return [...layersDownFrom(this.#store, layerId)].reverse();
   }
 
   /** Something new leads to the layer. Call as soon as the write that says so is under way. */
@@ -78,20 +73,8 @@ export class LayerCollector {
   /** What earlier runs left: layers and data files that nothing leads to. */
   async removeUnreachable(): Promise<void> {
     const withFolder = this.#dataFiles.list("").flatMap((folder) => layerOfFolder(folder) ?? []);
-    for (const layerId of new Set([...this.#storedLayers(), ...withFolder])) {
+    for (const layerId of new Set([...storedLayerIds(this.#store), ...withFolder])) {
       if (!this.#layers.has(layerId)) await this.#remove(layerId);
-    }
-  }
-
-  /** Ids of the layers that have keys, with one look at each. */
-  *#storedLayers(): Generator<number> {
-    let { from } = LAYERS_RANGE;
-    for (;;) {
-      const next = first(this.#store.range(from, LAYERS_RANGE.to));
-      if (next === undefined) return;
-      const layerId = layerIdOfKey(next.key);
-      yield layerId;
-      from = layerRange(layerId).to;
     }
   }
 
@@ -113,9 +96,4 @@ export class LayerCollector {
     }
     this.#dataFiles.removeFolder(folder);
   }
-}
-
-function first<T>(values: Iterable<T>): T | undefined {
-  for (const value of values) return value;
-  return undefined;
 }

@@ -2,7 +2,17 @@ import { describe, expect, it } from "vitest";
 import type { Mutation } from "../ports.ts";
 import type { MemoryImage } from "./memory-image.ts";
 import { checkStore, repairStore, type StoreCheckOptions } from "./store-check.ts";
-import { encodeEntry, encodeId, encodeUsage, entryKey, inodeKey, nextIdKey, usageKey } from "./store-records.ts";
+import {
+  encodeEntry,
+  encodeId,
+  encodeLayerId,
+  encodeUsage,
+  entryKey,
+  inodeKey,
+  nextIdKey,
+  parentKey,
+  usageKey,
+} from "./store-records.ts";
 import { STORE_KEY, treeKey } from "./structure-records.ts";
 import { at, imageOfADistribution, makeFile, name, openTree, ROOT, Storage } from "./tree-fixture.ts";
 
@@ -135,6 +145,29 @@ describe("the check of a store", () => {
       { kind: "damage", text: `layer 1: file ${ids.large}: its data file is missing: content is lost` },
       { kind: "damage", text: `layer 2: file ${ids.big}: its data file ends before byte 8192: content is lost` },
     ]);
+  });
+
+  it("finds layers that lie on each other in a circle, and checks them all the same", async () => {
+    const { storage, image } = await closedStore();
+    await storage.keyValueStore.write([put(parentKey(LOWER), encodeLayerId(ACTIVE))]);
+    const { findings, counts } = checkStore(optionsFor(storage, image));
+    const text = `Cannot open layer ${ACTIVE}: its parents are a circle`;
+    expect(findings.filter((finding) => finding.text === `the root tree of node1: ${text}`)).toHaveLength(1);
+    expect(findings.filter(({ kind }) => kind === "leftover")).toEqual([]);
+    expect(counts.layers).toBe(2);
+  });
+
+  it("goes on with the layers before a key that cannot be read", async () => {
+    const { storage, image, ids } = await closedStore();
+    await storage.keyValueStore.write([
+      put(Buffer.from("L\xff", "latin1"), Uint8Array.of(1)),
+      { remove: inodeKey(ACTIVE, ids.etc) },
+    ]);
+    const { findings, counts } = checkStore(optionsFor(storage, image));
+    const texts = findings.map(({ text }) => text);
+    expect(texts).toContainEqual(expect.stringMatching(/^a layer's key: Cannot read layer key /));
+    expect(texts).toContainEqual(expect.stringMatching(/^layer 2: directory \d+ has names but no record$/));
+    expect(counts.layers).toBe(2);
   });
 
   it("says that an image is not there", async () => {

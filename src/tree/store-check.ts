@@ -10,16 +10,8 @@ import { GeneratedPaths } from "./generated-ids.ts";
 import { nameKey } from "./layer.ts";
 import { type CheckedLayer, checkLayer } from "./layer-check.ts";
 import { dataFolder, layerOfFolder } from "./open-data-files.ts";
-import {
-  decodeId,
-  decodeLayerId,
-  encodeId,
-  LAYERS_RANGE,
-  layerIdOfKey,
-  layerRange,
-  nextIdKey,
-  parentKey,
-} from "./store-records.ts";
+import { decodeId, encodeId, layerRange, nextIdKey } from "./store-records.ts";
+import { layersDownFrom, storedLayerIds } from "./stored-layers.ts";
 import {
   decodeSnapshot,
   decodeStore,
@@ -67,6 +59,8 @@ interface Stack {
   name: string;
   kind: string;
   layerId: number;
+  /** That one and those under it, from the lowest up. */
+  layerIds: readonly number[];
   firstId: number;
   imageId: string;
   isActive: boolean;
@@ -108,7 +102,7 @@ class StoreCheck {
     const stacks = this.#stacks();
     if (bytes === undefined && stacks.length > 0) this.#find("damage", "the store record is missing");
     this.#checkLayers();
-    const reachable = this.#reachable(stacks);
+    const reachable = new Set(stacks.flatMap(({ layerIds }) => layerIds));
     for (const layerId of this.#layers.keys()) if (!reachable.has(layerId)) this.#leftoverLayer(layerId);
     if (record !== undefined) this.#checkNumbers(record, stacks);
     for (const stack of stacks) this.#checkStack(stack);
@@ -122,20 +116,38 @@ class StoreCheck {
       const { node, rest: kind } = nodeOfKey(key);
       const name = `the ${kind} tree of ${node}`;
       const tree = this.#decoded(name, () => decodeTree(value));
-      if (tree !== undefined) stacks.push({ name, kind, isActive: true, ...tree });
+      if (tree !== undefined) stacks.push(this.#stack({ name, kind, isActive: true, ...tree }));
       this.#counts.trees += 1;
     }
     for (const { key, value } of this.#store.range(SNAPSHOTS_RANGE.from, SNAPSHOTS_RANGE.to)) {
       const name = `snapshot ${snapshotNameOfKey(key)} of ${nodeOfKey(key).node}`;
       const trees = this.#decoded(name, () => decodeSnapshot(value).trees) ?? [];
-      for (const tree of trees) stacks.push({ name: `the ${tree.kind} tree in ${name}`, isActive: false, ...tree });
+      for (const tree of trees) {
+        stacks.push(this.#stack({ name: `the ${tree.kind} tree in ${name}`, isActive: false, ...tree }));
+      }
       this.#counts.snapshots += 1;
     }
     return stacks;
   }
 
+  #stack<S extends Omit<Stack, "layerIds">>(stack: S): S & Stack {
+    return { ...stack, layerIds: this.#layersUnder(stack.name, stack.layerId) };
+  }
+
+  /** From the lowest up, as far as they can be read. */
+  #layersUnder(name: string, layerId: number): number[] {
+    const ids: number[] = [];
+    this.#decoded(name, () => {
+      for (const id of layersDownFrom(this.#store, layerId)) ids.push(id);
+    });
+    return ids.reverse();
+  }
+
   #checkLayers(): void {
-    const ids = new Set(this.#storedLayers());
+    const ids = new Set<number>();
+    this.#decoded("a layer's key", () => {
+      for (const layerId of storedLayerIds(this.#store)) ids.add(layerId);
+    });
     for (const folder of this.#options.dataFiles.list("")) {
       const layerId = layerOfFolder(folder);
       if (layerId !== undefined) ids.add(layerId);
@@ -150,39 +162,6 @@ class StoreCheck {
       this.#counts.records += layer.recordCount;
       this.#counts.dataFiles += layer.dataFileCount;
     }
-  }
-
-  *#storedLayers(): Generator<number> {
-    let { from } = LAYERS_RANGE;
-    for (;;) {
-      const next = this.#store.range(from, LAYERS_RANGE.to)[Symbol.iterator]().next();
-      if (next.done) return;
-      const layerId = this.#decoded("a layer's key", () => layerIdOfKey(next.value.key));
-      if (layerId === undefined) return;
-      yield layerId;
-      from = layerRange(layerId).to;
-    }
-  }
-
-  #reachable(stacks: readonly Stack[]): Set<number> {
-    const reachable = new Set<number>();
-    for (const { name, layerId } of stacks) for (const id of this.#layersOf(name, layerId)) reachable.add(id);
-    return reachable;
-  }
-
-  /** From the lowest up. */
-  #layersOf(name: string, layerId: number): number[] {
-    const ids: number[] = [];
-    for (let id: number | undefined = layerId; id !== undefined; ) {
-      if (ids.includes(id)) {
-        this.#find("damage", `${name}: the layers under layer ${layerId} are a circle`);
-        break;
-      }
-      ids.push(id);
-      const bytes = this.#store.get(parentKey(id));
-      id = bytes === undefined ? undefined : this.#decoded(`layer ${id}: what it lies on`, () => decodeLayerId(bytes));
-    }
-    return ids.reverse();
   }
 
   #leftoverLayer(layerId: number): void {
@@ -208,8 +187,8 @@ class StoreCheck {
       active.set(layerId, name);
       numbers.set(treeId, name);
     }
-    for (const { name, layerId, isActive } of stacks) {
-      const below = this.#layersOf(name, layerId).slice(0, isActive ? -1 : undefined);
+    for (const { name, layerIds, isActive } of stacks) {
+      const below = layerIds.slice(0, isActive ? -1 : undefined);
       for (const id of below)
         if (active.has(id)) this.#find("damage", `${name} lies on layer ${id}, which ${active.get(id)} writes`);
     }
@@ -227,8 +206,8 @@ class StoreCheck {
   }
 
   #checkStack(stack: Stack): void {
-    const layerIds = this.#layersOf(stack.name, stack.layerId);
-    if (stack.isActive) this.#checkNextId(stack, layerIds);
+    const { layerIds } = stack;
+    if (stack.isActive) this.#checkNextId(stack);
     const layers = layerIds.map((id) => this.#layers.get(id));
     const isUnsound = (finding: Finding) => finding.kind === "damage" && finding.repair === undefined;
     if (layers.some((layer) => layer?.findings.some(isUnsound))) return;
@@ -261,7 +240,7 @@ class StoreCheck {
   }
 
   /** A file id must not be given a second time. */
-  #checkNextId({ name, layerId, firstId }: Stack, layerIds: readonly number[]): void {
+  #checkNextId({ name, layerId, layerIds, firstId }: Stack): void {
     const bytes = this.#store.get(nextIdKey(layerId));
     const next = bytes === undefined ? firstId : this.#decoded(`${name}: the next file id`, () => decodeId(bytes));
     const lastId = Math.max(0, ...layerIds.map((id) => this.#layers.get(id)?.lastId ?? 0));
