@@ -34,6 +34,7 @@ export function checkLayer(layerId: number, store: KeyValueStore, dataFiles: Dat
   const damage = (text: string) => void findings.push({ kind: "damage", text: `layer ${layerId}: ${text}` });
   let recordCount = 0;
   let lastId = 0;
+  let areAllRead = true;
   const withDataFile = new Set<number>();
   const ids = new Set<number>();
 
@@ -74,6 +75,7 @@ export function checkLayer(layerId: number, store: KeyValueStore, dataFiles: Dat
       try {
         check(key, value);
       } catch (error) {
+        areAllRead = false;
         damage(`record ${Buffer.from(key).toString("hex")}: ${(error as Error).message}`);
       }
     }
@@ -84,6 +86,8 @@ export function checkLayer(layerId: number, store: KeyValueStore, dataFiles: Dat
   const folder = dataFolder(layerId);
   const names = dataFiles.list(folder);
   for (const name of names) {
+    // It may be that of a record that could not be read.
+    if (!areAllRead) break;
     if (withDataFile.has(Number.parseInt(name, 16))) continue;
     const what = ids.has(Number.parseInt(name, 16))
       ? "whose file keeps its content elsewhere"

@@ -13,7 +13,7 @@ import {
   parentKey,
   usageKey,
 } from "./store-records.ts";
-import { STORE_KEY, treeKey } from "./structure-records.ts";
+import { STORE_KEY, snapshotKey, treeKey } from "./structure-records.ts";
 import { at, imageOfADistribution, makeFile, name, openTree, ROOT, Storage } from "./tree-fixture.ts";
 
 /** A store with a tree that has something of everything, closed. Its active layer is 2, on layer 1. */
@@ -176,6 +176,21 @@ describe("the check of a store", () => {
     expect(findings.map(({ text }) => text)).toContain(
       "the root tree of node1: its image debian is not there; names and links were not checked",
     );
+  });
+
+  it.each<[string, (ids: Ids) => Mutation]>([
+    ["of a file", ({ large }) => put(inodeKey(LOWER, large), Uint8Array.of(1, 2, 3))],
+    ["of what a layer lies on", () => put(parentKey(ACTIVE), Uint8Array.of(1))],
+    ["of a tree", () => put(treeKey("node1", "root"), Uint8Array.of(1))],
+    ["of a snapshot", () => put(snapshotKey("node1", "a"), Uint8Array.of(1))],
+  ])("leaves in a repair whatever the record %s may lead to, when that cannot be read", async (_, damage) => {
+    const { storage, image, ids } = await closedStore();
+    await storage.keyValueStore.write([damage(ids)]);
+    const options = optionsFor(storage, image);
+    const { counts, findings } = checkStore(options);
+    expect(findings.filter(({ kind }) => kind === "leftover")).toEqual([]);
+    await repairStore({ counts, findings }, options);
+    expect(checkStore(options).counts).toEqual(counts);
   });
 
   it("repairs what is left over, and numbers, and leaves what nodes wrote", async () => {

@@ -99,11 +99,17 @@ class StoreCheck {
   run(): StoreReport {
     const bytes = this.#store.get(STORE_KEY);
     const record = bytes === undefined ? undefined : this.#decoded("the store record", () => decodeStore(bytes));
+    const found = this.#findings.length;
     const stacks = this.#stacks();
+    const isStructureRead = this.#findings.length === found;
     if (bytes === undefined && stacks.length > 0) this.#find("damage", "the store record is missing");
     this.#checkLayers();
     const reachable = new Set(stacks.flatMap(({ layerIds }) => layerIds));
-    for (const layerId of this.#layers.keys()) if (!reachable.has(layerId)) this.#leftoverLayer(layerId);
+    for (const layerId of this.#layers.keys()) {
+      if (reachable.has(layerId)) continue;
+      if (isStructureRead) this.#leftoverLayer(layerId);
+      else this.#find("damage", `layer ${layerId}: nothing that can be read leads to it`);
+    }
     if (record !== undefined) this.#checkNumbers(record, stacks);
     for (const stack of stacks) this.#checkStack(stack);
     this.#counts.layers = this.#layers.size;
