@@ -2,6 +2,7 @@
 import type { FileName } from "../bytes/file-name.ts";
 import {
   type AttributeChanges,
+  type CreateHow,
   type NewAttributes,
   type SpecialFile,
   type Volume,
@@ -97,12 +98,7 @@ export class MemoryVolume implements Volume {
     this.#file(id);
   }
 
-  create(
-    directoryId: number,
-    name: FileName,
-    how: { kind: "unchecked" | "guarded" } | { kind: "exclusive"; verifier: Uint8Array },
-    attributes: NewAttributes,
-  ): number {
+  create(directoryId: number, name: FileName, how: CreateHow, attributes: NewAttributes): number {
     const existingId = this.lookup(directoryId, name);
     if (existingId === undefined) {
       const id = this.#add(directoryId, name, "file", attributes);

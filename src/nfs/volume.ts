@@ -120,6 +120,12 @@ export type SpecialFile =
   | { type: "block" | "character"; device: { major: number; minor: number } }
   | { type: "fifo" | "socket" };
 
+/**
+ * Of CREATE. `unchecked`: an existing plain file is returned with `sizeBytes` applied if given; `guarded`: NFS3ERR_EXIST;
+ * `exclusive`: the same verifier again returns the same file, another one NFS3ERR_EXIST.
+ */
+export type CreateHow = { kind: "unchecked" | "guarded" } | { kind: "exclusive"; verifier: Uint8Array };
+
 /** Names one call of one client: the same text again when the client repeats the call, and another for any other call. */
 export type CallIdentity = string;
 
@@ -167,14 +173,11 @@ export interface Volume {
   write(id: number, offset: number, bytes: Uint8Array, stable: boolean): Awaitable<void>;
   commit(id: number): Awaitable<void>;
 
-  /**
-   * Makes a plain file. `unchecked`: an existing plain file is returned with `sizeBytes` applied if given;
-   * `guarded`: NFS3ERR_EXIST; `exclusive`: the same verifier again returns the same file, another one NFS3ERR_EXIST.
-   */
+  /** Makes a plain file. */
   create(
     directoryId: number,
     name: FileName,
-    how: { kind: "unchecked" | "guarded" } | { kind: "exclusive"; verifier: Uint8Array },
+    how: CreateHow,
     attributes: NewAttributes,
     call?: CallIdentity,
   ): Awaitable<number>;

@@ -3,7 +3,15 @@
  * layers. A call that waited while everything was dropped is refused as stale: it was meant for what is gone.
  */
 import type { FileName } from "../bytes/file-name.ts";
-import type { AttributeChanges, CallIdentity, NewAttributes, SpecialFile, Volume, VolumeEntry } from "../nfs/volume.ts";
+import type {
+  AttributeChanges,
+  CallIdentity,
+  CreateHow,
+  NewAttributes,
+  SpecialFile,
+  Volume,
+  VolumeEntry,
+} from "../nfs/volume.ts";
 import { VolumeError } from "../nfs/volume.ts";
 import type { XdrWriter } from "../nfs/xdr.ts";
 import type { Awaitable } from "../ports.ts";
@@ -125,13 +133,7 @@ export class GatedVolume implements Volume {
     return this.#run((tree) => tree.commit(id));
   }
 
-  create(
-    directoryId: number,
-    name: FileName,
-    how: Parameters<Volume["create"]>[2],
-    attributes: NewAttributes,
-    call?: CallIdentity,
-  ) {
+  create(directoryId: number, name: FileName, how: CreateHow, attributes: NewAttributes, call?: CallIdentity) {
     return this.#run((tree) => tree.create(directoryId, name, how, attributes, call));
   }
 

@@ -6,9 +6,9 @@ import type { FileName } from "../bytes/file-name.ts";
 import {
   type AttributeChanges,
   type CallIdentity,
+  type CreateHow,
   type NewAttributes,
   type SpecialFile,
-  type Volume,
   type VolumeAttributes,
   VolumeError,
 } from "../nfs/volume.ts";
@@ -29,7 +29,7 @@ export abstract class TreeNaming {
   create(
     directoryId: number,
     name: FileName,
-    how: { kind: "unchecked" | "guarded" } | { kind: "exclusive"; verifier: Uint8Array },
+    how: CreateHow,
     attributes: NewAttributes,
     call?: CallIdentity,
   ): Awaitable<number> {
@@ -49,7 +49,7 @@ export abstract class TreeNaming {
     });
   }
 
-  async #createAgain(id: number, how: Parameters<Volume["create"]>[2], attributes: NewAttributes): Promise<number> {
+  async #createAgain(id: number, how: CreateHow, attributes: NewAttributes): Promise<number> {
     if (how.kind === "guarded") throw new VolumeError("NFS3ERR_EXIST");
     if (how.kind === "exclusive") {
       const record = this.nodeLayer.record(id);

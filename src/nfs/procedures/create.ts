@@ -8,14 +8,12 @@ import { checkFileSize, readAttributeChanges } from "../attributes.ts";
 import { checkName, type Procedure } from "../call.ts";
 import { attributesForNew, demand, demandWrite, EXECUTE, WRITE } from "../permission.ts";
 import { wait } from "../task.ts";
-import { type AttributeChanges, VolumeError } from "../volume.ts";
+import { type AttributeChanges, type CreateHow, VolumeError } from "../volume.ts";
 import { type DirectoryOperand, readDirectoryOperand, VERIFIER_BYTES } from "./arguments.ts";
 
 const CREATE_MODE = { UNCHECKED: 0, GUARDED: 1, EXCLUSIVE: 2 } as const;
 
-type How = { kind: "unchecked" | "guarded" } | { kind: "exclusive"; verifier: Uint8Array };
-
-export const create: Procedure<DirectoryOperand & { how: How; requested: AttributeChanges }> = {
+export const create: Procedure<DirectoryOperand & { how: CreateHow; requested: AttributeChanges }> = {
   name: "CREATE",
   changes: true,
   failure: ["wcc"],
