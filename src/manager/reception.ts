@@ -12,6 +12,7 @@ import { createNfsService, type NfsService } from "../nfs/server.ts";
 import type { Awaitable, Clock, TcpConnection, UdpSocket } from "../ports.ts";
 import type { AcceptedConnection } from "../system/tcp.ts";
 import type { TftpReadRequest, TftpRefusal } from "../tftp/handler.ts";
+import { ConnectionsByAddress } from "./connections-by-address.ts";
 
 /** Who serves the nodes. */
 export interface NodeWorkers {
@@ -36,7 +37,7 @@ export interface ReceptionOptions {
 export class Reception {
   readonly #options: ReceptionOptions;
   readonly #nfs: NfsService;
-  readonly #strangers = new Map<Ipv4, Set<TcpConnection>>();
+  readonly #strangers = new ConnectionsByAddress();
 
   constructor(options: ReceptionOptions) {
     const { owners, trees, portMappings, clock, observe } = options;
@@ -64,19 +65,13 @@ export class Reception {
   }
 
   #serveStranger(connection: TcpConnection): void {
-    const { address } = connection.remote;
-    const connections = this.#strangers.get(address) ?? new Set();
-    this.#strangers.set(address, connections.add(connection));
-    connection.onClose(() => {
-      connections.delete(connection);
-      if (connections.size === 0) this.#strangers.delete(address);
-    });
+    this.#strangers.add(connection);
     this.#nfs.serveConnection(connection);
   }
 
   /** Who is no stranger any more must come again, to be given to the right worker. */
   ownerChanged(address: Ipv4): void {
-    for (const connection of this.#strangers.get(address) ?? []) connection.close();
+    this.#strangers.close(address);
   }
 
   serveDatagrams(socket: UdpSocket): void {

@@ -16,6 +16,7 @@ import { openTftpTransfers, type TftpTransfers } from "../../tftp/transfers.ts";
 import type { Tree } from "../../tree/tree.ts";
 import type { TreeDescription } from "../../tree/tree-description.ts";
 import { openTreeStore, type TreeStore } from "../../tree/tree-store.ts";
+import { ConnectionsByAddress } from "../connections-by-address.ts";
 import { ActivityWatch } from "./activity-watch.ts";
 import type { DataPlaneObservation, DataPlaneSettings, NodeOpened, NodeOpening, NodeServing } from "./messages.ts";
 import { readUpReport, UpReportWatch } from "./up-report-watch.ts";
@@ -73,7 +74,7 @@ export class DataPlane implements NodeServing {
   readonly #shut = new Map<string, Latch>();
   readonly #served = new Map<number, ServedNodeTree>();
   readonly #owners = new Map<Ipv4, string>();
-  readonly #connections = new Map<Ipv4, Set<TcpConnection>>();
+  readonly #connections = new ConnectionsByAddress();
 
   /** Use `createDataPlane`. */
   constructor(options: DataPlaneOptions, trees: TreeStore, tftp: TftpTransfers) {
@@ -209,31 +210,21 @@ export class DataPlane implements NodeServing {
       if (this.#owners.get(address) === owner) continue;
       if (owner === undefined) this.#owners.delete(address);
       else this.#owners.set(address, owner);
-      for (const connection of this.#connections.get(address) ?? []) connection.close();
+      this.#connections.close(address);
     }
   }
 
   /** Serves a connection from the address of a node, as soon as the node's trees are there. */
   serveConnection(node: string, connection: TcpConnection): void {
-    const { address } = connection.remote;
-    if (this.#owners.get(address) !== node) {
+    if (this.#owners.get(connection.remote.address) !== node) {
       connection.close();
       return;
     }
-    this.#keep(address, connection);
+    this.#connections.add(connection);
     const latch = this.#shut.get(node);
     if (!latch) this.#nfs.serveConnection(connection);
     else if (latch.waitingCount >= HELD_CONNECTIONS_MAX) connection.close();
     else void latch.whenOpen(() => this.#nfs.serveConnection(connection));
-  }
-
-  #keep(address: Ipv4, connection: TcpConnection): void {
-    const connections = this.#connections.get(address) ?? new Set();
-    this.#connections.set(address, connections.add(connection));
-    connection.onClose(() => {
-      connections.delete(connection);
-      if (connections.size === 0 && this.#connections.get(address) === connections) this.#connections.delete(address);
-    });
   }
 
   /** Sends a file of the node's boot tree. */
@@ -278,7 +269,7 @@ export class DataPlane implements NodeServing {
   /** Makes everything durable and lets go of it. The key-value store stays open. */
   async close(): Promise<void> {
     this.#tftp.close();
-    for (const connections of this.#connections.values()) for (const connection of connections) connection.close();
+    this.#connections.closeAll();
     try {
       await this.#trees.close();
     } finally {
