@@ -5,6 +5,7 @@
 import { realpathSync } from "node:fs";
 import type { ManifestNode } from "../cluster/manifest.ts";
 import type { NodeEntry } from "../cluster/manifest-edit.ts";
+import { Turn } from "../order/turns.ts";
 import { addNodeToFile } from "./manifest-editing.ts";
 import { extendLoaded, type LoadedManifest, loadManifestText } from "./manifest-file.ts";
 import { readManifestText, replaceManifestText } from "./manifest-text.ts";
@@ -22,7 +23,7 @@ export class LiveManifest {
   #loaded: LoadedManifest;
   /** As it last was in the file, whether it was taken or refused. */
   #seenText: string;
-  #turn: Promise<unknown> = Promise.resolve();
+  readonly #turn = new Turn();
 
   constructor(loaded: LoadedManifest, user: ManifestUser) {
     this.#loaded = loaded;
@@ -37,9 +38,7 @@ export class LiveManifest {
 
   /** Runs when no reload or edit is under way; the next one waits for it. */
   inTurn<Result>(run: () => Promise<Result>): Promise<Result> {
-    const result = this.#turn.then(run);
-    this.#turn = result.catch(() => {});
-    return result;
+    return this.#turn.run(run);
   }
 
   /** Reads the file again, and the files that it names. Rejects with what is wrong; the old one goes on then. */

@@ -9,6 +9,7 @@ import type { Ipv4 } from "../bytes/addresses.ts";
 import type { ManifestNode } from "../cluster/manifest.ts";
 import { type BootPlan, planNode } from "../cluster/plan.ts";
 import type { FileSystemImage } from "../disk/file-system-image.ts";
+import { Turns } from "../order/turns.ts";
 import type { PlacedFile } from "../tree/placed-file.ts";
 import type { TreeCatalog } from "../tree/tree-catalog.ts";
 import { type StorageRules, TREE_KINDS, type TreeDescription, type TreeKind } from "../tree/tree-description.ts";
@@ -56,7 +57,8 @@ export class NodeSet {
   readonly #refusals = new Map<string, string>();
   readonly #beginnings = new Map<string, Promise<void>>();
   readonly #usedBytes = new Map<string, number>();
-  readonly #turns = new Map<string, Promise<unknown>>();
+  /** What changes the trees of one node comes one after the other. */
+  readonly #turns = new Turns<string>();
   #lastPlan: BootPlan | undefined;
   /** What is served, by tree id. */
   readonly served = new Map<number, ExportedTree>();
@@ -208,7 +210,7 @@ export class NodeSet {
     this.#refusals.delete(name);
     if (!this.#nodes.delete(name)) return;
     const warn = ({ message }: Error) => this.#options.report({ kind: "warning", message }, name);
-    await this.#inTurn(name, () => this.#options.serving.forget(name)).catch(warn);
+    await this.#turns.run(name, () => this.#options.serving.forget(name)).catch(warn);
     // After its turn: a change that was under way has served the node once more.
     this.#usedBytes.delete(name);
     for (const [treeId, { node }] of this.served) if (node === name) this.served.delete(treeId);
@@ -242,7 +244,7 @@ export class NodeSet {
     if (name === undefined) return change();
     const node = this.#nodes.get(name);
     if (node === undefined) return this.changeLayers(others, how, change);
-    return this.#inTurn(name, async () => {
+    return this.#turns.run(name, async () => {
       await this.#restructure(node, how, async () => {
         await this.changeLayers(others, how, change);
         return { ...node.served, opening: await this.#describeAgain(node.served) };
@@ -259,18 +261,6 @@ export class NodeSet {
     }));
   }
 
-  /** Runs one after the other what changes the trees of one node. */
-  #inTurn<T>(name: string, run: () => Promise<T>): Promise<T> {
-    const result = (this.#turns.get(name) ?? Promise.resolve()).then(run);
-    const turn: Promise<unknown> = result
-      .catch(() => {})
-      .finally(() => {
-        if (this.#turns.get(name) === turn) this.#turns.delete(name);
-      });
-    this.#turns.set(name, turn);
-    return result;
-  }
-
   /**
    * The node is starting from nothing: now is the moment for a changed plan, and for a root that is not kept to go. Must
    * be over before the node mounts its root; `undefined` when there is nothing to do.
@@ -285,7 +275,7 @@ export class NodeSet {
   }
 
   #begin(name: string, node: PlannedNode): Promise<void> {
-    return this.#inTurn(name, async () => {
+    return this.#turns.run(name, async () => {
       const { plan, image } = node;
       const isDropped = plan.rootMode !== "persistent";
       await this.#restructure(node, { abandon: isDropped }, async () => {
@@ -302,7 +292,7 @@ export class NodeSet {
   async reset(name: string): Promise<{ droppedBytes: number }> {
     const node = this.#nodes.get(name);
     if (!node) return { droppedBytes: 0 };
-    const { usedBytes } = await this.#inTurn(name, () =>
+    const { usedBytes } = await this.#turns.run(name, () =>
       this.#restructure(node, { abandon: true }, async () => {
         await this.#options.catalog.dropNodeLayer(name);
         return { ...node.served, opening: await this.#describeAgain(node.served) };

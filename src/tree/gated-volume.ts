@@ -14,12 +14,13 @@ import type {
 } from "../nfs/volume.ts";
 import { VolumeError } from "../nfs/volume.ts";
 import type { XdrWriter } from "../nfs/xdr.ts";
+import { Latch } from "../order/latch.ts";
 import type { Awaitable } from "../ports.ts";
 import type { Tree } from "./tree.ts";
 
 export class GatedVolume implements Volume {
   readonly #tree: Tree;
-  #gate: { opened: Promise<void>; open: () => void } | undefined;
+  #gate: Latch | undefined;
   #inFlight = 0;
   #onIdle: (() => void) | undefined;
   #isGone = false;
@@ -30,7 +31,7 @@ export class GatedVolume implements Volume {
 
   /** Lets no new call in. Resolves when those under way are over. */
   async shut(): Promise<void> {
-    this.#gate ??= newGate();
+    this.#gate ??= new Latch();
     if (this.#inFlight > 0) {
       await new Promise<void>((resolve) => {
         this.#onIdle = resolve;
@@ -172,12 +173,4 @@ export class GatedVolume implements Volume {
   statfs() {
     return this.#run((tree) => tree.statfs());
   }
-}
-
-function newGate(): { opened: Promise<void>; open: () => void } {
-  let open = () => {};
-  const opened = new Promise<void>((resolve) => {
-    open = resolve;
-  });
-  return { opened, open };
 }

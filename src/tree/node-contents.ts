@@ -7,6 +7,7 @@
  */
 import { INLINE_CONTENT_BYTES_MAX } from "../limits.ts";
 import { VolumeError } from "../nfs/volume.ts";
+import { SharedRounds } from "../order/shared-rounds.ts";
 import type { Awaitable, Timer } from "../ports.ts";
 import { ContentQueues, type PlacedWrite } from "./content-queues.ts";
 import { DataFileWriter } from "./data-file-writer.ts";
@@ -14,7 +15,6 @@ import { type FileData, growthOf, hasDataFile, truncated } from "./file-data.ts"
 import type { NodeLayer } from "./node-layer.ts";
 import { dataFileName, dataFolder } from "./open-data-files.ts";
 import { type InodeOverride, REMOVED } from "./overlay-layer.ts";
-import { SharedRounds } from "./shared-rounds.ts";
 import { merged, type UnstableFile, UnstableFiles } from "./unstable-files.ts";
 
 /** As Linux does for its own page cache (`dirty_writeback_centisecs`). */
@@ -26,7 +26,7 @@ const FLUSHES_AT_ONCE = 4;
 export class NodeContents {
   readonly #layer: NodeLayer;
   readonly #unstable = new UnstableFiles();
-  readonly #flushes = new SharedRounds((id) => this.#flushNow(id));
+  readonly #flushes = new SharedRounds<number>((id) => this.#flushNow(id));
   readonly #queues = new ContentQueues((id, writes) => this.#apply(id, writes));
   readonly #writer: DataFileWriter;
   /** How often unstable data of a file were lost: a write must not build on them. */

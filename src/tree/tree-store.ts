@@ -3,6 +3,7 @@
  * writes. Which layers a tree has is the catalog's to say.
  */
 import type { FileSystemImage } from "../disk/file-system-image.ts";
+import { Turn } from "../order/turns.ts";
 import type { Clock, DataFiles, KeyValueStore, Random } from "../ports.ts";
 import { FrozenLayer } from "./frozen-layer.ts";
 import { FrozenLayers, type GrownFrom } from "./frozen-layers.ts";
@@ -51,7 +52,7 @@ export class TreeStore {
   /** By layer ids. */
   readonly #frozen = new Map<string, WeakRef<FrozenLayers>>();
   readonly #accounts = new Map<string, NodeAccount>();
-  #turn: Promise<unknown> = Promise.resolve();
+  readonly #turn = new Turn();
 
   /** Use `openTreeStore`. */
   constructor(options: TreeStoreOptions, ownCatalog: TreeCatalog | undefined) {
@@ -174,7 +175,7 @@ export class TreeStore {
   /** Describes a tree and opens it, in one process. */
   tree(options: TreeOptions): Promise<Tree> {
     const { node, kind, image } = options;
-    return this.#inTurn(async () => {
+    return this.#turn.run(async () => {
       if (!this.#trees.has(nameOf(node, kind))) return this.open(await this.catalog.tree(options), image);
       await this.#restructure([node], {}, async () => [{ description: await this.catalog.tree(options), image }]);
       return this.#trees.get(nameOf(node, kind))!.tree;
@@ -196,7 +197,7 @@ export class TreeStore {
     change: (catalog: TreeCatalog) => Promise<void>,
     how: { abandon?: boolean } = {},
   ): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turn.run(async () => {
       await this.#restructure(nodes, how, async () => {
         await change(this.catalog);
         return (await Promise.all(nodes.map((node) => this.#describeAgain(node)))).flat();
@@ -229,13 +230,6 @@ export class TreeStore {
       return { description: await this.catalog.tree({ ...description, image, generated }), image };
     });
     return Promise.all(described);
-  }
-
-  /** Runs one after the other what takes several steps. */
-  #inTurn<T>(run: () => Promise<T>): Promise<T> {
-    const result = this.#turn.then(run);
-    this.#turn = result.catch(() => {});
-    return result;
   }
 }
 

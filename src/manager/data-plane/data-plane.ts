@@ -9,6 +9,7 @@ import type { OsImage } from "../../disk/os-image.ts";
 import type { NfsObservation } from "../../nfs/observation.ts";
 import { limitObservations } from "../../nfs/observation-limit.ts";
 import { createNfsService, type NfsService } from "../../nfs/server.ts";
+import { Latch } from "../../order/latch.ts";
 import { isEepromUpdateFile } from "../../pi/eeprom-files.ts";
 import type { Clock, DataFiles, KeyValueStore, TcpConnection, UdpSockets } from "../../ports.ts";
 import type { TftpReadRequest } from "../../tftp/handler.ts";
@@ -283,26 +284,4 @@ function withoutObjects(observation: NfsObservation): NfsObservation {
   if (observation.kind !== "fault") return observation;
   const { error } = observation;
   return { ...observation, error: error instanceof Error ? error.message : String(error) };
-}
-
-/** Lets go on, once, what waits for it. */
-class Latch {
-  readonly #opened: Promise<void>;
-  #resolve: () => void = () => {};
-  waitingCount = 0;
-
-  constructor() {
-    this.#opened = new Promise((resolve) => {
-      this.#resolve = resolve;
-    });
-  }
-
-  open(): void {
-    this.#resolve();
-  }
-
-  whenOpen<T>(run: () => T): Promise<T> {
-    this.waitingCount += 1;
-    return this.#opened.then(run);
-  }
 }

@@ -1,0 +1,42 @@
+interface Round {
+  done: Promise<void>;
+  /** Begins when this one is done: it may have begun before what the caller wants to be covered. */
+  next: Promise<void> | undefined;
+}
+
+/** Work that covers all that came before it, key by key: whoever asks while another's has not begun shares it. */
+export class SharedRounds<Key> {
+  readonly #rounds = new Map<Key, Round>();
+  readonly #work: (key: Key) => Promise<void>;
+
+  constructor(work: (key: Key) => Promise<void>) {
+    this.#work = work;
+  }
+
+  isRunning(key: Key): boolean {
+    return this.#rounds.has(key);
+  }
+
+  /** Resolves when a round that began after this call is done. */
+  run(key: Key): Promise<void> {
+    const running = this.#rounds.get(key);
+    if (running === undefined) return this.#begin(key);
+    running.next ??= running.done.catch(() => {}).then(() => this.#begin(key));
+    return running.next;
+  }
+
+  async #begin(key: Key): Promise<void> {
+    const round: Round = { done: this.#work(key), next: undefined };
+    this.#rounds.set(key, round);
+    try {
+      await round.done;
+    } finally {
+      if (round.next === undefined) this.#rounds.delete(key);
+    }
+  }
+
+  /** Resolves when no round is under way, however it ended. */
+  async idle(): Promise<void> {
+    await Promise.allSettled(Array.from(this.#rounds.values(), ({ done, next }) => next ?? done));
+  }
+}
