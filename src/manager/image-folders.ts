@@ -10,6 +10,7 @@
  */
 import { mkdir, mkdtemp, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { syncFolder } from "../system/sync-folder.ts";
 import { type ImageMetadata, imageMetadata, type StoredImage } from "./image-metadata.ts";
 
 export const DISK_FILE = "disk.img";
@@ -118,14 +119,5 @@ async function writeDurably(path: string, value: unknown): Promise<void> {
     await file.sync();
   } finally {
     await file.close();
-  }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path);
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
   }
 }

@@ -1,6 +1,7 @@
 import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 import { mkdir, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { syncFolder, syncFolderNow } from "./sync-folder.ts";
 
 /**
  * Replaces a file so that a reader, or a power cut, finds the old contents or the new, never a part:
@@ -8,9 +9,7 @@ import { basename, dirname, join } from "node:path";
  */
 export function writeFileAtomically(path: string, content: string | Uint8Array, mode = 0o644): void {
   replaceFile(path, content, mode, fsyncSync);
-  const directory = openSync(dirname(path), "r");
-  fsyncSync(directory);
-  closeSync(directory);
+  syncFolderNow(dirname(path));
 }
 
 /** The same for a file that can be made anew: a reader finds all or nothing, but a power cut may leave it empty. */
@@ -69,12 +68,7 @@ export async function replaceFileDurably(
     await rm(temporary, { force: true });
     throw error;
   }
-  const folder = await open(dirname(path));
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
+  await syncFolder(dirname(path));
 }
 
 function temporaryOf(path: string): string {

@@ -1,32 +1,15 @@
 /** Makes names in folders durable. Whoever asks while another's sync has not begun shares it. */
-import { constants } from "node:fs";
-import { open } from "node:fs/promises";
-
-interface FolderSync {
-  running: Promise<void>;
-  /** Begins when the running one has ended: that one may have begun before the caller's name was there. */
-  next: Promise<void> | undefined;
-}
+import { SharedRounds } from "../order/shared-rounds.ts";
+import { syncFolder } from "./sync-folder.ts";
 
 export class FolderSyncs {
-  readonly #syncs = new Map<string, FolderSync>();
+  readonly #syncs = new SharedRounds(syncFolder);
   /** Folders whose own names are durable. */
   readonly #durable = new Set<string>();
 
   /** Resolves when every name that is in the folder now survives a power cut. */
   sync(folder: string): Promise<void> {
-    const known = this.#syncs.get(folder);
-    if (known === undefined) return this.#begin(folder);
-    known.next ??= known.running.catch(() => {}).then(() => this.#begin(folder));
-    return known.next;
-  }
-
-  #begin(folder: string): Promise<void> {
-    const sync: FolderSync = { running: syncNow(folder), next: undefined };
-    this.#syncs.set(folder, sync);
-    return sync.running.finally(() => {
-      if (sync.next === undefined) this.#syncs.delete(folder);
-    });
+    return this.#syncs.run(folder);
   }
 
   /** The name of one folder in another, which does not change once it is durable. */
@@ -39,14 +22,5 @@ export class FolderSyncs {
   /** The folder is removed, and may be made again. */
   forget(folder: string): void {
     this.#durable.delete(folder);
-  }
-}
-
-async function syncNow(folder: string): Promise<void> {
-  const handle = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }

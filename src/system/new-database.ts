@@ -2,9 +2,10 @@
  * A new LMDB database appears whole or not at all. LMDB itself makes it in place and unsynced: after a power cut in that
  * moment one of its two first pages may be missing, and whoever opens that ends with SIGSEGV (lmdb 3.5.6).
  */
-import { closeSync, existsSync, fsyncSync, linkSync, mkdtempSync, openSync, rmSync } from "node:fs";
+import { existsSync, linkSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { open, type RootDatabaseOptionsWithPath } from "lmdb";
+import { syncFolderNow } from "./sync-folder.ts";
 
 const FILE = "data.mdb";
 const BEGINNING = "new-";
@@ -19,21 +20,12 @@ export function makeDatabase(folder: string, options: Omit<RootDatabaseOptionsWi
     database.putSync(Uint8Array.of(0), Uint8Array.of(0));
     database.removeSync(Uint8Array.of(0));
     linkSync(join(made, FILE), join(folder, FILE));
-    syncFolder(folder);
+    syncFolderNow(folder);
     void database.close();
   } catch (error) {
     // Somebody else was faster.
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
   } finally {
     rmSync(made, { recursive: true, force: true });
-  }
-}
-
-function syncFolder(folder: string): void {
-  const descriptor = openSync(folder, "r");
-  try {
-    fsyncSync(descriptor);
-  } finally {
-    closeSync(descriptor);
   }
 }
