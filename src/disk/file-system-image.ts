@@ -69,3 +69,8 @@ export interface FileSystemImage {
   usedIds(): Iterable<number>;
   close(): void;
 }
+
+/** What contents of this size occupy, as `st_blocks * 512`, with no holes in them. */
+export function occupiedBytes(sizeBytes: number): number {
+  return Math.ceil(sizeBytes / 512) * 512;
+}

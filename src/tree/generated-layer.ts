@@ -4,7 +4,7 @@
  */
 import type { FileName } from "../bytes/file-name.ts";
 import { fileNameFromText } from "../bytes/file-name.ts";
-import type { FileType, InodeAttributes } from "../disk/file-system-image.ts";
+import { type FileType, type InodeAttributes, occupiedBytes } from "../disk/file-system-image.ts";
 import { GENERATED_PATHS_MAX, SYMLINKS_FOLLOWED_MAX } from "../limits.ts";
 import { FIRST_COOKIE, type GeneratedPlace, type Layer, type LayerEntry } from "./layer.ts";
 import { type InodeOverride, OverlayLayer, overrideFrom, REMOVED, WHITEOUT_ID } from "./overlay-layer.ts";
@@ -171,7 +171,7 @@ export class GeneratedLayer extends OverlayLayer {
         : { mode: file.mode, uid: file.uid, gid: file.gid }),
       linkCount: isDirectory ? 2 : 1,
       sizeBytes,
-      usedBytes: Math.ceil(sizeBytes / 512) * 512,
+      usedBytes: occupiedBytes(sizeBytes),
       device: { major: 0, minor: 0 },
       atimeNs: timeNs,
       mtimeNs: timeNs,

@@ -1,6 +1,12 @@
 /** A file system image made out of memory, for tests: what ext4 and FAT images are, without their bytes. */
 import { type FileName, fileNameFromText } from "../bytes/file-name.ts";
-import type { DirectoryEntry, FileSystemImage, FileType, InodeAttributes } from "../disk/file-system-image.ts";
+import {
+  type DirectoryEntry,
+  type FileSystemImage,
+  type FileType,
+  type InodeAttributes,
+  occupiedBytes,
+} from "../disk/file-system-image.ts";
 import { nameKey } from "./layer.ts";
 
 /** Text or bytes: a file. `{ link }`: another name of the file at that path. A map: a directory. */
@@ -53,7 +59,7 @@ export class MemoryImage implements FileSystemImage {
         gid: 0,
         linkCount: type === "directory" ? 2 : 1,
         sizeBytes,
-        usedBytes: Math.ceil(sizeBytes / 512) * 512,
+        usedBytes: occupiedBytes(sizeBytes),
         device: type === "character" || type === "block" ? { major: 1, minor: 3 } : { major: 0, minor: 0 },
         atimeNs: IMAGE_TIME_NS,
         mtimeNs: IMAGE_TIME_NS,

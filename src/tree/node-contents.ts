@@ -5,6 +5,7 @@
  * Nothing here waits for a disk on the event loop: what changes contents is done in the order of its calls, file by
  * file (`ContentQueues`). Small contents, which live in records, are changed at once.
  */
+import { occupiedBytes } from "../disk/file-system-image.ts";
 import { INLINE_CONTENT_BYTES_MAX } from "../limits.ts";
 import { VolumeError } from "../nfs/volume.ts";
 import { SharedRounds } from "../order/shared-rounds.ts";
@@ -233,7 +234,7 @@ export class NodeContents {
     const after = truncated(before, sizeBytes);
     inode.data = after;
     inode.attributes.sizeBytes = sizeBytes;
-    inode.attributes.usedBytes = Math.ceil(sizeBytes / 512) * 512;
+    inode.attributes.usedBytes = occupiedBytes(sizeBytes);
     return async () => {
       if (!hadDataFile) return;
       const { files } = this.#layer.shared;

@@ -1,3 +1,4 @@
+import { occupiedBytes } from "../disk/file-system-image.ts";
 import { type FileData, storedBytes } from "./file-data.ts";
 import type { InodeOverride, REMOVED } from "./overlay-layer.ts";
 
@@ -65,7 +66,7 @@ export class UnstableFiles {
 
 /** The record with what unstable writes did to it. */
 export function merged(inode: InodeOverride, { sizeBytes, mtimeNs, data }: UnstableFile): InodeOverride {
-  const usedBytes = Math.ceil(sizeBytes / 512) * 512;
+  const usedBytes = occupiedBytes(sizeBytes);
   const ctimeNs = mtimeNs > inode.attributes.ctimeNs ? mtimeNs : inode.attributes.ctimeNs;
   return { ...inode, attributes: { ...inode.attributes, sizeBytes, usedBytes, mtimeNs, ctimeNs }, data };
 }

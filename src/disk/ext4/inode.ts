@@ -3,7 +3,7 @@
  * ids), and creation times, which NFSv3 cannot tell.
  */
 import { DecodeError } from "../../bytes/decode-error.ts";
-import type { FileType, InodeAttributes } from "../file-system-image.ts";
+import { type FileType, type InodeAttributes, occupiedBytes } from "../file-system-image.ts";
 import { crc32c, crc32cU32, crc32cZeros, verifyChecksum } from "./checksums.ts";
 import { INCOMPATIBLE, READ_ONLY_COMPATIBLE } from "./features.ts";
 import type { Groups } from "./group-descriptors.ts";
@@ -155,7 +155,7 @@ export class InodeTable {
       used = (u32(AT.blocksLow) + u16(AT.blocksHigh) * 2 ** 32) * unitBytes;
     }
     // Linux counts inline contents as whole sectors, so that programs do not take the file for a hole.
-    if (type === "file" && (flags & INODE_FLAGS.inlineData) !== 0) used += Math.ceil(sizeBytes / 512) * 512;
+    if (type === "file" && (flags & INODE_FLAGS.inlineData) !== 0) used += occupiedBytes(sizeBytes);
     return {
       type,
       mode: mode & 0o7777,
