@@ -55,7 +55,7 @@ export function checkLayer(layerId: number, store: KeyValueStore, dataFiles: Dat
     e: (key, value) => {
       decodeEntry(value);
       const directoryId = directoryIdFromEntryKey(key);
-      // Records are read before names: "i" sorts after "e", so this asks the store.
+      // Names are read before records, as their keys sort: the record is not known yet.
       if (store.get(inodeKey(layerId, directoryId)) === undefined) {
         damage(`directory ${directoryId} has names but no record`);
       }

@@ -13,7 +13,6 @@ import {
   snapshotNameOfKey,
   snapshotRange,
 } from "./structure-records.ts";
-import type { TreeKind } from "./tree-description.ts";
 import { type StoredTree, StructureChange, type TreeStructure } from "./tree-structure.ts";
 
 const SNAPSHOT_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
@@ -104,14 +103,14 @@ export class Snapshots {
     const snapshot = this.#found(node, name, `Cannot restore snapshot ${name} of ${node}`);
     const change = new StructureChange();
     for (const { kind, layerId: on, firstId, imageId } of snapshot.trees) {
-      const record = structure.tree(node, kind as TreeKind);
+      const record = structure.tree(node, kind);
       if (record?.imageId !== imageId || record.firstId !== firstId) {
         throw new Error(
           `Cannot restore snapshot ${name} of ${node}: it was taken over image ${imageId}, and the node is on another one now; go back to that image first`,
         );
       }
       const layerId = structure.addLayer(change, { on, idsAfter: [record.layerId, on] });
-      structure.putTree(change, node, kind as TreeKind, { ...record, layerId });
+      structure.putTree(change, node, kind, { ...record, layerId });
     }
     await structure.commit(change);
   }
@@ -146,11 +145,11 @@ export class Snapshots {
         ? this.#treesOf(fromNode, task).map((tree) => this.#freeze(change, fromNode, tree))
         : this.#found(fromNode, name, task).trees;
     for (const { kind, layerId: on, firstId, imageId } of sources) {
-      const before = structure.tree(toNode, kind as TreeKind);
+      const before = structure.tree(toNode, kind);
       if (before !== undefined && before.imageId !== imageId) {
         throw new Error(`${task}: what was written belongs to image ${imageId}, and ${toNode} is on ${before.imageId}`);
       }
-      structure.putTree(change, toNode, kind as TreeKind, {
+      structure.putTree(change, toNode, kind, {
         treeId: before?.treeId ?? structure.newTreeId(),
         epoch: (before?.epoch ?? 0) + 1,
         layerId: structure.addLayer(change, { on, idsAfter: before === undefined ? [on] : [on, before.layerId] }),

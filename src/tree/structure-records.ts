@@ -11,6 +11,7 @@
 import { Reader } from "../bytes/reader.ts";
 import { Writer } from "../bytes/writer.ts";
 import { getId, type KeyRange, putId } from "./store-records.ts";
+import { TREE_KINDS, type TreeKind } from "./tree-description.ts";
 
 /** A tree as the store knows it. */
 export interface TreeRecord {
@@ -91,7 +92,7 @@ export interface SnapshotRecord {
 }
 
 export interface SnapshotTree {
-  kind: string;
+  kind: TreeKind;
   /** A frozen layer. */
   layerId: number;
   firstId: number;
@@ -132,7 +133,7 @@ export function decodeSnapshot(bytes: Uint8Array): SnapshotRecord {
   const trees: SnapshotTree[] = [];
   for (let left = reader.u8("tree count"); left > 0; left -= 1) {
     trees.push({
-      kind: getText(reader, "kind"),
+      kind: getKind(reader),
       layerId: reader.u32("layer id"),
       firstId: getId(reader, "first id"),
       imageId: getText(reader, "image"),
@@ -140,6 +141,13 @@ export function decodeSnapshot(bytes: Uint8Array): SnapshotRecord {
   }
   reader.end();
   return { takenMs, trees };
+}
+
+function getKind(reader: Reader): TreeKind {
+  const text = getText(reader, "kind");
+  const kind = TREE_KINDS.find((each) => each === text);
+  if (kind === undefined) throw reader.error("kind", `${text} is none of ${TREE_KINDS.join(", ")}`);
+  return kind;
 }
 
 function putText(writer: Writer, text: string): Writer {

@@ -5,7 +5,8 @@ import { MemoryImage } from "./memory-image.ts";
 import { MemoryDataFiles, MemoryStore } from "./memory-store.ts";
 import type { PlacedFile } from "./placed-file.ts";
 import type { Tree } from "./tree.ts";
-import { openTreeStore, type TreeKind, type TreeStore } from "./tree-store.ts";
+import type { TreeKind } from "./tree-description.ts";
+import { openTreeStore, type TreeStore } from "./tree-store.ts";
 
 export const ROOT = { mode: 0o644, uid: 0, gid: 0 };
 export const BIG = Uint8Array.from({ length: 50_000 }, (_, index) => (index * 7 + (index >> 8)) & 0xff);

@@ -18,10 +18,7 @@ import { dataFolder, OpenDataFiles } from "./open-data-files.ts";
 import { Tree } from "./tree.ts";
 import { openTreeCatalog, type TreeCatalog } from "./tree-catalog.ts";
 import { TREE_KINDS, type TreeDescription, type TreeKind, type TreeOptions } from "./tree-description.ts";
-
 import type { Ground } from "./written-layer.ts";
-
-export { TREE_KINDS, type TreeDescription, type TreeKind, type TreeOptions } from "./tree-description.ts";
 
 export interface TreeStoreOptions {
   keyValueStore: KeyValueStore;
