@@ -8,6 +8,8 @@
  *   POST   /v1/nodes/:node/clone?to=NODE&snapshot=NAME    gives the files to another node
  *   GET    /v1/nodes/:node/diff                       changes, one JSON a line; the last line is `{"done":true}`, or
  *                                                     `{"failed":"…"}`
+ *
+ * 409: as things are that cannot be. 507: the disk is full. Nothing was changed then.
  */
 import { Readable } from "node:stream";
 import type { FastifyInstance } from "fastify";

@@ -1,10 +1,12 @@
 /** What can be asked about the layers of served nodes: snapshots, clones, and what a node changed. */
 import { setImmediate } from "node:timers/promises";
 import type { Report } from "../boot/report.ts";
+import { CatalogRefusal } from "../tree/catalog-refusal.ts";
 import type { Snapshot } from "../tree/snapshots.ts";
 import type { TreeCatalog } from "../tree/tree-catalog.ts";
 import type { TreeKind } from "../tree/tree-description.ts";
 import type { TreeChange } from "../tree/tree-diff.ts";
+import { isNoRoom } from "../tree/volume-failure.ts";
 import type { NodeServing } from "./data-plane/messages.ts";
 import type { NodeSet } from "./node-set.ts";
 import { RequestError } from "./request-error.ts";
@@ -37,8 +39,12 @@ export class NodeLayers {
   }
 
   async snapshot(node: string, name: string): Promise<{ node: string; name: string }> {
-    this.#demand(node, `Cannot take snapshot ${name} of ${node}`);
-    await asked(this.#nodes.changeLayers([node], { abandon: false }, () => this.#catalog.snapshot(node, name)));
+    const task = `Cannot take snapshot ${name} of ${node}`;
+    this.#demand(node, task);
+    await asked(
+      task,
+      this.#nodes.changeLayers([node], { abandon: false }, () => this.#catalog.snapshot(node, name)),
+    );
     this.#report({ kind: "snapshot-taken", name }, node);
     return { node, name };
   }
@@ -50,24 +56,30 @@ export class NodeLayers {
 
   /** What the node has written since, and no other snapshot holds, is lost. */
   async restore(node: string, name: string): Promise<{ node: string; name: string }> {
-    this.#demand(node, `Cannot restore snapshot ${name} of ${node}`);
-    await asked(this.#nodes.changeLayers([node], { abandon: true }, () => this.#catalog.restore(node, name)));
+    const task = `Cannot restore snapshot ${name} of ${node}`;
+    this.#demand(node, task);
+    await asked(
+      task,
+      this.#nodes.changeLayers([node], { abandon: true }, () => this.#catalog.restore(node, name)),
+    );
     this.#report({ kind: "snapshot-restored", name }, node);
     return { node, name };
   }
 
   async removeSnapshot(node: string, name: string): Promise<{ node: string; name: string }> {
-    this.#demand(node, `Cannot remove snapshot ${name} of ${node}`);
-    await asked(this.#catalog.removeSnapshot(node, name));
+    const task = `Cannot remove snapshot ${name} of ${node}`;
+    this.#demand(node, task);
+    await asked(task, this.#catalog.removeSnapshot(node, name));
     return { node, name };
   }
 
   /** `name`: a snapshot; without it, the node's files as they are now. */
   async clone(from: string, name: string | undefined, to: string): Promise<{ from: string; to: string }> {
-    for (const node of [from, to]) this.#demand(node, `Cannot clone ${from} to ${to}`);
+    const task = `Cannot clone ${from} to ${to}`;
+    for (const node of [from, to]) this.#demand(node, task);
     const nodes = name === undefined ? [from, to] : [to];
     const clone = () => this.#catalog.clone(from, name, to);
-    await asked(this.#nodes.changeLayers([...new Set(nodes)], { abandon: false }, clone));
+    await asked(task, this.#nodes.changeLayers([...new Set(nodes)], { abandon: false }, clone));
     this.#report({ kind: "cloned", from, ...(name !== undefined && { snapshot: name }) }, to);
     return { from, to };
   }
@@ -98,12 +110,15 @@ export class NodeLayers {
   }
 }
 
-/** What the catalog refuses is the caller's mistake; a failing disk is not. */
-async function asked<T>(work: Promise<T>): Promise<T> {
+/** What the catalog refuses can be put right by the caller, and so can a full disk; anything else is thrown as it is. */
+async function asked<T>(task: string, work: Promise<T>): Promise<T> {
   try {
     return await work;
   } catch (error) {
-    const { message } = error as Error;
-    throw message.startsWith("Cannot ") ? new RequestError(409, message) : error;
+    if (error instanceof CatalogRefusal) throw new RequestError(409, error.message);
+    if (isNoRoom(error)) {
+      throw new RequestError(507, `${task}: the disk with the state folder is full; make room, and ask again`);
+    }
+    throw error;
   }
 }

@@ -14,6 +14,7 @@ import { openTreeStore, type TreeStore } from "../tree/tree-store.ts";
 import type { NodeServing } from "./data-plane/messages.ts";
 import type { Images, OpenedImage } from "./images.ts";
 import type { LoadedManifest } from "./manifest-file.ts";
+import { NodeLayers } from "./node-layers.ts";
 import { NodeSet } from "./node-set.ts";
 import type { Secrets } from "./secrets.ts";
 
@@ -86,7 +87,8 @@ async function nodeSet() {
   };
   const shown = (path: string) => textOf(roots.get("node1")!, path);
   const warnings = () => said.flatMap((each) => (each.kind === "warning" ? [each.message] : []));
-  return { nodes, catalog, serving, roots, apply, clear, shown, warnings };
+  const layers = new NodeLayers({ nodes, catalog, serving, report: (occurrence) => void said.push(occurrence) });
+  return { nodes, catalog, layers, storage, serving, roots, apply, clear, shown, warnings };
 }
 
 describe("a manifest that changes", () => {
@@ -188,5 +190,53 @@ describe("a manifest that changes", () => {
     await Promise.all([first, refusal, cleared]);
     expect(nodes.served.size).toBe(0);
     expect(nodes.usedBytes("node1")).toBe(0);
+  });
+});
+
+describe("what is asked of the layers of a node", () => {
+  const failing = (message: string, code?: string) => () => Promise.reject(Object.assign(new Error(message), { code }));
+  const FULL = "No space left on device";
+
+  it.each<[string, (set: Awaited<ReturnType<typeof nodeSet>>) => void, object]>([
+    [
+      "is refused as a conflict when the catalog refuses it",
+      () => {},
+      { statusCode: 409, message: "Cannot restore snapshot a of node1: it has no snapshots" },
+    ],
+    [
+      "is refused for want of room when the disk of the store is full",
+      ({ storage, catalog }) => {
+        catalog.restore = () => storage.keyValueStore.write([]);
+        storage.keyValueStore.write = failing(
+          `Cannot write to /state/trees/meta: ${FULL}: fewer than 9 MiB are free`,
+          "ENOSPC",
+        );
+      },
+      {
+        statusCode: 507,
+        message: "Cannot restore snapshot a of node1: the disk with the state folder is full; make room, and ask again",
+      },
+    ],
+    [
+      "is refused for want of room when a worker tells of a full disk",
+      ({ serving }) => {
+        serving.release = failing(`Cannot write to /state/trees/data: ${FULL}: fewer than 33 MiB are free`);
+      },
+      { statusCode: 507 },
+    ],
+    [
+      "fails when the disk fails",
+      ({ catalog }) => {
+        catalog.restore = failing("Cannot do it: Input/output error");
+      },
+      { message: "Cannot do it: Input/output error", statusCode: undefined },
+    ],
+  ])("%s", async (_, spoil, expected) => {
+    const set = await nodeSet();
+    await set.apply("image: old\n");
+    spoil(set);
+    const failure = await set.layers.restore("node1", "a").catch((error: unknown) => error);
+    const { statusCode, message } = failure as { statusCode?: number; message: string };
+    expect({ statusCode, message }).toMatchObject(expected);
   });
 });

@@ -17,6 +17,7 @@ import type { NodeOpened, NodeOpening, NodeServing } from "./data-plane/messages
 import type { Images, OpenedImage } from "./images.ts";
 import type { LoadedManifest } from "./manifest-file.ts";
 import { isSame, type PlanSurroundings, planSurroundings, withManagerKey } from "./plan-surroundings.ts";
+import { RequestError } from "./request-error.ts";
 import type { Secrets } from "./secrets.ts";
 import { sharing } from "./shared-plan.ts";
 
@@ -227,7 +228,9 @@ export class NodeSet {
   ): Promise<{ usedBytes: number }> {
     const name = node.plan.node;
     const isGone = this.#nodes.get(name) !== node;
-    if (isGone) throw new Error(`Cannot change the trees of ${name}: it has been taken out of the manifest`);
+    if (isGone) {
+      throw new RequestError(409, `Cannot change the trees of ${name}: it has been taken out of the manifest`);
+    }
     const released = await this.#options.serving.release(name, { abandon });
     try {
       node.served = await change();

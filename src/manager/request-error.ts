@@ -1,4 +1,4 @@
-/** A mistake of the caller's, shown to them as it is. `statusCode` is HTTP's. */
+/** Why the caller cannot have what was asked for, shown to them as it is. `statusCode` is HTTP's. */
 export class RequestError extends Error {
   readonly statusCode: number;
 

@@ -3,6 +3,7 @@
  * no time and no room, whatever the node has written. The trees must be released while these run.
  */
 import { LAYERS_PER_TREE_MAX } from "../limits.ts";
+import { CatalogRefusal } from "./catalog-refusal.ts";
 import { storedUsage } from "./layer-usage.ts";
 import {
   decodeSnapshot,
@@ -33,13 +34,13 @@ export class Snapshots {
 
   async take(node: string, name: string): Promise<void> {
     if (!SNAPSHOT_NAME.test(name)) {
-      throw new Error(
+      throw new CatalogRefusal(
         `Cannot name a snapshot ${JSON.stringify(name)}: expected up to 63 letters, digits, ".", "_" and "-", a letter or digit first`,
       );
     }
     const trees = this.#treesOf(node, `Cannot take snapshot ${name} of ${node}`);
     if (this.#stored(node, name) !== undefined) {
-      throw new Error(
+      throw new CatalogRefusal(
         `Cannot take snapshot ${name} of ${node}: there is one of that name; choose another, or remove it`,
       );
     }
@@ -55,7 +56,7 @@ export class Snapshots {
 
   #treesOf(node: string, task: string): StoredTree[] {
     const trees = this.#structure.treesOf(node);
-    if (trees.length === 0) throw new Error(`${task}: the node has no files yet`);
+    if (trees.length === 0) throw new CatalogRefusal(`${task}: the node has no files yet`);
     return trees;
   }
 
@@ -72,7 +73,7 @@ export class Snapshots {
     if (parent !== undefined && structure.isEmpty(record.layerId)) return { kind, layerId: parent, firstId, imageId };
     const depth = structure.layers.stackOf(record.layerId).length;
     if (depth >= LAYERS_PER_TREE_MAX) {
-      throw new Error(
+      throw new CatalogRefusal(
         `Cannot take another snapshot of ${node}: its files lie in ${depth} layers already, the most there can be; restore an older snapshot, or start anew with: bramble nodes reset ${node}`,
       );
     }
@@ -105,7 +106,7 @@ export class Snapshots {
     for (const { kind, layerId: on, firstId, imageId } of snapshot.trees) {
       const record = structure.tree(node, kind);
       if (record?.imageId !== imageId || record.firstId !== firstId) {
-        throw new Error(
+        throw new CatalogRefusal(
           `Cannot restore snapshot ${name} of ${node}: it was taken over image ${imageId}, and the node is on another one now; go back to that image first`,
         );
       }
@@ -119,7 +120,9 @@ export class Snapshots {
     const snapshot = this.#stored(node, name);
     if (snapshot !== undefined) return snapshot;
     const names = this.list(node).map((each) => each.name);
-    throw new Error(`${task}: ${names.length === 0 ? "it has no snapshots" : `it has only ${names.join(", ")}`}`);
+    throw new CatalogRefusal(
+      `${task}: ${names.length === 0 ? "it has no snapshots" : `it has only ${names.join(", ")}`}`,
+    );
   }
 
   async remove(node: string, name: string): Promise<void> {
@@ -133,9 +136,9 @@ export class Snapshots {
   async clone(fromNode: string, name: string | undefined, toNode: string): Promise<void> {
     const structure = this.#structure;
     const task = `Cannot clone ${fromNode} to ${toNode}`;
-    if (fromNode === toNode) throw new Error(`${task}: they are the same node`);
+    if (fromNode === toNode) throw new CatalogRefusal(`${task}: they are the same node`);
     if (structure.treesOf(toNode).some(({ record }) => structure.isWritten(record))) {
-      throw new Error(
+      throw new CatalogRefusal(
         `${task}: ${toNode} has written files of its own; bramble nodes reset ${toNode} drops what it wrote`,
       );
     }
@@ -147,7 +150,9 @@ export class Snapshots {
     for (const { kind, layerId: on, firstId, imageId } of sources) {
       const before = structure.tree(toNode, kind);
       if (before !== undefined && before.imageId !== imageId) {
-        throw new Error(`${task}: what was written belongs to image ${imageId}, and ${toNode} is on ${before.imageId}`);
+        throw new CatalogRefusal(
+          `${task}: what was written belongs to image ${imageId}, and ${toNode} is on ${before.imageId}`,
+        );
       }
       structure.putTree(change, toNode, kind, {
         treeId: before?.treeId ?? structure.newTreeId(),

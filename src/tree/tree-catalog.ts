@@ -5,6 +5,7 @@
 import type { FileSystemImage } from "../disk/file-system-image.ts";
 import { GENERATED_PATHS_MAX } from "../limits.ts";
 import type { Clock, DataFiles, KeyValueStore, Mutation, Random } from "../ports.ts";
+import { CatalogRefusal } from "./catalog-refusal.ts";
 import { FrozenLayer } from "./frozen-layer.ts";
 import { FrozenLayers } from "./frozen-layers.ts";
 import { layDescribed } from "./generated-description.ts";
@@ -92,7 +93,7 @@ export class TreeCatalog {
   /** The stored record, one for a new tree, or one that takes an unwritten tree to another image. */
   #recordFor({ node, kind, image, imageId }: TreeOptions, change: StructureChange): TreeRecord {
     if (image.lastId > IMAGE_ID_MAX) {
-      throw new Error(
+      throw new CatalogRefusal(
         `Cannot make a tree of image ${imageId}: its largest file id is ${image.lastId}, and only ${IMAGE_ID_MAX} is supported`,
       );
     }
@@ -101,7 +102,7 @@ export class TreeCatalog {
     const stored = structure.tree(node, kind);
     if (stored?.imageId === imageId && stored.firstId === firstId) return stored;
     if (stored !== undefined && structure.isWritten(stored)) {
-      throw new Error(
+      throw new CatalogRefusal(
         `Cannot lay the ${kind} tree of node ${node} over image ${imageId}: what the node has written belongs to image ${stored.imageId}; go back to that image, or drop what was written with: bramble nodes reset ${node}`,
       );
     }

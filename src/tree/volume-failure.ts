@@ -31,6 +31,12 @@ function asVolumeError(error: unknown): unknown {
   return status === undefined ? error : new VolumeError(status, { cause: error });
 }
 
+/** True of whatever the system, LMDB or a worker says when the disk has no room left. */
+export function isNoRoom(error: unknown): boolean {
+  const refusal = asVolumeError(error);
+  return refusal instanceof VolumeError && (refusal.status === "NFS3ERR_NOSPC" || refusal.status === "NFS3ERR_DQUOT");
+}
+
 /** Runs an operation; its failure, thrown or rejected, becomes a refusal where it can. */
 export function refusing<T>(operation: () => Awaitable<T>): Awaitable<T> {
   try {
