@@ -2,48 +2,28 @@
 import { execFileSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { requireTools } from "../lab/required-tools.ts";
-import { type RunningCommand, Workplace } from "./command-line.ts";
-import { makeSmallImage, SMALL_IMAGE_COMMANDS } from "./small-image.ts";
+import { CLUSTER_TOOLS, LoopbackCluster } from "./loopback-cluster.ts";
 
-const work = new Workplace();
-const PORTS = { dhcp: 23067, tftp: 23069, nfs: 23049, mount: 23048, portmap: 23111 };
-const MANIFEST = `cluster: attic
-network:
-  address: 127.0.0.1
-  ports: ${JSON.stringify(PORTS)}
-image: os.img
-stateDir: state
-nodes:
-  - { name: node1, mac: "dc:a6:32:00:00:01", address: 127.0.0.1 }
-  - { name: node2, mac: "dc:a6:32:00:00:02", address: 127.0.0.2 }
-`;
+const cluster = new LoopbackCluster([
+  '{ name: node1, mac: "dc:a6:32:00:00:01", address: 127.0.0.1 }',
+  '{ name: node2, mac: "dc:a6:32:00:00:02", address: 127.0.0.2 }',
+]);
 
-const asNobody = { asNobody: true };
-let manager: RunningCommand;
-
-/** A file at the top of node1's root tree, as the clients of libnfs name it: they mount the folder that it is in. */
-const url = (path: string) => `nfs://127.0.0.1/bramble/node1/root${path}?nfsport=${PORTS.nfs}&mountport=${PORTS.mount}`;
+/** A file at the top of node1's root tree: the clients of libnfs mount the folder that it is in. */
+const url = (path: string) => cluster.url("node1", path);
 
 function write(path: string, content: string): void {
-  work.write("content", content);
-  execFileSync("nfs-cp", [work.path("content"), url(path)], { timeout: 20_000 });
+  cluster.work.write("content", content);
+  execFileSync("nfs-cp", [cluster.work.path("content"), url(path)], { timeout: 20_000 });
 }
 
 const read = (path: string) => execFileSync("nfs-cat", [url(path)], { encoding: "utf8", timeout: 20_000 });
 
-describe.skipIf(requireTools([...SMALL_IMAGE_COMMANDS, "nfs-cp", "nfs-cat", "setpriv"]))("snapshots of a node", () => {
-  beforeAll(async () => {
-    makeSmallImage(work.path("os.img"));
-    work.write("bramble.yaml", MANIFEST);
-    manager = work.start(["up"], asNobody);
-    await manager.waitFor(/serving/);
-  });
-  afterAll(async () => {
-    await manager.stop();
-    await work.remove();
-  });
+describe.skipIf(requireTools([...CLUSTER_TOOLS, "nfs-cp", "nfs-cat"]))("snapshots of a node", () => {
+  beforeAll(() => cluster.start());
+  afterAll(() => cluster.remove());
 
-  const ask = (...words: string[]) => work.bramble(["nodes", ...words], asNobody);
+  const ask = (...words: string[]) => cluster.ask("nodes", ...words);
   const said = async (...words: string[]) => (await ask(...words)).stdout;
   const refused = async (...words: string[]) => (await ask(...words)).stderr;
 
@@ -96,9 +76,7 @@ describe.skipIf(requireTools([...SMALL_IMAGE_COMMANDS, "nfs-cp", "nfs-cat", "set
   });
 
   it("are there after the manager was started again, and go when they are removed", async () => {
-    await manager.stop();
-    manager = work.start(["up"], asNobody);
-    await manager.waitFor(/serving/);
+    await cluster.restartManager();
     expect(read("/mine")).toBe("one\n");
     expect(await said("snapshots", "node1", "--remove", "first")).toBe("node1: snapshot first is removed\n");
     expect(JSON.parse(await said("snapshots", "node1", "--json"))).toHaveLength(1);
@@ -108,23 +86,22 @@ describe.skipIf(requireTools([...SMALL_IMAGE_COMMANDS, "nfs-cp", "nfs-cat", "set
   });
 
   it("leave a store in which fsck finds nothing wrong, beside the manager and after it", async () => {
-    const check = (...words: string[]) => work.bramble(["fsck", ...words], asNobody);
+    const check = (...words: string[]) => cluster.ask("fsck", ...words);
     const looked =
       /^4 trees, 1 snapshot, \d+ layers, \d+ records, \d+ data files?, beside a running manager: nothing is wrong\n$/;
     expect((await check()).stdout).toMatch(looked);
     expect((await check("--repair")).stderr).toMatch(
       /^bramble: Cannot repair .*: a manager runs on it; stop it first\n$/,
     );
-    await manager.stop();
+    await cluster.manager.stop();
     const { stdout, code } = await check("--repair", "--json");
     expect(JSON.parse(stdout)).toMatchObject({ ok: true, isInUse: false, findings: [], repaired: [] });
     expect(code).toBe(0);
-    manager = work.start(["up"], asNobody);
-    await manager.waitFor(/serving/);
+    await cluster.startManager();
   });
 
   it("are on the feed", async () => {
-    const watch = work.start(["watch"], asNobody);
+    const watch = cluster.run("watch");
     await watch.waitFor(/node1 +snapshot first is taken\n[\s\S]*node1 +restored: .* first\n/);
     await watch.waitFor(/node2 +cloned: it has the files of node1 at snapshot first\n/);
     await watch.stop();

@@ -4,39 +4,19 @@ import type { BootEvent } from "../../src/cluster/event.ts";
 import type { ClusterActivityView, NodeActivityDetail } from "../../src/manager/cluster-activity.ts";
 import { NfsPeer } from "../data-plane/nfs-peer.ts";
 import { requireTools } from "../lab/required-tools.ts";
-import { type RunningCommand, Workplace } from "./command-line.ts";
-import { makeSmallImage, SMALL_IMAGE_COMMANDS } from "./small-image.ts";
+import { CLUSTER_TOOLS, LoopbackCluster } from "./loopback-cluster.ts";
 
-const work = new Workplace();
-const PORTS = { dhcp: 24067, tftp: 24069, nfs: 24049, mount: 24048, portmap: 24111 };
-const MANIFEST = `cluster: attic
-network:
-  address: 127.0.0.1
-  ports: ${JSON.stringify(PORTS)}
-image: os.img
-stateDir: state
-nodes:
-  - { name: node1, mac: "dc:a6:32:00:00:01", address: 127.0.0.1 }
-  - { name: node2, mac: "dc:a6:32:00:00:02", address: 127.0.0.2 }
-`;
+const cluster = new LoopbackCluster([
+  '{ name: node1, mac: "dc:a6:32:00:00:01", address: 127.0.0.1 }',
+  '{ name: node2, mac: "dc:a6:32:00:00:02", address: 127.0.0.2 }',
+]);
 const KIB = new Uint8Array(1024).fill(1);
 
-const asNobody = { asNobody: true };
-let manager: RunningCommand;
+describe.skipIf(requireTools(CLUSTER_TOOLS))("bramble top", () => {
+  beforeAll(() => cluster.start());
+  afterAll(() => cluster.remove());
 
-describe.skipIf(requireTools([...SMALL_IMAGE_COMMANDS, "setpriv"]))("bramble top", () => {
-  beforeAll(async () => {
-    makeSmallImage(work.path("os.img"));
-    work.write("bramble.yaml", MANIFEST);
-    manager = work.start(["up"], asNobody);
-    await manager.waitFor(/serving/);
-  });
-  afterAll(async () => {
-    await manager.stop();
-    await work.remove();
-  });
-
-  const top = (...words: string[]) => work.bramble(["top", ...words], asNobody);
+  const top = (...words: string[]) => cluster.ask("top", ...words);
   const asked = async <T>(...words: string[]) => JSON.parse((await top("--json", "--once", ...words)).stdout) as T;
 
   it("shows nodes that do nothing", async () => {
@@ -51,7 +31,7 @@ describe.skipIf(requireTools([...SMALL_IMAGE_COMMANDS, "setpriv"]))("bramble top
 
   /** Writes to a file while `look` looks, as rates are of the last seconds. */
   async function whileWriting(look: () => Promise<void>): Promise<void> {
-    const peer = await NfsPeer.connect(PORTS.nfs, "127.0.0.2");
+    const peer = await NfsPeer.connect(cluster.port("nfs"), "127.0.0.2");
     const root = (await peer.mount("/bramble/node2/root")) as Uint8Array;
     const log = await peer.create(root, "app.log");
     for (let index = 0; index < 3; index++) await peer.lookup(root, "nothing here");
@@ -96,7 +76,7 @@ describe.skipIf(requireTools([...SMALL_IMAGE_COMMANDS, "setpriv"]))("bramble top
   });
 
   it("says so on the feed of events", async () => {
-    const printed = work.start(["watch", "--json"], asNobody);
+    const printed = cluster.run("watch", "--json");
     await printed.waitFor(/"kind":"root-activity"[^\n]*\n/);
     const events = printed.stdout
       .trim()
@@ -108,7 +88,7 @@ describe.skipIf(requireTools([...SMALL_IMAGE_COMMANDS, "setpriv"]))("bramble top
   });
 
   it("goes on until the manager ends where nobody watches", async () => {
-    const lines = work.start(["top", "--json"], asNobody);
+    const lines = cluster.run("top", "--json");
     await lines.waitFor(/\n[^\n]*\n/);
     await lines.stop();
     expect(JSON.parse(lines.stdout.split("\n")[1]!)).toMatchObject({ windowMs: 5000 });

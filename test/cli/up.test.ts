@@ -7,54 +7,39 @@ import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { ManagerStatusView } from "../../src/manager/status-view.ts";
 import { requireTools } from "../lab/required-tools.ts";
-import { type RunningCommand, Workplace } from "./command-line.ts";
-import { makeSmallImage, SMALL_IMAGE_COMMANDS } from "./small-image.ts";
+import { CLUSTER_TOOLS, LoopbackCluster } from "./loopback-cluster.ts";
 
-const work = new Workplace();
-const PORTS = { dhcp: 22067, tftp: 22069, nfs: 22049, mount: 22048, portmap: 22111 };
-const MANIFEST = `cluster: attic
-network:
-  address: 127.0.0.1
-  ports: ${JSON.stringify(PORTS)}
-image: os.img
-stateDir: state
-nodes:
-  - { name: node1, mac: "dc:a6:32:00:00:01", serial: "10000001", address: 127.0.0.1 }
-`;
+const cluster = new LoopbackCluster([
+  '{ name: node1, mac: "dc:a6:32:00:00:01", serial: "10000001", address: 127.0.0.1 }',
+]);
+const { work } = cluster;
 
-const asNobody = { asNobody: true };
-let manager: RunningCommand;
+describe.skipIf(requireTools([...CLUSTER_TOOLS, "curl", "nfs-ls"]))("an unprivileged manager", () => {
+  beforeAll(() => cluster.start());
+  afterAll(() => cluster.remove());
 
-describe.skipIf(requireTools([...SMALL_IMAGE_COMMANDS, "curl", "nfs-ls", "setpriv"]))("an unprivileged manager", () => {
-  beforeAll(async () => {
-    makeSmallImage(work.path("os.img"));
-    work.write("bramble.yaml", MANIFEST);
-    manager = work.start(["up"], asNobody);
-    await manager.waitFor(/serving/);
-  });
-  afterAll(() => work.remove());
-
-  const ask = (...words: string[]) => work.bramble(words, asNobody);
+  const ask = (...words: string[]) => cluster.ask(...words);
   const status = async () => JSON.parse((await ask("status", "--json")).stdout) as ManagerStatusView;
 
   it("says what it serves, and where", () => {
-    expect(manager.stderr).toBe(
+    expect(cluster.manager.stderr).toBe(
       "bramble: serving 1 node on address 127.0.0.1, DHCP proxy. Ctrl-C stops; nodes then pause until it is back.\n",
     );
   });
 
   it("serves the node's boot files by TFTP", () => {
     const get = (name: string) =>
-      execFileSync("curl", ["-sS", "--max-time", "20", `tftp://127.0.0.1:${PORTS.tftp}/${name}`], { encoding: "utf8" });
+      execFileSync("curl", ["-sS", "--max-time", "20", `tftp://127.0.0.1:${cluster.port("tftp")}/${name}`], {
+        encoding: "utf8",
+      });
     expect(get("config.txt")).toContain("kernel=vmlinuz-6.1.0-50-arm64\n");
     expect(get("10000001/cmdline.txt")).toContain(
-      `root=/dev/nfs nfsroot=127.0.0.1:/bramble/node1/root,vers=3,tcp,nolock,port=${PORTS.nfs}`,
+      `root=/dev/nfs nfsroot=127.0.0.1:/bramble/node1/root,vers=3,tcp,nolock,port=${cluster.port("nfs")}`,
     );
   });
 
   it("serves the node's root by NFS", () => {
-    const url = `nfs://127.0.0.1/bramble/node1/root?nfsport=${PORTS.nfs}&mountport=${PORTS.mount}`;
-    const listing = execFileSync("nfs-ls", [url], { encoding: "utf8", timeout: 20_000 });
+    const listing = execFileSync("nfs-ls", [cluster.url("node1")], { encoding: "utf8", timeout: 20_000 });
     const names = listing
       .trim()
       .split("\n")
@@ -77,7 +62,7 @@ describe.skipIf(requireTools([...SMALL_IMAGE_COMMANDS, "curl", "nfs-ls", "setpri
 
   it("takes up a node that is added while it runs", async () => {
     expect((await ask("nodes", "add", "node2", "--mac", "dc:a6:32:00:00:02")).code).toBe(0);
-    await manager.waitFor(/manifest: 2 nodes/);
+    await cluster.manager.waitFor(/manifest: 2 nodes/);
     const { stdout } = await ask("status");
     expect(stdout).toMatch(/^NODE +STAGE +BOOT +MODEL +ADDRESS +WRITTEN\nnode1 .*\nnode2 +silent .*\n$/);
   });
@@ -85,18 +70,18 @@ describe.skipIf(requireTools([...SMALL_IMAGE_COMMANDS, "curl", "nfs-ls", "setpri
   it("goes on with the old manifest while the new one is wrong, and can be asked meanwhile", async () => {
     const good = work.read("bramble.yaml");
     work.write("bramble.yaml", `${good}colour: red\n`);
-    await manager.waitFor(/manifest rejected: 1 problem; the old one goes on/);
-    await manager.waitFor(/warning: bramble\.yaml:10:1: colour: Unknown key "colour"\./);
+    await cluster.manager.waitFor(/manifest rejected: 1 problem; the old one goes on/);
+    await cluster.manager.waitFor(/warning: bramble\.yaml:10:1: colour: Unknown key "colour"\./);
     expect((await status()).nodes.map((node) => node.name)).toEqual(["node1", "node2"]);
     work.write("bramble.yaml", good.replace("node2", "node3"));
-    await manager.waitFor(/manifest: 2 nodes[\s\S]*manifest: 2 nodes/);
+    await cluster.manager.waitFor(/manifest: 2 nodes[\s\S]*manifest: 2 nodes/);
     expect((await status()).nodes.map((node) => node.name)).toEqual(["node1", "node3"]);
   });
 
   it("reads the manifest again on SIGHUP", async () => {
-    const seen = () => manager.stdout.match(/manifest: 2 nodes/g)?.length ?? 0;
+    const seen = () => cluster.manager.stdout.match(/manifest: 2 nodes/g)?.length ?? 0;
     const before = seen();
-    manager.child.kill("SIGHUP");
+    cluster.manager.child.kill("SIGHUP");
     for (let tries = 0; seen() === before && tries < 200; tries += 1) await pause(50);
     expect(seen()).toBe(before + 1);
   });
@@ -135,9 +120,9 @@ describe.skipIf(requireTools([...SMALL_IMAGE_COMMANDS, "curl", "nfs-ls", "setpri
   });
 
   it("lets itself be watched where there is no terminal, as lines or as data", async () => {
-    const lines = work.start(["watch"], asNobody);
+    const lines = cluster.run("watch");
     await lines.waitFor(/node1 +reset: what the node wrote is dropped\n/);
-    const data = work.start(["watch", "--json"], asNobody);
+    const data = cluster.run("watch", "--json");
     await data.waitFor(/"kind":"reset".*\n/);
     const events = data.stdout
       .trim()
@@ -148,19 +133,19 @@ describe.skipIf(requireTools([...SMALL_IMAGE_COMMANDS, "curl", "nfs-ls", "setpri
   });
 
   it("ends at a signal, with exit code 0, and then cannot be reached", async () => {
-    expect((await manager.stop()).code).toBe(0);
+    expect((await cluster.manager.stop()).code).toBe(0);
     expect((await ask("status")).stderr).toMatch(/^bramble: Cannot reach the manager: none listens on /);
   });
 
   it("remembers its nodes' identity when it starts again", async () => {
     const machineId = /machine-id [0-9a-f]{32}/;
-    manager = work.start(["up"], asNobody);
-    await manager.waitFor(/serving 2 nodes/);
+    await cluster.startManager();
+    await cluster.manager.waitFor(/serving 2 nodes/);
     const first = machineId.exec((await ask("plan", "node1")).stdout)?.[0];
-    await manager.stop();
-    manager = work.start(["up"], asNobody);
-    await manager.waitFor(/serving 2 nodes/);
+    await cluster.manager.stop();
+    await cluster.startManager();
+    await cluster.manager.waitFor(/serving 2 nodes/);
     expect(machineId.exec((await ask("plan", "node1")).stdout)?.[0]).toBe(first);
-    expect((await manager.stop()).code).toBe(0);
+    expect((await cluster.manager.stop()).code).toBe(0);
   });
 });

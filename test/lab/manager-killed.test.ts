@@ -1,5 +1,6 @@
 /** The manager dies at random moments of a boot and is started again: the nodes go on, or boot again, and nothing is corrupt. */
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { SeededRandom } from "../soak/seeded-random.ts";
 import { demoImage } from "./demo-image.ts";
 import { Simulation } from "./simulation.ts";
 
@@ -18,10 +19,10 @@ afterAll(() => cluster.stop(), 60_000);
 it("survives SIGKILL at any moment of the boot", async () => {
   const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
   console.log(`seed ${seed} (run again with SEED=${seed})`);
-  const random = generator(seed);
+  const random = new SeededRandom(seed);
   const up = Promise.all(["node1", "node2"].map((node) => cluster.waitUp(node)));
   for (let kill = 0; kill < KILLS; kill++) {
-    await new Promise((done) => setTimeout(done, PAUSE_MS.min + random() * (PAUSE_MS.max - PAUSE_MS.min)));
+    await new Promise((done) => setTimeout(done, PAUSE_MS.min + random.fraction() * (PAUSE_MS.max - PAUSE_MS.min)));
     cluster.killManager();
   }
   await up;
@@ -46,15 +47,4 @@ async function untilUpAgain(node: string): Promise<void> {
     }
     await new Promise((done) => setTimeout(done, 500));
   }
-}
-
-/** Mulberry32: small, and the same for the same seed. */
-function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

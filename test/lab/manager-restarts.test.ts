@@ -9,6 +9,7 @@ import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { SeededRandom } from "../soak/seeded-random.ts";
 import { demoImage } from "./demo-image.ts";
 import { enterNetworkNamespace, missingRoot } from "./network-namespace.ts";
 import { compiledProgram } from "./nfs-applications-image.ts";
@@ -76,9 +77,9 @@ describe.skipIf(missingRoot() || requireTools([...MISSION_TOOLS, "ip", "gcc", "m
   }
 
   async function restartOften(): Promise<void> {
-    const random = generator(SEED);
+    const random = new SeededRandom(SEED);
     for (let restart = 0; restart < RESTARTS && !hasEnded; restart++) {
-      await new Promise((done) => setTimeout(done, UP_MS.min + random() * (UP_MS.max - UP_MS.min)));
+      await new Promise((done) => setTimeout(done, UP_MS.min + random.fraction() * (UP_MS.max - UP_MS.min)));
       const awayAtMs = performance.now();
       await stopManager(restart % 2 === 0 ? "SIGKILL" : "SIGTERM");
       await startManager();
@@ -171,14 +172,3 @@ const CHECK = `
 mkdir writers; steady-writers writers & writers=$!
 read line < /dev/ttyS0
 echo 3 > /proc/sys/vm/drop_caches; kill $writers; wait $writers`;
-
-/** Mulberry32: small, and the same for the same seed. */
-function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
