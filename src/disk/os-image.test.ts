@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { makeOsImage, OS_IMAGE_COMMANDS } from "../../test/images/os-image-file.ts";
-import { missingRequirement } from "../../test/images/requirements.ts";
+import { requireTools } from "../../test/lab/required-tools.ts";
 import { DecodeError } from "../bytes/decode-error.ts";
 import { imageFiles } from "./image-files.ts";
 import { openOsImage } from "./os-image.ts";
@@ -14,7 +14,7 @@ const MIB = 1024 * 1024;
 const BOOT_START = MIB;
 const ROOT_START = 5 * MIB;
 
-const missing = missingRequirement({ commands: [...OS_IMAGE_COMMANDS, "sgdisk"] });
+const missing = requireTools([...OS_IMAGE_COMMANDS, "sgdisk"]);
 
 describe.skipIf(missing)("openOsImage()", () => {
   let folder = "";

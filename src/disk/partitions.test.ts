@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { missingRequirement } from "../../test/images/requirements.ts";
+import { requireTools } from "../../test/lab/required-tools.ts";
 import { DecodeError } from "../bytes/decode-error.ts";
 import { Writer } from "../bytes/writer.ts";
 import { readPartitions } from "./partitions.ts";
@@ -135,7 +135,7 @@ describe("readPartitions() of an MBR", () => {
   });
 });
 
-const missing = missingRequirement({ commands: ["sfdisk", "sgdisk"] });
+const missing = requireTools(["sfdisk", "sgdisk"]);
 
 describe.skipIf(missing)("readPartitions() of disks made by others", () => {
   let folder = "";

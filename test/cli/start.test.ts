@@ -3,8 +3,8 @@ import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, mkdirSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { enterNetworkNamespace, missingRoot } from "../lab/network-namespace.ts";
-import { requireTools } from "../lab/required-tools.ts";
+import { enterNetworkNamespace } from "../lab/network-namespace.ts";
+import { requireRoot, requireTools } from "../lab/required-tools.ts";
 import { Workplace } from "./command-line.ts";
 import { makeSmallImage, SMALL_IMAGE_COMMANDS } from "./small-image.ts";
 
@@ -42,7 +42,7 @@ async function holdPort(protocol: "udp" | "tcp", port: number): Promise<ChildPro
   return child;
 }
 
-describe.skipIf(missingRoot() || requireTools([...SMALL_IMAGE_COMMANDS, "ip", "setpriv"]))("bramble up", () => {
+describe.skipIf(requireRoot() || requireTools([...SMALL_IMAGE_COMMANDS, "ip", "setpriv"]))("bramble up", () => {
   beforeAll(() => {
     enterNetworkNamespace();
     for (const command of [

@@ -9,10 +9,10 @@ import { openExt4 } from "../../src/disk/ext4/index.ts";
 import type { FileSystemImage } from "../../src/disk/file-system-image.ts";
 import { memorySource } from "../../src/disk/sub-source.ts";
 import { makeExt4 } from "../images/ext4-feature-sets.ts";
-import { missingRequirement } from "../images/requirements.ts";
 import { patterned } from "../images/rich-tree.ts";
+import { requireTools } from "../lab/required-tools.ts";
 
-const missing = missingRequirement({ commands: ["mke2fs", "setfattr"] });
+const missing = requireTools(["mke2fs", "setfattr"]);
 
 /** Without checksums where possible: with them, nearly every flip ends at the first one. */
 const IMAGES = [

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseSources } from "../../tools/demo-image/debian-archive.mjs";
 // @ts-expect-error: as above
 import { cpioArchive } from "../../tools/demo-image/initramfs.mjs";
-import { missingRequirement } from "./requirements.ts";
+import { requireTools } from "../lab/required-tools.ts";
 
 const CHECKOUT = resolve(import.meta.dirname, "../..");
 const MIB = 1024 * 1024;
@@ -50,9 +50,17 @@ describe("reading apt's sources", () => {
   });
 });
 
-const skipped = missingRequirement({
-  commands: ["mke2fs", "mkfs.vfat", "mcopy", "dpkg-deb", "fsck.vfat", "e2fsck", "debugfs", "cpio", "apt-get"],
-});
+const skipped = requireTools([
+  "mke2fs",
+  "mkfs.vfat",
+  "mcopy",
+  "dpkg-deb",
+  "fsck.vfat",
+  "e2fsck",
+  "debugfs",
+  "cpio",
+  "apt-get",
+]);
 
 describe("the demo", () => {
   it("ends when its image cannot be built", () => {

@@ -5,8 +5,8 @@ import { describe, expect, it } from "vitest";
 import { openExt4 } from "../../src/disk/ext4/index.ts";
 import { subSource } from "../../src/disk/sub-source.ts";
 import { openFileSource } from "../../src/system/file-source.ts";
+import { requireRoot, requireTools } from "../lab/required-tools.ts";
 import { withMount } from "./loop-mount.ts";
-import { missingRequirement } from "./requirements.ts";
 import { differences, listImage, listingHash, listMount } from "./tree-listing.ts";
 
 const CHECKOUT = resolve(import.meta.dirname, "../..");
@@ -16,7 +16,7 @@ const ROOT = { startByte: 272_629_760, sizeBytes: 1_048_576_000 };
 
 const isThere = existsSync(COMPRESSED);
 if (!isThere) console.warn(`skipped: ${COMPRESSED} is not there`);
-const missing = !isThere || missingRequirement({ root: true, commands: ["xz", "mount", "losetup", "getfattr"] });
+const missing = !isThere || requireRoot() || requireTools(["xz", "mount", "losetup", "getfattr"]);
 
 describe.skipIf(missing)("the root partition of a Debian image", () => {
   it("is entry by entry what the kernel sees", () => {

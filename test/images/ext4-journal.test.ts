@@ -18,13 +18,13 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openExt4 } from "../../src/disk/ext4/index.ts";
 import { openFileSource } from "../../src/system/file-source.ts";
+import { requireRoot, requireTools } from "../lab/required-tools.ts";
 import { type FeatureSet, makeExt4 } from "./ext4-feature-sets.ts";
 import { withMount } from "./loop-mount.ts";
-import { missingRequirement } from "./requirements.ts";
 import { patterned } from "./rich-tree.ts";
 import { differences, listImage, listMount } from "./tree-listing.ts";
 
-const missing = missingRequirement({ root: true, commands: ["mke2fs", "mount", "losetup", "getfattr"] });
+const missing = requireRoot() || requireTools(["mke2fs", "mount", "losetup", "getfattr"]);
 
 const JOURNAL_MAGIC = Buffer.from([0xc0, 0x3b, 0x39, 0x98]);
 

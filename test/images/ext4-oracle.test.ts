@@ -6,17 +6,27 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openExt4 } from "../../src/disk/ext4/index.ts";
 import type { FileSystemImage } from "../../src/disk/file-system-image.ts";
 import { openFileSource } from "../../src/system/file-source.ts";
+import { requireRoot, requireTools } from "../lab/required-tools.ts";
 import { debugfsDifferences } from "./debugfs.ts";
 import { FEATURE_SETS, type FeatureSet, makeExt4 } from "./ext4-feature-sets.ts";
 import { withMount } from "./loop-mount.ts";
-import { missingRequirement } from "./requirements.ts";
 import { reserveBlocks, workLikeANode, writeRichTree } from "./rich-tree.ts";
 import { differences, listImage, listMount } from "./tree-listing.ts";
 
-const missing = missingRequirement({
-  root: true,
-  commands: ["mke2fs", "debugfs", "tune2fs", "mount", "losetup", "setfattr", "getfattr", "setfacl", "setcap", "perl"],
-});
+const missing =
+  requireRoot() ||
+  requireTools([
+    "mke2fs",
+    "debugfs",
+    "tune2fs",
+    "mount",
+    "losetup",
+    "setfattr",
+    "getfattr",
+    "setfacl",
+    "setcap",
+    "perl",
+  ]);
 
 /**
  * Made by mke2fs, and added to by the kernel. 97 groups of 1 MiB make group 96 the last one, which under `sparse_super2`

@@ -6,17 +6,15 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openExt4 } from "../../src/disk/ext4/index.ts";
 import { openFileSource } from "../../src/system/file-source.ts";
+import { requireRoot, requireTools } from "../lab/required-tools.ts";
 import { debugfsDifferences } from "./debugfs.ts";
 import { FEATURE_SETS, makeExt4 } from "./ext4-feature-sets.ts";
 import { withMount } from "./loop-mount.ts";
-import { missingRequirement } from "./requirements.ts";
 import { treeArbitrary, writeTree } from "./tree-arbitrary.ts";
 import { differences, listImage, listMount } from "./tree-listing.ts";
 
-const missing = missingRequirement({
-  root: true,
-  commands: ["mke2fs", "debugfs", "mount", "losetup", "getfattr", "setfattr", "mknod", "mkfifo"],
-});
+const missing =
+  requireRoot() || requireTools(["mke2fs", "debugfs", "mount", "losetup", "getfattr", "setfattr", "mknod", "mkfifo"]);
 
 const RUNS = 12;
 /** Sets with blocks of 4 KiB, which hold any symlink. */

@@ -11,7 +11,7 @@ import { readPartitions } from "../../src/disk/partitions.ts";
 import { subSource } from "../../src/disk/sub-source.ts";
 import { openFileSource } from "../../src/system/file-source.ts";
 import { missingImages } from "../lab/images.ts";
-import { missingRequirement } from "./requirements.ts";
+import { requireRoot, requireTools } from "../lab/required-tools.ts";
 import { VFAT_COMMANDS, type VfatCase, type VfatView, viewByKernel } from "./vfat-kernel.ts";
 
 const MIB = 1024 * 1024;
@@ -24,7 +24,7 @@ const FORMATS = [
   { kind: "fat16", sizeMiB: 300, args: ["-F", "16", "-s", "128", "-f", "1", "-r", "1024"] },
 ] as const;
 
-const missing = missingRequirement({ root: true, commands: ["mkfs.vfat", "mcopy", "losetup", "xz", ...VFAT_COMMANDS] });
+const missing = requireRoot() || requireTools(["mkfs.vfat", "mcopy", "losetup", "xz", ...VFAT_COMMANDS]);
 
 describe.skipIf(missing)("FAT volumes against the kernel", () => {
   let folder = "";

@@ -6,10 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { ImageStore, type ImportProgress } from "../../src/manager/image-store.ts";
+import { requireTools } from "../lab/required-tools.ts";
 import { makeOsImage, OS_IMAGE_COMMANDS } from "./os-image-file.ts";
-import { missingRequirement } from "./requirements.ts";
 
-const missing = missingRequirement({ commands: OS_IMAGE_COMMANDS });
+const missing = requireTools(OS_IMAGE_COMMANDS);
 
 interface Request {
   path: string;

@@ -19,11 +19,11 @@ import { imageFiles } from "../../src/disk/image-files.ts";
 import { ImageError } from "../../src/manager/image-error.ts";
 import { ImageStore, type ImportProgress } from "../../src/manager/image-store.ts";
 import { hashFile } from "../../src/system/file-hash.ts";
+import { requireRoot, requireTools } from "../lab/required-tools.ts";
 import { makeOsImage, OS_IMAGE_COMMANDS, patchFile } from "./os-image-file.ts";
-import { missingRequirement } from "./requirements.ts";
 
-const missing = missingRequirement({ commands: [...OS_IMAGE_COMMANDS, "xz", "zstd", "gzip", "zip"] });
-const missingRoot = missing ?? missingRequirement({ root: true, commands: ["mount"] });
+const missing = requireTools([...OS_IMAGE_COMMANDS, "xz", "zstd", "gzip", "zip"]);
+const missingRoot = missing || requireRoot() || requireTools(["mount"]);
 
 describe.skipIf(missing)("ImageStore", () => {
   let folder = "";

@@ -11,10 +11,10 @@ import {
   recordLab,
   runInsideLab,
 } from "../../src/system/lab-network.ts";
-import { enterNetworkNamespace, missingRoot } from "./network-namespace.ts";
-import { requireTools } from "./required-tools.ts";
+import { enterNetworkNamespace } from "./network-namespace.ts";
+import { requireRoot, requireTools } from "./required-tools.ts";
 
-const skipped = missingRoot() || requireTools(["ip", "unshare", "setpriv", "nsenter"]);
+const skipped = requireRoot() || requireTools(["ip", "unshare", "setpriv", "nsenter"]);
 
 describe.skipIf(skipped)("the lab network", () => {
   let folder: string;

@@ -11,10 +11,10 @@ import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { SeededRandom } from "../soak/seeded-random.ts";
 import { demoImage } from "./demo-image.ts";
-import { enterNetworkNamespace, missingRoot } from "./network-namespace.ts";
+import { enterNetworkNamespace } from "./network-namespace.ts";
 import { compiledProgram } from "./nfs-applications-image.ts";
 import { MISSION_TOOLS, runMission } from "./nfs-virtual-machine.ts";
-import { requireTools } from "./required-tools.ts";
+import { requireRoot, requireTools } from "./required-tools.ts";
 import { BRAMBLE } from "./simulation.ts";
 
 const RESTARTS = Number(process.env.RESTARTS ?? 6);
@@ -45,7 +45,7 @@ nodes:
   - { name: node1, mac: "${CLIENT.mac}", address: ${CLIENT.address} }
 `;
 
-describe.skipIf(missingRoot() || requireTools([...MISSION_TOOLS, "ip", "gcc", "mke2fs"]))("a client", () => {
+describe.skipIf(requireRoot() || requireTools([...MISSION_TOOLS, "ip", "gcc", "mke2fs"]))("a client", () => {
   let folder: string;
   let manager: ChildProcess | undefined;
   let console_ = "";

@@ -11,13 +11,13 @@ import { openTap } from "../../src/system/tap.ts";
 import { demoImage } from "./demo-image.ts";
 import { type Dnsmasq, startDnsmasq } from "./dnsmasq.ts";
 import { ManagerProcess } from "./manager-process.ts";
-import { enterNetworkNamespace, missingRoot } from "./network-namespace.ts";
-import { requireTools } from "./required-tools.ts";
+import { enterNetworkNamespace } from "./network-namespace.ts";
+import { requireRoot, requireTools } from "./required-tools.ts";
 
 const MAC = parseMac("dc:a6:32:00:00:01");
 /** The demo image has no device tree of the Pi 5. */
 const MODELS = ["3b+", "4"] as const;
-const skipped = missingRoot() || requireTools(["ip", "dnsmasq"]);
+const skipped = requireRoot() || requireTools(["ip", "dnsmasq"]);
 
 describe.skipIf(skipped)("beside dnsmasq as the router", () => {
   const router = `bramble-router-${process.pid}`;

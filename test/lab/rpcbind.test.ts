@@ -5,10 +5,10 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { createLabNetwork } from "../../src/system/lab-network.ts";
 import { demoImage } from "./demo-image.ts";
 import { ManagerProcess } from "./manager-process.ts";
-import { enterNetworkNamespace, missingRoot } from "./network-namespace.ts";
-import { requireTools } from "./required-tools.ts";
+import { enterNetworkNamespace } from "./network-namespace.ts";
+import { requireRoot, requireTools } from "./required-tools.ts";
 
-const skipped = missingRoot() || requireTools(["ip", "ss", "unshare", "rpcbind", "rpcinfo"]);
+const skipped = requireRoot() || requireTools(["ip", "ss", "unshare", "rpcbind", "rpcinfo"]);
 
 describe.skipIf(skipped)("beside rpcbind", () => {
   let manifest: string;

@@ -17,14 +17,14 @@ import { systemRandom } from "../../src/system/random.ts";
 import { openTap } from "../../src/system/tap.ts";
 import { demoImage } from "./demo-image.ts";
 import { startDnsmasq } from "./dnsmasq.ts";
-import { enterNetworkNamespace, missingRoot } from "./network-namespace.ts";
-import { requireTools } from "./required-tools.ts";
+import { enterNetworkNamespace } from "./network-namespace.ts";
+import { requireRoot, requireTools } from "./required-tools.ts";
 
 const SERVER_WORDS = ["--dhcp-range=10.77.0.50,10.77.0.99,1h", "--no-ping", "--enable-tftp"];
 const BOOT_MENU = "--pxe-service=0,Raspberry Pi Boot   ";
 const QEMU_TIMEOUT_MS = 180_000;
 
-const skipped = missingRoot() || requireTools(["ip", "dnsmasq"]);
+const skipped = requireRoot() || requireTools(["ip", "dnsmasq"]);
 const skipQemu =
   skipped || requireTools(["qemu-system-aarch64", "setpriv", "mcopy", "mke2fs", "mkfs.vfat", "dpkg-deb"]);
 

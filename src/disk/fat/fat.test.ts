@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
-import { missingRequirement } from "../../../test/images/requirements.ts";
+import { requireTools } from "../../../test/lab/required-tools.ts";
 import { DecodeError } from "../../bytes/decode-error.ts";
 import { type FileName, fileNameFromText } from "../../bytes/file-name.ts";
 import type { FileSystemImage } from "../file-system-image.ts";
@@ -20,7 +20,7 @@ const KINDS = [
   ["fat32", 32, 40],
 ] as const;
 
-const missing = missingRequirement({ commands: ["mkfs.vfat", "mcopy"] });
+const missing = requireTools(["mkfs.vfat", "mcopy"]);
 
 describe.skipIf(missing)("openFat()", () => {
   const volumes = new Map<string, Uint8Array>();
