@@ -9,25 +9,21 @@ import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { parseIpv4 } from "../../src/bytes/addresses.ts";
 import { openExt4 } from "../../src/disk/ext4/index.ts";
-import { createNfsService } from "../../src/nfs/server.ts";
-import type { TcpListener } from "../../src/ports.ts";
 import { systemClock } from "../../src/system/clock.ts";
 import { openDataFiles } from "../../src/system/data-files.ts";
 import { openFileSource } from "../../src/system/file-source.ts";
 import { openLmdbStore } from "../../src/system/lmdb-store.ts";
 import { systemRandom } from "../../src/system/random.ts";
-import { nodeTcpListeners } from "../../src/system/tcp.ts";
 import type { Tree } from "../../src/tree/tree.ts";
 import { openTreeStore } from "../../src/tree/tree-store.ts";
 import { applicationsImage, compiledProgram, IMAGE_TOOLS } from "./nfs-applications-image.ts";
 import { MISSION_TOOLS, runMission } from "./nfs-virtual-machine.ts";
 import { requireRoot, requireTools } from "./required-tools.ts";
+import { serveVolume } from "./served-volume.ts";
 
 const SOAK = Number(process.env.SOAK ?? 1);
 const SEED = Number(process.env.SEED ?? Date.now() % 2 ** 31);
-const TREE_ID = 7;
 const TIMEOUT_MS = 600_000 * SOAK;
 const READ_BYTES = 2 ** 20;
 
@@ -235,24 +231,6 @@ describe.skipIf(missing)("programs on the kernel's NFS client", () => {
     return { tree, close };
   }
 
-  async function serve(volume: Tree): Promise<TcpListener> {
-    const service = createNfsService({
-      exports: {
-        find: (path) => (path === "/tree" ? { treeId: TREE_ID, volume } : { refused: "NOENT", reason: "no such tree" }),
-        volume: (treeId) => (treeId === TREE_ID ? volume : undefined),
-        list: () => ["/tree"],
-      },
-      clock: systemClock,
-      handleKey: new Uint8Array(16).fill(7),
-      writeVerifier: new Uint8Array(8).fill(1),
-      observe: (observation) => observations.push(JSON.stringify(observation)),
-      portMappings: () => [],
-    });
-    return nodeTcpListeners.listen({ address: parseIpv4("127.0.0.1"), port: 0 }, (connection) =>
-      service.serveConnection(connection),
-    );
-  }
-
   beforeAll(async () => {
     console.log(`seed ${SEED} (run again with SEED=${SEED})`);
     // On a disk, so that fsync means something.
@@ -261,7 +239,11 @@ describe.skipIf(missing)("programs on the kernel's NFS client", () => {
     folder = mkdtempSync(join(cache, "nfs-applications-"));
     mkdirSync(join(folder, "machine"));
     const first = await openTree();
-    const listener = await serve(first.tree);
+    const { listener } = await serveVolume(first.tree, {
+      port: 0,
+      start: 1,
+      observe: (observation) => observations.push(JSON.stringify(observation)),
+    });
     const console_ = await runMission(join(folder, "machine"), {
       port: listener.localPort,
       programs: { "random-io": compiledProgram("random-io.c") },

@@ -8,23 +8,19 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { parseIpv4 } from "../../src/bytes/addresses.ts";
 import { type FileName, fileNameFromText } from "../../src/bytes/file-name.ts";
 import { MemoryVolume } from "../../src/nfs/memory-volume.ts";
-import { createNfsService, type NfsService } from "../../src/nfs/server.ts";
 import type { Volume } from "../../src/nfs/volume.ts";
-import type { TcpListener } from "../../src/ports.ts";
 import { systemClock } from "../../src/system/clock.ts";
 import { openDataFiles } from "../../src/system/data-files.ts";
 import { openLmdbStore } from "../../src/system/lmdb-store.ts";
 import { systemRandom } from "../../src/system/random.ts";
-import { nodeTcpListeners } from "../../src/system/tcp.ts";
 import { MemoryImage } from "../../src/tree/memory-image.ts";
 import { openTreeStore } from "../../src/tree/tree-store.ts";
 import { MISSION_TIMEOUT_MS, MISSION_TOOLS, runMission } from "./nfs-virtual-machine.ts";
 import { requireTools } from "./required-tools.ts";
+import { SERVED_TREE_ID, type ServedVolume, serveVolume } from "./served-volume.ts";
 
-const TREE_ID = 7;
 const LISTED_FILES = 3000;
 const BIG_FILE_BYTES = 20 * 1024 * 1024;
 
@@ -96,27 +92,17 @@ describe.skipIf(missing).each(VOLUMES)("the Linux kernel's NFS client on %s", (_
   let folder: string;
   let volume: Volume;
   let close: () => Promise<void>;
-  let listener: TcpListener;
-  let service: NfsService;
+  let served: ServedVolume | undefined;
   let starts = 0;
   let output: string[] = [];
 
   async function start(port: number): Promise<void> {
-    service = createNfsService({
-      exports: {
-        find: (path) => (path === "/tree" ? { treeId: TREE_ID, volume } : { refused: "NOENT", reason: "no such tree" }),
-        volume: (treeId) => (treeId === TREE_ID ? volume : undefined),
-        list: () => ["/tree"],
-      },
-      clock: systemClock,
-      handleKey: new Uint8Array(16).fill(7),
-      writeVerifier: new Uint8Array(8).fill(++starts),
+    starts += 1;
+    served = await serveVolume(volume, {
+      port,
+      start: starts,
       observe: (observation) => observations.push(observation.kind),
-      portMappings: () => [],
     });
-    listener = await nodeTcpListeners.listen({ address: parseIpv4("127.0.0.1"), port }, (connection) =>
-      service.serveConnection(connection),
-    );
   }
 
   beforeAll(async () => {
@@ -124,11 +110,11 @@ describe.skipIf(missing).each(VOLUMES)("the Linux kernel's NFS client on %s", (_
     mkdirSync(join(folder, "machine"));
     ({ volume, close } = await open(folder));
     await start(0);
-    const port = listener.localPort;
+    const port = served!.listener.localPort;
     const watch = setInterval(() => {
-      if (service.counters(TREE_ID).writtenBytes < BIG_FILE_BYTES / 4) return;
+      if (served!.service.counters(SERVED_TREE_ID).writtenBytes < BIG_FILE_BYTES / 4) return;
       clearInterval(watch);
-      void listener.close().then(() => start(port));
+      void served!.listener.close().then(() => start(port));
     }, 1);
     const console = await runMission(join(folder, "machine"), { port, checks: CHECKS, big: bigFile().bytes });
     output = console.split("\n");
@@ -136,7 +122,7 @@ describe.skipIf(missing).each(VOLUMES)("the Linux kernel's NFS client on %s", (_
   }, MISSION_TIMEOUT_MS);
 
   afterAll(async () => {
-    await listener?.close();
+    await served?.listener.close();
     await close?.();
     if (folder) rmSync(folder, { recursive: true });
   });
