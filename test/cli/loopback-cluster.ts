@@ -10,6 +10,13 @@ const SERVICES = ["dhcp", "tftp", "nfs", "mount", "portmap"] as const;
 
 const asNobody = { asNobody: true };
 
+/** Lines that the manifest has beside the usual ones. */
+export interface MoreLines {
+  /** Under `network`. */
+  network?: readonly string[];
+  cluster?: readonly string[];
+}
+
 export class LoopbackCluster {
   readonly work = new Workplace();
   readonly #nodes: readonly string[];
@@ -25,27 +32,26 @@ export class LoopbackCluster {
     return this.#ports[service]!;
   }
 
-  /** Resolves when it serves. `lines` are more of the manifest. */
-  async start(lines: readonly string[] = []): Promise<void> {
+  /** Resolves when it serves. */
+  async start(more: MoreLines = {}): Promise<void> {
     const ports = await freePorts(SERVICES.length);
     this.#ports = Object.fromEntries(SERVICES.map((service, index) => [service, ports[index]!]));
     makeSmallImage(this.work.path("os.img"));
-    this.writeManifest(lines);
+    this.writeManifest(more);
     await this.startManager();
   }
 
-  writeManifest(lines: readonly string[] = []): void {
+  writeManifest({ network = [], cluster = [] }: MoreLines = {}): void {
     this.work.write(
       "bramble.yaml",
       `cluster: attic
 network:
   address: 127.0.0.1
   ports: ${JSON.stringify(this.#ports)}
-image: os.img
+${network.map((line) => `  ${line}\n`).join("")}image: os.img
 stateDir: state
-nodes:
-${[...this.#nodes.map((node) => `  - ${node}`), ...lines].join("\n")}
-`,
+${cluster.map((line) => `${line}\n`).join("")}nodes:
+${this.#nodes.map((node) => `  - ${node}\n`).join("")}`,
     );
   }
 

@@ -1,7 +1,7 @@
 /**
  * The Linux kernel's own NFS client against our server: a virtual machine mounts a volume of this process, works on it,
  * and says how that went. Once the volume lives in memory, with every third answer late; once it is a node's tree over
- * an image, with its store on disk. Each time the server is restarted while the client writes 20 MB.
+ * an image, with its store on disk, and a quota. Each time the server is restarted while the client writes 20 MB.
  */
 import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
@@ -23,6 +23,7 @@ import { SERVED_TREE_ID, type ServedVolume, serveVolume } from "./served-volume.
 
 const LISTED_FILES = 3000;
 const BIG_FILE_BYTES = 20 * 1024 * 1024;
+const QUOTA_KIB = 64 * 1024;
 
 /** Each line is a check: a name, then shell that must succeed. Runs in the mounted volume as root. */
 const CHECKS = parseChecks(`
@@ -61,14 +62,22 @@ space             df . | grep -q /mnt
 bytes-in-names    touch "$(printf 'caf\\303\\251 \\377')" && ls | grep -q caf
 `);
 
+/** Of the node's tree, after the others. */
+const QUOTA_CHECKS = parseChecks(`
+quota-shown       set -- $(df -Pk . | tail -1) && test $2 = ${QUOTA_KIB} && test $4 -lt $((${QUOTA_KIB} - ${BIG_FILE_BYTES / 1024}))
+quota-obeyed      ! dd if=/dev/zero of=much bs=1M count=${QUOTA_KIB / 1024} conv=fsync 2>/dev/null && test -e much
+quota-given-back  rm much && dd if=/big of=less bs=1M conv=fsync 2>/dev/null && cmp less /big && rm less
+`);
+
 const missing = requireTools(MISSION_TOOLS);
 
 /** Makes the volume under test in an empty folder, and says how to close it. */
 type OpenVolume = (folder: string) => Promise<{ volume: Volume; close: () => Promise<void> }>;
 
-const VOLUMES: [name: string, open: OpenVolume][] = [
+const VOLUMES: [name: string, checks: typeof CHECKS, open: OpenVolume][] = [
   [
     "a volume in memory",
+    CHECKS,
     async () => {
       const volume = new MemoryVolume({ nowNs: () => systemClock.unixNs() });
       return { volume: everyThirdLater(volume), close: async () => {} };
@@ -76,18 +85,20 @@ const VOLUMES: [name: string, open: OpenVolume][] = [
   ],
   [
     "a node's tree",
+    [...CHECKS, ...QUOTA_CHECKS],
     async (folder) => {
       const keyValueStore = openLmdbStore(join(folder, "store"));
       const dataFiles = openDataFiles(join(folder, "files"));
       const trees = await openTreeStore({ keyValueStore, dataFiles, clock: systemClock, random: systemRandom });
       const image = new MemoryImage({ etc: { directory: { hostname: "raspberrypi\n" } } });
-      const volume = await trees.tree({ node: "node1", kind: "root", image, imageId: "image", generated: [] });
+      const rules = { durability: "sync", quotaBytes: QUOTA_KIB * 1024 } as const;
+      const volume = await trees.tree({ node: "node1", kind: "root", image, imageId: "image", generated: [], rules });
       return { volume, close: () => keyValueStore.close() };
     },
   ],
 ];
 
-describe.skipIf(missing).each(VOLUMES)("the Linux kernel's NFS client on %s", (_, open) => {
+describe.skipIf(missing).each(VOLUMES)("the Linux kernel's NFS client on %s", (_, checks, open) => {
   const observations: string[] = [];
   let folder: string;
   let volume: Volume;
@@ -116,7 +127,7 @@ describe.skipIf(missing).each(VOLUMES)("the Linux kernel's NFS client on %s", (_
       clearInterval(watch);
       void served!.listener.close().then(() => start(port));
     }, 1);
-    const console = await runMission(join(folder, "machine"), { port, checks: CHECKS, big: bigFile().bytes });
+    const console = await runMission(join(folder, "machine"), { port, checks, big: bigFile().bytes });
     output = console.split("\n");
     clearInterval(watch); // still there if the client never wrote that much
   }, MISSION_TIMEOUT_MS);
@@ -134,7 +145,7 @@ describe.skipIf(missing).each(VOLUMES)("the Linux kernel's NFS client on %s", (_
     expect(observations.filter((kind) => kind !== "mount" && kind !== "unmount")).toEqual([]);
   });
 
-  it.each(CHECKS)("finds $name right", ({ name }) => {
+  it.each(checks)("finds $name right", ({ name }) => {
     expect(output).toContain(`passed: ${name}`);
   });
 
