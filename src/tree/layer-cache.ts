@@ -50,7 +50,7 @@ export class LayerCache<Value> {
     if (isNew) this.grow(id, weight, weight);
   }
 
-  /** A value that is here has become heavier by `weight`, and weighs `wholeWeight` now. */
+  /** A value that is here has become heavier by `weight` (lighter, if negative), and weighs `wholeWeight` now. */
   grow(id: number, weight: number, wholeWeight: number): void {
     this.#weight += weight;
     if (!this.#budget.charge(this, weight)) return;
@@ -62,8 +62,11 @@ export class LayerCache<Value> {
     this.#budget.charge(this, wholeWeight);
   }
 
-  delete(id: number): void {
-    this.#values.delete(id);
+  /** `wholeWeight`: what the value weighs now. */
+  delete(id: number, wholeWeight: number): void {
+    if (!this.#values.delete(id)) return;
+    this.#weight -= wholeWeight;
+    this.#budget.charge(this, -wholeWeight);
   }
 
   clear(): void {

@@ -171,8 +171,8 @@ export class NodeLayer extends WrittenLayer {
     if (typeof record !== "object") this.forgetListing(id);
     if (record === undefined) {
       overridden.delete(id);
-      this.#records.delete(id);
-      this.#names.delete(id);
+      this.#records.delete(id, 1);
+      this.#names.delete(id, 1 + (this.#names.get(id)?.size ?? 0));
       return;
     }
     overridden.add(id);
@@ -189,7 +189,8 @@ export class NodeLayer extends WrittenLayer {
     const countBefore = names?.size ?? 0;
     if (entry === undefined) names?.delete(this.key(name));
     else names?.set(this.key(name), entry);
-    if (names !== undefined && names.size > countBefore) this.#names.grow(directoryId, 1, 1 + names.size);
+    const growth = (names?.size ?? 0) - countBefore;
+    if (names !== undefined && growth !== 0) this.#names.grow(directoryId, growth, 1 + names.size);
     this.changeListing(directoryId, before, this.lookup(directoryId, name));
   }
 
