@@ -23,7 +23,8 @@ it("counts what values gain after they were put in, and keeps the one in use", (
 it("has the room again of what was deleted, or has become lighter", () => {
   const budget = new CacheBudget(100);
   const [one, other] = [new LayerCache<string>(budget), new LayerCache<string>(budget)];
-  for (let id = 0; id < 10; id += 1) {
+  other.set(1, "kept", 10);
+  for (let id = 2; id < 10; id += 1) {
     one.set(id, "gone", 60);
     one.grow(id, -20, 40);
     one.grow(id, 50, 90);
@@ -31,11 +32,10 @@ it("has the room again of what was deleted, or has become lighter", () => {
     // There is no second time.
     one.delete(id, 90);
   }
-  one.set(10, "kept", 50);
-  other.set(11, "kept too", 50);
-  expect([one.get(9), one.get(10), other.get(11)]).toEqual([undefined, "kept", "kept too"]);
-  other.set(12, "too much", 1);
-  expect([one.get(10), other.get(11), other.get(12)]).toEqual([undefined, "kept too", "too much"]);
+  expect([one.get(9), other.get(1)]).toEqual([undefined, "kept"]);
+  one.set(10, "too much soon", 90);
+  other.set(11, "too much", 1);
+  expect([one.get(10), other.get(1), other.get(11)]).toEqual([undefined, "kept", "too much"]);
 });
 
 it("may forget a directory's names while one of them is moved: listings follow all the same", async () => {
