@@ -99,6 +99,8 @@ export interface TcpConnection {
   /** Stops and restarts reading, so that a peer that does not read its answers cannot fill our memory. */
   pause(): void;
   resume(): void;
+  /** What is to be there before it is worth reading, 1 at first. What comes may still be less. Saves being woken by each packet. */
+  setReadMinimum(countBytes: number): void;
   close(): void;
 }
 

@@ -16,10 +16,15 @@ import {
 import type { TcpConnection } from "../ports.ts";
 import type { ConnectionTable, TableEntry } from "./connection-table.ts";
 import type { AnswerRecord, PendingAnswer } from "./program.ts";
-import { LAST_FRAGMENT, RECORD_MARK_BYTES, RecordAssembler } from "./record-marking.ts";
+import { LAST_FRAGMENT, RECORD_MARK_BYTES, RecordAssembler, reuseRecord } from "./record-marking.ts";
 import { type Encode, XdrWriter } from "./xdr.ts";
 
 const REPLY_BYTES_USUAL = 4096;
+
+/** What a chunk from the socket holds at most. */
+const READ_MINIMUM_BYTES_MAX = 64 * 1024;
+/** For less the system call that asks for it costs as much as what it saves. */
+const READ_MINIMUM_BYTES_MIN = 16 * 1024;
 
 /** What the kernel has taken all of: new memory for each batch of replies would cost more than what is written to it. */
 let spare: XdrWriter | undefined;
@@ -57,6 +62,7 @@ class ServedConnection implements TableEntry {
   /** Replies that the peer has not read, as far as the table counts them. */
   #unreadBytes = 0;
   #isPaused = false;
+  #readMinimumBytes = 1;
   #isClosed = false;
   #hasCalled = false;
   /** A record became whole, or replies were read, since the table last asked. */
@@ -139,8 +145,8 @@ class ServedConnection implements TableEntry {
         this.#hasCalled = true;
         this.#hasGoneOn = true;
         const answer = this.#options.answer(record, this.client);
-        if (typeof answer === "function") this.#reply(answer);
-        else this.#await(answer, record.length);
+        if (typeof answer === "function") this.#reply(answer, record);
+        else this.#await(answer, record);
       }
     } catch (error) {
       if (!(error instanceof DecodeError)) throw error;
@@ -151,7 +157,18 @@ class ServedConnection implements TableEntry {
       return;
     }
     this.#flush();
+    this.#awaitRecord();
     this.#throttle();
+  }
+
+  /** Within a large record the kernel need not wake us for each packet. */
+  #awaitRecord(): void {
+    const missingBytes = Math.max(1, Math.min(this.#records.missingBytes, READ_MINIMUM_BYTES_MAX));
+    const isSmall = missingBytes < READ_MINIMUM_BYTES_MIN && this.#readMinimumBytes === 1;
+    const minimumBytes = isSmall ? 1 : missingBytes;
+    if (this.#isClosed || minimumBytes === this.#readMinimumBytes) return;
+    this.#readMinimumBytes = minimumBytes;
+    this.#connection.setReadMinimum(minimumBytes);
   }
 
   #throttle(): void {
@@ -161,8 +178,8 @@ class ServedConnection implements TableEntry {
     else this.#connection.resume();
   }
 
-  #await(pending: PendingAnswer, recordBytes: number): void {
-    const bytes = recordBytes + pending.replyBytesMax;
+  #await(pending: PendingAnswer, record: Uint8Array): void {
+    const bytes = record.length + pending.replyBytesMax;
     this.#callsInFlight++;
     this.#bytesInFlight += bytes;
     this.#options.table.heldBytes += bytes;
@@ -170,7 +187,7 @@ class ServedConnection implements TableEntry {
       this.#callsInFlight--;
       this.#bytesInFlight -= bytes;
       this.#options.table.heldBytes -= bytes;
-      this.#reply(encode);
+      this.#reply(encode, record);
       this.#scheduleFlush();
     });
   }
@@ -185,8 +202,13 @@ class ServedConnection implements TableEntry {
     });
   }
 
-  #reply(encode: Encode): void {
-    if (this.#isClosed) return;
+  /** Its call is over: `record` is not looked at again. */
+  #reply(encode: Encode, record: Uint8Array): void {
+    if (!this.#isClosed) this.#write(encode);
+    reuseRecord(record);
+  }
+
+  #write(encode: Encode): void {
     const replies = this.#replies ?? spare ?? new XdrWriter(REPLY_BYTES_USUAL);
     if (replies === spare) spare = undefined;
     this.#replies = replies;

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { DecodeError } from "../bytes/decode-error.ts";
 import { RPC_RECORD_BYTES_MAX, RPC_STRANGER_RECORD_BYTES_MAX } from "../limits.ts";
-import { RecordAssembler } from "./record-marking.ts";
+import { RecordAssembler, reuseRecord } from "./record-marking.ts";
 
 function mark(lengthBytes: number, isLast: boolean): Buffer {
   const header = Buffer.alloc(4);
@@ -90,6 +90,45 @@ describe("RecordAssembler", () => {
     assembler.push(mark(0, true));
     expect(assembler.next()).toHaveLength(3);
     expect(assembler.isWithinRecord).toBe(false);
+  });
+
+  it("uses the memory of large records again, and only once nobody needs them", () => {
+    const countBytes = RPC_RECORD_BYTES_MAX - 100;
+    const assembler = new RecordAssembler();
+    const take = (fill: number) => {
+      const stream = Buffer.concat([mark(countBytes, true), Buffer.alloc(countBytes, fill)]);
+      let record: Uint8Array | undefined;
+      for (let at = 0; at < stream.length; at += 65_536) {
+        assembler.push(stream.subarray(at, at + 65_536));
+        record = assembler.next();
+      }
+      return record!;
+    };
+    const [first, second] = [take(1), take(2)];
+    reuseRecord(first);
+    // Nobody may have it twice.
+    reuseRecord(first);
+    const [third, fourth] = [take(3), take(4)];
+    expect(third.buffer).toBe(first.buffer);
+    expect([second, third, fourth].map((record) => record.every((byte) => byte === record[0]))).toEqual(
+      [2, 3, 4].map(() => true),
+    );
+    expect([second, third, fourth].map(([byte]) => byte)).toEqual([2, 3, 4]);
+    const foreign = new Uint8Array(RPC_RECORD_BYTES_MAX);
+    reuseRecord(foreign);
+    expect(take(5).buffer).not.toBe(foreign.buffer);
+  });
+
+  it("says what has to come yet of a fragment", () => {
+    const assembler = new RecordAssembler();
+    const missing = [mark(5, true).subarray(0, 2), mark(5, true).subarray(2), Buffer.alloc(3)].map((bytes) => {
+      assembler.push(bytes);
+      assembler.next();
+      return assembler.missingBytes;
+    });
+    assembler.push(Buffer.alloc(2));
+    expect(assembler.next()).toHaveLength(5);
+    expect([...missing, assembler.missingBytes]).toEqual([0, 5, 2, 0]);
   });
 
   it("takes short records only from strangers", () => {

@@ -11,6 +11,27 @@ import { RPC_RECORD_BYTES_MAX, RPC_STRANGER_RECORD_BYTES_MAX } from "../limits.t
 export const LAST_FRAGMENT = 0x8000_0000;
 export const RECORD_MARK_BYTES = 4;
 
+/** A record's memory is at most so many times what has arrived of it: a full WRITE is whole after its first 64 KiB. */
+const GROWTH = 16;
+
+/** Memory of large records, to be used again: getting it anew for each WRITE costs more than copying into it. */
+const spare: Uint8Array[] = [];
+const SPARE_MAX = 8;
+const lent = new WeakSet<ArrayBufferLike>();
+
+/** Not zeroed: it is written to before it is read. */
+function newMemory(countBytes: number): Uint8Array {
+  if (countBytes < RPC_RECORD_BYTES_MAX / 2) return Buffer.allocUnsafeSlow(countBytes);
+  const memory = spare.pop() ?? Buffer.allocUnsafeSlow(RPC_RECORD_BYTES_MAX);
+  lent.add(memory.buffer);
+  return memory;
+}
+
+/** To be called when nobody needs a record's bytes any more. */
+export function reuseRecord({ buffer }: Uint8Array): void {
+  if (lent.delete(buffer) && spare.length < SPARE_MAX) spare.push(new Uint8Array(buffer));
+}
+
 const EMPTY = new Uint8Array(0);
 
 export class RecordAssembler {
@@ -35,6 +56,11 @@ export class RecordAssembler {
   /** Whether a record has begun that is not whole. */
   get isWithinRecord(): boolean {
     return this.#isWithinRecord;
+  }
+
+  /** What has to come yet of the fragment that has begun. */
+  get missingBytes(): number {
+    return this.#markBytes < RECORD_MARK_BYTES ? 0 : this.#fragmentBytesLeft;
   }
 
   /** Adds bytes from the stream; call `next` until it returns `undefined` before (or after) adding more. */
@@ -109,9 +135,9 @@ export class RecordAssembler {
   #gather(bytes: Uint8Array): void {
     const needed = this.#gatheredBytes + bytes.length;
     if (needed > this.#gathered.length) {
-      // Doubled, also where a fragment is short: a record in fragments of one byte would else be copied for each of them.
+      // Many times, also where a fragment is short: a record in fragments of one byte would else be copied for each of them.
       const whole = this.#isLast ? this.#gatheredBytes + this.#fragmentBytesLeft : RPC_RECORD_BYTES_MAX;
-      const grown = new Uint8Array(Math.max(needed, Math.min(Math.max(needed * 2, 4096), whole)));
+      const grown = newMemory(Math.max(needed, Math.min(Math.max(needed * GROWTH, 4096), whole)));
       grown.set(this.#gathered.subarray(0, this.#gatheredBytes));
       this.#gathered = grown;
     }

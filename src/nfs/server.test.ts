@@ -16,7 +16,7 @@ import {
 import type { Volume, VolumeAttributes } from "./volume.ts";
 import type { Encode } from "./xdr.ts";
 
-const [GETATTR, READ, REMOVE] = [1, 6, 12];
+const [GETATTR, READ, WRITE, REMOVE] = [1, 6, 7, 12];
 const name = (text: string) => text as FileName;
 const OWNED = { mode: 0o644, uid: 0, gid: 0 };
 
@@ -56,6 +56,21 @@ describe("a connection", () => {
     expect(connection.takeReplies().map(xidOf)).toEqual([1, 2]);
     connection.arrive(stream.subarray(stream.length - 5));
     expect(connection.takeReplies().map(xidOf)).toEqual([3]);
+  });
+
+  it("need not be woken for each packet within a large call, and is for the next one", () => {
+    const { connection, root } = createBench();
+    const countBytes = 100_000;
+    const write: Encode = (args) =>
+      args.opaque(root).hyper(0).u32(countBytes).u32(0).opaque(new Uint8Array(countBytes));
+    const call = encodeRecord(WRITE, write, { xid: 1 });
+    const ends = [0, 3, 1000, 60_000, 95_000, call.length];
+    const minimums = ends.slice(1).map((end, index) => {
+      connection.arrive(call.subarray(ends[index], end));
+      return connection.readMinimumBytes;
+    });
+    expect(minimums).toEqual([1, 65_536, call.length - 60_000, call.length - 95_000, 1]);
+    expect(connection.takeReplies().map(xidOf)).toEqual([1]);
   });
 
   it("lets quick calls overtake slow ones", async () => {

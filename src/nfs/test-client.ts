@@ -23,6 +23,7 @@ export class MemoryConnection implements TcpConnection {
   /** What `write` answers: false plays a peer that does not read. */
   accepts = true;
   isPaused = false;
+  readMinimumBytes = 1;
   isClosed = false;
   arrive: (bytes: Uint8Array) => void = () => {};
   drain: () => void = () => {};
@@ -55,6 +56,9 @@ export class MemoryConnection implements TcpConnection {
   }
   resume(): void {
     this.isPaused = false;
+  }
+  setReadMinimum(countBytes: number): void {
+    this.readMinimumBytes = countBytes;
   }
   close(): void {
     this.isClosed = true;

@@ -45,6 +45,34 @@ describe("a TCP listener", () => {
     expect(await read).toBe("early");
   });
 
+  it.runIf(process.platform === "linux")("is not woken before there is what it asked for, or the end", async () => {
+    const { promise: connected, resolve } = withResolvers<TcpConnection>();
+    const listener = await nodeTcpListeners.listen({ address: LOOPBACK, port: 0 }, resolve);
+    closers.push(() => listener.close());
+    const peer = await client(listener.localPort);
+    const connection = await connected;
+    const chunks: number[] = [];
+    connection.setReadMinimum(50_000);
+    connection.onData((bytes) => chunks.push(bytes.length));
+    // So that nothing can be said to be late only because nobody looked.
+    const looked = () => new Promise((done) => setTimeout(done, 50));
+    peer.write(Buffer.alloc(30_000));
+    await looked();
+    expect(chunks).toEqual([]);
+    peer.write(Buffer.alloc(20_000));
+    await expect.poll(() => chunks).toEqual([50_000]);
+    peer.write(Buffer.alloc(10));
+    await looked();
+    expect(chunks).toEqual([50_000]);
+    connection.setReadMinimum(1);
+    await expect.poll(() => chunks).toEqual([50_000, 10]);
+    connection.setReadMinimum(50_000);
+    const closed = new Promise<void>((done) => connection.onClose(done));
+    peer.end(Buffer.alloc(20));
+    await closed;
+    expect(chunks).toEqual([50_000, 10, 20]);
+  });
+
   it("tells of an end that came before anybody asked", async () => {
     const { promise: connected, resolve } = withResolvers<TcpConnection>();
     const listener = await nodeTcpListeners.listen({ address: LOOPBACK, port: 0 }, resolve);

@@ -3,6 +3,7 @@ import { createServer, type Socket } from "node:net";
 import type { Ipv4 } from "../bytes/addresses.ts";
 import type { TcpConnection, TcpListener, TcpListeners, UdpPeer } from "../ports.ts";
 import { bindError } from "./bind-error.ts";
+import { setReadMinimum } from "./read-minimum.ts";
 
 /** How long `close` waits for peers to go before it drops them. */
 const CLOSE_WAIT_MS = 200;
@@ -107,6 +108,7 @@ function connectionOf(socket: Socket, remote: UdpPeer): TcpConnection {
     onClose: (handler) => void (socket.closed ? queueMicrotask(handler) : socket.once("close", handler)),
     pause: () => void socket.pause(),
     resume: () => void socket.resume(),
+    setReadMinimum: (countBytes) => setReadMinimum(socket, countBytes),
     close: () => void socket.destroy(),
   };
 }

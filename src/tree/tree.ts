@@ -139,7 +139,10 @@ export class Tree extends TreeNaming implements Volume {
       detached?.catch(() => {});
       const written = bytes.length === 0 ? undefined : contents.write(id, bytes, offset, this.nowNs());
       if (detached === undefined && written === undefined && !stable) return undefined;
-      return Promise.all([detached, written]).then(() => (stable ? contents.flush(id) : undefined));
+      // Not answered before the bytes are not needed any more, also where the first has failed.
+      return Promise.allSettled([detached, written])
+        .then(() => Promise.all([detached, written]))
+        .then(() => (stable ? contents.flush(id) : undefined));
     });
   }
 

@@ -110,6 +110,7 @@ class PoweredServer {
       onClose: () => {},
       pause: () => {},
       resume: () => {},
+      setReadMinimum: () => {},
       close: () => {
         throw new Error("the server has closed the connection");
       },
