@@ -32,8 +32,9 @@ export async function startManagerProcess(
   mkdirSync(folder, { recursive: true });
   writeFileSync(manifest, manifestOf(image, port, others, durability));
   // As ./bramble starts it.
-  const words = ["--max-semi-space-size=4", MANAGER, "--manifest", manifest, "--state", join(folder, "state"), "up"];
-  const child = spawn(process.execPath, words, { stdio: ["ignore", "ignore", "pipe"] });
+  const words = ["--max-semi-space-size=1", MANAGER, "--manifest", manifest, "--state", join(folder, "state"), "up"];
+  const env = { ...process.env, MALLOC_ARENA_MAX: "2" };
+  const child = spawn(process.execPath, words, { env, stdio: ["ignore", "ignore", "pipe"] });
   let said = "";
   child.stderr.on("data", (bytes: Buffer) => {
     said += bytes.toString();

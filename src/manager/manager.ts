@@ -17,7 +17,7 @@ import { planToJson } from "../cluster/plan-json.ts";
 import { type ClusterStatus, INITIAL_STATUS, nextStatus } from "../cluster/status.ts";
 import type { KeyValueStore } from "../ports.ts";
 import { systemClock } from "../system/clock.ts";
-import { returnFreeMemory } from "../system/free-memory.ts";
+import { returnMemoryOfStart } from "../system/free-memory.ts";
 import { openLmdbStore } from "../system/lmdb-store.ts";
 import { neighbours } from "../system/neighbours.ts";
 import { systemRandom } from "../system/random.ts";
@@ -143,7 +143,7 @@ export class Manager implements ManagerControl {
     await this.#apply(loaded);
     this.#recallNodes();
     await this.#startServices();
-    returnFreeMemory();
+    returnMemoryOfStart();
     const reload = () => void this.#reloadQuietly(() => this.#manifest.reload());
     const reloadIfChanged = () => void this.#reloadQuietly(() => this.#manifest.reloadIfChanged());
     this.#stoppers.push(watchManifest(path, reloadIfChanged, reload));

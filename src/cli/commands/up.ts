@@ -1,3 +1,4 @@
+import { setFlagsFromString } from "node:v8";
 import type { Command } from "commander";
 import type { BootEvent } from "../../cluster/event.ts";
 import type { ImportProgress } from "../../manager/image-store.ts";
@@ -21,6 +22,8 @@ async function up(command: Command): Promise<void> {
     const line = json ? JSON.stringify(event) : eventText(event);
     if (line !== undefined) console.log(line);
   };
+  // As in the workers: the heap grows by a quarter before V8 looks for what is garbage in it.
+  setFlagsFromString("--heap-growing-percent=25");
   const { startManager } = await import("../../manager/manager.ts");
   const manager = await startManager({
     loaded,

@@ -11,6 +11,7 @@ import { openDataFiles } from "../../system/data-files.ts";
 import { openFileSource } from "../../system/file-source.ts";
 import { openJournaledStore } from "../../system/journal-file.ts";
 import { dieWithParent } from "../../system/parent-death.ts";
+import { releaseProgramPages } from "../../system/program-pages.ts";
 import { systemRandom } from "../../system/random.ts";
 import { acceptedFrom } from "../../system/tcp.ts";
 import { createUdpSockets } from "../../system/udp.ts";
@@ -91,6 +92,7 @@ async function start(settings: WorkerSettings): Promise<undefined> {
   });
   const timer = setInterval(() => started.reportActivity(), ACTIVITY_INTERVAL_MS);
   dataPlane = started;
+  releaseProgramPages();
   stop = async () => {
     clearInterval(timer);
     await started.close();
