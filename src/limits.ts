@@ -130,8 +130,8 @@ export const FAT_FILES_MAX = 250_000;
 /** 128 TiB in groups of 128 MiB: far above any image, and 24 MiB of tables. */
 export const EXT4_GROUPS_MAX = 1024 * 1024;
 
-/** ext4 blocks kept after reading, for neighbours in an inode table: what was decoded from them is kept by others. */
-export const EXT4_METADATA_CACHE_BYTES = 1024 * 1024;
+/** ext4 blocks kept after reading: the inode tables and directories that a boot walks through. */
+export const EXT4_METADATA_CACHE_BYTES = 8 * 1024 * 1024;
 
 /** Runs of one file: a 4 GiB file with no two blocks side by side. */
 export const EXT4_FILE_RUNS_MAX = 1024 * 1024;
