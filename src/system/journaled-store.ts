@@ -10,8 +10,8 @@ import { sizeOf, WriteQueue } from "./write-queue.ts";
 
 /** So long what was answered may be in the journal only. */
 const APPLY_DELAY_MS = 1000;
-/** So much of it, before that. A half of the journal holds twice as much. */
-const APPLY_BYTES = 2 * 2 ** 20;
+/** Or so much of it: the event loop waits for milliseconds while thousands of changes are handed to the store. */
+const APPLY_BYTES = 256 * 1024;
 /** Writes that share a record. */
 const GROUP_BYTES_MAX = 2 ** 20;
 

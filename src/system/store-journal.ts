@@ -17,7 +17,7 @@ import type { Random } from "../ports.ts";
 import { type Change, textOf } from "./pending-changes.ts";
 import { CHANGE_HEAD_BYTES, sizeOf } from "./write-queue.ts";
 
-const MAGIC = 0x424a726e;
+const MAGIC = Buffer.from("BJrn");
 const GENERATION_BYTES = 8;
 const CHECKED_HEAD_BYTES = 24;
 export const RECORD_HEAD_BYTES = 28;
@@ -138,7 +138,7 @@ export class StoreJournal {
 function encodeRecord(changes: readonly Change[], number: number, generation: Uint8Array): Uint8Array {
   const bodyBytes = sizeOf(changes);
   const record = Buffer.allocUnsafe(RECORD_HEAD_BYTES + bodyBytes);
-  record.writeUInt32BE(MAGIC, 0);
+  record.set(MAGIC, 0);
   record.writeUInt32BE(bodyBytes, 4);
   record.set(generation, 8);
   record.writeUIntBE(number, 16, 6);
@@ -168,7 +168,7 @@ export interface JournalRecord {
 
 /**
  * The records of a journal's file above `appliedNumber`, oldest first. Throws when one is missing before others: the file
- * was damaged, not cut. Bytes of any kind give records that were written, or none.
+ * was damaged, not cut; that cannot be told of the first of a half. Bytes of any kind give records that were written, or none.
  */
 export function journalRecords(file: Uint8Array, appliedNumber: number, name: string): JournalRecord[] {
   const halfBytes = Math.floor(file.length / 2);
@@ -186,23 +186,32 @@ export function journalRecords(file: Uint8Array, appliedNumber: number, name: st
   return records;
 }
 
+/** Also those behind damaged ones: so it is known that something is missing. */
 function recordsOfHalf(bytes: Uint8Array): JournalRecord[] {
   const half = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  const records: JournalRecord[] = [];
   const generation = half.subarray(8, 8 + GENERATION_BYTES);
-  for (let at = 0; at + RECORD_HEAD_BYTES <= half.length; ) {
-    const sizeBytes = RECORD_HEAD_BYTES + half.readUInt32BE(at + 4);
-    if (half.readUInt32BE(at) !== MAGIC || at + sizeBytes > half.length) break;
-    const record = half.subarray(at, at + sizeBytes);
-    const number = record.readUIntBE(16, 6);
-    const before = records.at(-1);
-    if (before !== undefined && number !== before.number + 1) break;
-    if (!generation.equals(record.subarray(8, 8 + GENERATION_BYTES))) break;
-    if (record.readUInt32BE(CHECKED_HEAD_BYTES) !== checksumOf(record)) break;
-    records.push({ number, changes: decodeChanges(record.subarray(RECORD_HEAD_BYTES)) });
-    at += sizeBytes;
+  const records: JournalRecord[] = [];
+  for (let at = 0; at >= 0 && at + RECORD_HEAD_BYTES <= half.length; ) {
+    const record = recordAt(half, at, generation);
+    if (record === undefined) {
+      at = half.indexOf(MAGIC, at + 1);
+      continue;
+    }
+    records.push({ number: record.readUIntBE(16, 6), changes: decodeChanges(record.subarray(RECORD_HEAD_BYTES)) });
+    at += record.length;
   }
   return records;
+}
+
+function recordAt(half: Buffer, at: number, generation: Buffer): Buffer | undefined {
+  const sizeBytes = RECORD_HEAD_BYTES + half.readUInt32BE(at + 4);
+  const record = half.subarray(at, at + sizeBytes);
+  const isOurs =
+    record.length === sizeBytes &&
+    record.subarray(0, 4).equals(MAGIC) &&
+    record.subarray(8, 8 + GENERATION_BYTES).equals(generation) &&
+    record.readUInt32BE(CHECKED_HEAD_BYTES) === checksumOf(record);
+  return isOurs ? record : undefined;
 }
 
 /** The checksum was right: this is what was written. */

@@ -1,4 +1,7 @@
 /** Worker processes as they are: started, fed with connections, killed. Needs the built program. */
+import { cpSync, mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { startWorkers } from "../../src/manager/data-plane/workers.ts";
 import { systemClock } from "../../src/system/clock.ts";
@@ -59,6 +62,33 @@ describe.skipIf(requireTools(SMALL_IMAGE_COMMANDS))("worker processes", () => {
     expect(lab.crashes).toEqual([{ worker: expect.any(Number), reason: "signal SIGKILL", crashes: 1, retryMs: 0 }]);
     expect(lab.reopened).toEqual(["node1"]);
     expect((await other.peer.getattr(other.root)).status).toBe("NFS3_OK");
+  });
+
+  it("have what those of a killed manager had answered, though they are more and a node is another one's", async () => {
+    const nodes = [
+      { address: ONE, node: "node1" },
+      { address: TWO, node: "node2" },
+    ];
+    const mounted = await Promise.all(nodes.map(({ address, node }) => lab.mounted(address, node)));
+    // Stopped within the second that it is in the journals only.
+    const files = await Promise.all(mounted.map(({ peer, root }) => peer.create(root, "kept")));
+    await Promise.all(mounted.map(({ peer }, index) => peer.write(files[index]!, 0, Buffer.from("kept"), "fileSync")));
+    const pids = ["node1", "node2"].map((node) => lab.workers.pidOf(node)!);
+    for (const pid of pids) process.kill(pid, "SIGSTOP");
+    const folder = mkdtempSync(join(tmpdir(), "bramble-workers-"));
+    cpSync(lab.folder, folder, { recursive: true });
+    for (const pid of pids) process.kill(pid, "SIGCONT");
+    const later = await DataPlaneLab.start(3, folder);
+    try {
+      for (const [index, { address, node }] of nodes.entries()) {
+        await later.open(node);
+        later.own(address, node);
+        expect(await later.insistently(address, (peer) => peer.read(files[index]!))).toBe("kept");
+      }
+    } finally {
+      await later.stop();
+      later.remove();
+    }
   });
 
   it("are waited with longer when they crash again and again, and clients wait with them", async () => {
