@@ -1,5 +1,6 @@
 /** `durability: async`: answered before it is durable, in order all the same. */
 import { describe, expect, it } from "vitest";
+import type { AttributeChanges } from "../nfs/volume.ts";
 import type { Mutation, WriteTiming } from "../ports.ts";
 import { MemoryStore } from "./memory-store.ts";
 import { at, imageOfADistribution, name, ROOT, Storage, status } from "./tree-fixture.ts";
@@ -34,16 +35,45 @@ class PatientStore extends MemoryStore {
   }
 }
 
-async function openLate() {
+async function openLate(durability: "sync" | "async" = "async") {
   const storage = new Storage();
   const store = new PatientStore();
   storage.keyValueStore = store;
   const trees = await openTreeStore(storage);
   const image = imageOfADistribution();
   const options = { node: "node1", kind: "root", image, imageId: "debian", generated: [] } as const;
-  const tree = await trees.tree({ ...options, rules: { durability: "async" } });
+  const tree = await trees.tree({ ...options, rules: { durability } });
   return { tree, store, image, storage };
 }
+
+describe("durability: sync", () => {
+  it.each<[string, AttributeChanges, number]>([
+    ["sets owner and mode to what they are", { mode: 0o755, uid: 0, gid: 0 }, 1],
+    ["sets nothing at all", {}, 1],
+    ["sets another mode", { mode: 0o700, uid: 0, gid: 0 }, 0],
+    ["sets another owner", { uid: 1 }, 0],
+    ["sets another group", { gid: 1 }, 0],
+    ["sets a time", { mtime: 1n }, 0],
+    ["sets the time of access", { atime: "server" }, 0],
+  ])("answers a change before it is durable only if it changes nothing but ctime: it %s", async (_, changes, late) => {
+    const { tree, store, image } = await openLate("sync");
+    const before = tree.getattr(image.idOf("/etc"));
+    expect(before).toMatchObject({ mode: 0o755, uid: 0, gid: 0 });
+    const stored = tree.setattr(image.idOf("/etc"), changes);
+    expect(tree.getattr(image.idOf("/etc")).ctimeNs).toBeGreaterThan(before.ctimeNs);
+    await stored;
+    expect(store.lateCount).toBe(late);
+    await tree.mkdir(tree.rootId, name("new"), ROOT);
+    expect(store.lateCount).toBe(0);
+  });
+
+  it("waits for the disk with a guarded change, which may be repeated after a restart, whatever it sets", async () => {
+    const { tree, store, image } = await openLate("sync");
+    const { ctimeNs } = tree.getattr(image.idOf("/etc"));
+    await tree.setattr(image.idOf("/etc"), { uid: 0 }, ctimeNs);
+    expect(store.lateCount).toBe(0);
+  });
+});
 
 describe("durability: async", () => {
   it("answers changes of names and attributes before they are durable", async () => {

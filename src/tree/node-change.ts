@@ -18,6 +18,13 @@ interface StagedName {
   entry: LayerEntry | undefined;
 }
 
+export interface CommitPromise {
+  /** Durable before it is answered, whatever the node asks for. */
+  isPromised?: boolean;
+  /** Changes nothing but ctime: may be answered at once, whatever the node asks for. */
+  isTouch?: boolean;
+}
+
 export class NodeChange {
   readonly #layer: NodeLayer;
   readonly #inodes = new Map<number, InodeOverride | typeof REMOVED | undefined>();
@@ -118,9 +125,10 @@ export class NodeChange {
    * Shows the change and stores it. Resolves when it is durable, or at once if that is all that the node asks for and no
    * more is needed. Rejects, with all of it undone, when the store cannot.
    */
-  async commit({ isPromised = false }: { isPromised?: boolean } = {}): Promise<void> {
+  async commit({ isPromised = false, isTouch = false }: CommitPromise = {}): Promise<void> {
     const layer = this.#layer;
-    const isLate = !isPromised && layer.account.rules.durability === "async" && layer.lateChanges.hasRoom;
+    const mayBeLate = isTouch || layer.account.rules.durability === "async";
+    const isLate = !isPromised && mayBeLate && layer.lateChanges.hasRoom;
     const usage = this.#usage();
     // Now: names that are not in memory are read back from the store, which is to show the change at once.
     const before = this.#names.map(({ directoryId, name }) => layer.lookup(directoryId, name));
