@@ -35,9 +35,22 @@ export interface ByteSource {
   readSync(target: Uint8Array, offset: number): void;
   /** Fills `target` if that needs no wait for a disk. False otherwise, with `target` filled with anything. */
   readNow(target: Uint8Array, offset: number): boolean;
+  /**
+   * Where a range lies in a file, if all of it is in memory: for `TcpConnection.writeFile`, which copies nothing. Absent, or
+   * `undefined`: it has to be read.
+   */
+  rangeNow?(offset: number, lengthBytes: number): FileRange | undefined;
   /** The same as `readSync` without blocking the event loop. */
   read(target: Uint8Array, offset: number): Promise<void>;
   close(): void;
+}
+
+/** Bytes of an open file that nobody changes. */
+export interface FileRange {
+  /** Its descriptor, of this process, is `undefined` once the file is closed. */
+  readonly file: Pick<ByteSource, "readNow" | "readSync"> & { readonly descriptor: number | undefined };
+  readonly offset: number;
+  readonly lengthBytes: number;
 }
 
 export interface UdpPeer {
@@ -91,6 +104,11 @@ export interface TcpConnection {
   readonly localAddress: Ipv4;
   /** Returns false when the send buffer is above its mark; `onDrain` tells when to go on. */
   write(bytes: Uint8Array): boolean;
+  /**
+   * As `write` of `head` and of the range, which should be in memory, for what the kernel does not take at once is read. Ends the
+   * connection if that fails: its peer was told of bytes that there are not.
+   */
+  writeFile(head: Uint8Array, range: FileRange): boolean;
   /** Of what was written, what the kernel has not taken yet. Only when it is 0 may buffers given to `write` be used again. */
   readonly pendingBytes: number;
   onData(handler: (bytes: Uint8Array) => void): void;

@@ -3,6 +3,7 @@
  * Everything is read-only, synchronous on metadata, and throws `DecodeError` on a damaged image.
  */
 import type { FileName } from "../bytes/file-name.ts";
+import type { FileRange } from "../ports.ts";
 
 export type FileType = "file" | "directory" | "symlink" | "block" | "character" | "fifo" | "socket";
 
@@ -64,6 +65,8 @@ export interface FileSystemImage {
   readFileSync(id: number, target: Uint8Array, offset: number): number;
   /** The same where no wait for a disk is needed; `undefined` otherwise, with `target` filled with anything. */
   readFileNow(id: number, target: Uint8Array, offset: number): number | undefined;
+  /** Where these bytes of the file lie, if they do in one piece, in a file of this machine that has them in memory. */
+  fileRangeNow?(id: number, offset: number, lengthBytes: number): FileRange | undefined;
   readFile(id: number, target: Uint8Array, offset: number): Promise<number>;
   /** Ids of all inodes in use, ascending. For flat attribute tables and for checking. */
   usedIds(): Iterable<number>;

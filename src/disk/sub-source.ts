@@ -23,6 +23,10 @@ export function subSource(source: ByteSource, startByte: number, sizeBytes: numb
       source.readSync(target, place(target, offset));
     },
     readNow: (target, offset) => source.readNow(target, place(target, offset)),
+    rangeNow(offset, lengthBytes) {
+      checkWithin("partition", sizeBytes, lengthBytes, offset);
+      return source.rangeNow?.(startByte + offset, lengthBytes);
+    },
     async read(target, offset) {
       await source.read(target, place(target, offset));
     },

@@ -213,22 +213,34 @@ class ServedConnection implements TableEntry {
     if (replies === spare) spare = undefined;
     this.#replies = replies;
     const start = replies.lengthBytes;
+    const fileBytesBefore = replies.fileBytes;
     replies.zeros(RECORD_MARK_BYTES);
     encode(replies);
-    replies.patchU32(start, LAST_FRAGMENT + replies.lengthBytes - start - RECORD_MARK_BYTES);
-    if (replies.lengthBytes >= NFS_REPLY_BATCH_BYTES) this.#flush();
+    const fileBytes = replies.fileBytes - fileBytesBefore;
+    replies.patchU32(start, LAST_FRAGMENT + replies.lengthBytes - start - RECORD_MARK_BYTES + fileBytes);
+    if (replies.lengthBytes + replies.fileBytes >= NFS_REPLY_BATCH_BYTES) this.#flush();
   }
 
   #flush(): void {
     const replies = this.#replies;
     if (replies === undefined || replies.lengthBytes === 0 || this.#isClosed) return;
     this.#replies = undefined;
-    if (!this.#connection.write(replies.finish())) {
+    if (!this.#send(replies)) {
       this.#peerIsSlow = true;
       this.#countUnread(this.#connection.pendingBytes);
     }
     if (this.#connection.pendingBytes > 0) return;
     replies.truncate(0);
     spare = replies;
+  }
+
+  #send(replies: XdrWriter): boolean {
+    const bytes = replies.finish();
+    let [done, mayGoOn] = [0, true];
+    for (const { at, range } of replies.files) {
+      mayGoOn = this.#connection.writeFile(bytes.subarray(done, at), range) && mayGoOn;
+      done = at;
+    }
+    return done === bytes.length ? mayGoOn : this.#connection.write(bytes.subarray(done)) && mayGoOn;
   }
 }

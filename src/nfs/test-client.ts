@@ -1,7 +1,7 @@
 /** Test support: an RPC client that talks to a service through a connection in memory. */
 import { type Ipv4, parseIpv4 } from "../bytes/addresses.ts";
 import type { FileName } from "../bytes/file-name.ts";
-import type { Clock, TcpConnection } from "../ports.ts";
+import type { Clock, FileRange, TcpConnection } from "../ports.ts";
 import type { Exports } from "./exports.ts";
 import { MemoryVolume } from "./memory-volume.ts";
 import { NFS_PROGRAM } from "./nfs-program.ts";
@@ -41,6 +41,12 @@ export class MemoryConnection implements TcpConnection {
   write(bytes: Uint8Array): boolean {
     this.written.push(this.accepts ? bytes.slice() : bytes);
     return this.accepts;
+  }
+  writeFile(head: Uint8Array, { file, offset, lengthBytes }: FileRange): boolean {
+    const content = new Uint8Array(lengthBytes);
+    file.readSync(content, offset);
+    this.write(head);
+    return this.write(content);
   }
   onData(handler: (bytes: Uint8Array) => void): void {
     this.arrive = handler;

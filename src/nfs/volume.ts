@@ -11,7 +11,7 @@
  * - Ids that are not (or no longer) in use: `VolumeError("NFS3ERR_STALE")`.
  */
 import type { FileName } from "../bytes/file-name.ts";
-import type { Awaitable } from "../ports.ts";
+import type { Awaitable, FileRange } from "../ports.ts";
 import type { XdrWriter } from "./xdr.ts";
 
 /** `nfsstat3`, RFC 1813 2.6. */
@@ -108,6 +108,11 @@ export interface ReadAnswer {
   release?: () => void;
 }
 
+export interface RangeAnswer {
+  range: FileRange;
+  endOfFile: boolean;
+}
+
 export interface VolumeSpace {
   totalBytes: number;
   freeBytes: number;
@@ -169,6 +174,8 @@ export interface Volume {
   readlink(id: number): Awaitable<FileName>;
   /** Bytes from `offset`, at most `countBytes`; fewer only at the end of the file. */
   read(id: number, offset: number, countBytes: number): Awaitable<ReadAnswer>;
+  /** The same as a range of a file to be sent from, where it is one and in memory. */
+  readRange?(id: number, offset: number, countBytes: number): Awaitable<RangeAnswer | undefined>;
   /** `bytes` must stay as they are until it is answered. */
   write(id: number, offset: number, bytes: Uint8Array, stable: boolean): Awaitable<void>;
   commit(id: number): Awaitable<void>;

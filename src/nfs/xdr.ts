@@ -7,6 +7,7 @@
 import { type FileName, fileNameFromBytes } from "../bytes/file-name.ts";
 import { Reader } from "../bytes/reader.ts";
 import { Writer } from "../bytes/writer.ts";
+import type { FileRange } from "../ports.ts";
 
 const TWO_TO_32 = 0x1_0000_0000;
 
@@ -38,7 +39,29 @@ export class XdrReader extends Reader {
   }
 }
 
+/** Bytes of a file that go between those written before `at` and those from there on. */
+export interface FilePiece {
+  at: number;
+  range: FileRange;
+}
+
+const NO_FILES: FilePiece[] = [];
+
 export class XdrWriter extends Writer {
+  #files = NO_FILES;
+
+  /** By rising place. Not among the bytes that `finish` gives. */
+  get files(): readonly FilePiece[] {
+    return this.#files;
+  }
+
+  /** Of what `files` adds. */
+  get fileBytes(): number {
+    let sum = 0;
+    for (const { range } of this.#files) sum += range.lengthBytes;
+    return sum;
+  }
+
   bool(value: boolean): this {
     return this.u32(value ? 1 : 0);
   }
@@ -50,6 +73,19 @@ export class XdrWriter extends Writer {
 
   opaque(value: Uint8Array): this {
     return this.u32(value.length).bytes(value).#pad(value.length);
+  }
+
+  /** `opaque` of bytes that are left where they are: only for a reply to a connection, which sends them from there. */
+  opaqueFile(range: FileRange): this {
+    this.u32(range.lengthBytes);
+    if (this.#files === NO_FILES) this.#files = [];
+    this.#files.push({ at: this.lengthBytes, range });
+    return this.#pad(range.lengthBytes);
+  }
+
+  override truncate(lengthBytes: number): void {
+    super.truncate(lengthBytes);
+    if (this.#files !== NO_FILES) this.#files = this.#files.filter(({ at }) => at <= lengthBytes);
   }
 
   name(value: FileName): this {

@@ -1,9 +1,10 @@
 import type { ChildProcess, Serializable } from "node:child_process";
 import { createServer, type Socket } from "node:net";
 import type { Ipv4 } from "../bytes/addresses.ts";
-import type { TcpConnection, TcpListener, TcpListeners, UdpPeer } from "../ports.ts";
+import type { FileRange, TcpConnection, TcpListener, TcpListeners, UdpPeer } from "../ports.ts";
 import { bindError } from "./bind-error.ts";
 import { setReadMinimum } from "./read-minimum.ts";
+import { sendFileNow } from "./send-file.ts";
 
 /** How long `close` waits for peers to go before it drops them. */
 const CLOSE_WAIT_MS = 200;
@@ -99,6 +100,7 @@ function connectionOf(socket: Socket, remote: UdpPeer): TcpConnection {
     remote,
     localAddress: withoutIpv6Prefix(socket.localAddress),
     write: (bytes) => (socket.destroyed ? false : socket.write(bytes)),
+    writeFile: (head, range) => writeFile(socket, head, range),
     get pendingBytes() {
       return socket.writableLength;
     },
@@ -111,6 +113,37 @@ function connectionOf(socket: Socket, remote: UdpPeer): TcpConnection {
     setReadMinimum: (countBytes) => setReadMinimum(socket, countBytes),
     close: () => void socket.destroy(),
   };
+}
+
+/** Sends what the kernel takes at once from its own memory, and the rest as `write` does. */
+function writeFile(socket: Socket, head: Uint8Array, range: FileRange): boolean {
+  if (socket.destroyed) return false;
+  const sentBytes = sendNow(socket, head, range);
+  const restBytes = head.length + range.lengthBytes - sentBytes;
+  if (restBytes === 0) return true;
+  const rest = Buffer.allocUnsafe(restBytes);
+  const headRest = head.subarray(sentBytes);
+  rest.set(headRest);
+  if (readRest(range, rest.subarray(headRest.length))) return socket.write(rest);
+  socket.destroy();
+  return false;
+}
+
+/** How many bytes went. None where any wait in the stream, which come before them. */
+function sendNow(socket: Socket, head: Uint8Array, { file, offset, lengthBytes }: FileRange): number {
+  const descriptor = (socket as { _handle?: { fd?: number } })._handle?.fd ?? -1;
+  if (descriptor < 0 || file.descriptor === undefined || !socket.writable || socket.writableLength > 0) return 0;
+  return sendFileNow(descriptor, head, file.descriptor, offset, lengthBytes);
+}
+
+function readRest({ file, offset, lengthBytes }: FileRange, target: Uint8Array): boolean {
+  const at = offset + lengthBytes - target.length;
+  try {
+    if (!file.readNow(target, at)) file.readSync(target, at);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function withoutIpv6Prefix(address: string | undefined): Ipv4 {

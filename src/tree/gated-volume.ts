@@ -126,6 +126,10 @@ export class GatedVolume implements Volume {
     return this.#run((tree) => tree.read(id, offset, countBytes));
   }
 
+  readRange(id: number, offset: number, countBytes: number) {
+    return this.#run((tree) => tree.readRange(id, offset, countBytes));
+  }
+
   write(id: number, offset: number, bytes: Uint8Array, stable: boolean) {
     return this.#run((tree) => tree.write(id, offset, bytes, stable));
   }

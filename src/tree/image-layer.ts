@@ -3,6 +3,7 @@ import { DecodeError } from "../bytes/decode-error.ts";
 import type { FileName } from "../bytes/file-name.ts";
 import type { FileSystemImage, InodeAttributes } from "../disk/file-system-image.ts";
 import type { XdrWriter } from "../nfs/xdr.ts";
+import type { FileRange } from "../ports.ts";
 import { AttributeTable } from "./attribute-table.ts";
 import { BoundedCache } from "./bounded-cache.ts";
 import { EncodedDirectory } from "./encoded-directory.ts";
@@ -115,6 +116,10 @@ export class ImageLayer implements Layer {
 
   readNow(id: number, target: Uint8Array, offset: number): number | undefined {
     return this.#has(id) ? this.image.readFileNow(id, target, offset) : 0;
+  }
+
+  rangeNow(id: number, offset: number, lengthBytes: number): FileRange | undefined {
+    return this.#has(id) ? this.image.fileRangeNow?.(id, offset, lengthBytes) : undefined;
   }
 
   read(id: number, target: Uint8Array, offset: number): number | Promise<number> {

@@ -7,6 +7,7 @@ import type { FileName } from "../bytes/file-name.ts";
 import { fileNameToText } from "../bytes/file-name.ts";
 import type { InodeAttributes } from "../disk/file-system-image.ts";
 import type { XdrWriter } from "../nfs/xdr.ts";
+import type { FileRange } from "../ports.ts";
 
 /** A name in a directory. Cookies rise in listing order, start at `FIRST_COOKIE`, and belong to the name for its life. */
 export interface LayerEntry {
@@ -42,6 +43,8 @@ export interface Layer {
   readSync(id: number, target: Uint8Array, offset: number): number;
   /** The same where no wait for a disk is needed; `undefined` otherwise, with `target` filled with anything. */
   readNow(id: number, target: Uint8Array, offset: number): number | undefined;
+  /** Where these bytes of a plain file, at least one, lie in a file of this machine, if they do, and it has them in memory. */
+  rangeNow(id: number, offset: number, lengthBytes: number): FileRange | undefined;
   read(id: number, target: Uint8Array, offset: number): number | Promise<number>;
 }
 

@@ -2,6 +2,7 @@
 import type { FileName } from "../bytes/file-name.ts";
 import type { InodeAttributes } from "../disk/file-system-image.ts";
 import type { XdrWriter } from "../nfs/xdr.ts";
+import type { FileRange } from "../ports.ts";
 import { BoundedCache } from "./bounded-cache.ts";
 import type { FileData } from "./file-data.ts";
 import { firstAfter, type GeneratedPlace, type Layer, type LayerEntry, nameKey } from "./layer.ts";
@@ -146,6 +147,11 @@ export abstract class OverlayLayer implements Layer {
     const content = override.data?.inline?.subarray(offset, offset + target.length);
     if (content !== undefined) target.set(content);
     return content?.length;
+  }
+
+  /** The same. */
+  rangeNow(id: number, offset: number, lengthBytes: number): FileRange | undefined {
+    return this.override(id) === undefined ? this.#below.rangeNow(id, offset, lengthBytes) : undefined;
   }
 
   symlinkTarget(id: number): FileName {

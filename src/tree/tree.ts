@@ -129,6 +129,14 @@ export class Tree extends TreeNaming implements Volume {
     });
   }
 
+  readRange(id: number, offset: number, countBytes: number): ReturnType<NonNullable<Volume["readRange"]>> {
+    return refusing(() => {
+      const { sizeBytes } = this.#checkFile(id);
+      const range = this.#layer.rangeNow(id, offset, Math.min(countBytes, sizeBytes - offset));
+      return range && { range, endOfFile: offset + range.lengthBytes >= sizeBytes };
+    });
+  }
+
   write(id: number, offset: number, bytes: Uint8Array, stable: boolean): Awaitable<void> {
     return refusing(() => {
       this.#checkFile(id);

@@ -105,6 +105,7 @@ describe.skipIf(missing)("ext4 images against the kernel and debugfs", () => {
 /** All ways to read give the same bytes, from any offset, and none past the end. */
 async function compareReads(image: FileSystemImage, ids: Iterable<number>): Promise<void> {
   const [one, other, third] = [new Uint8Array(10_000), new Uint8Array(10_000), new Uint8Array(10_000)];
+  let ranges = 0;
   for (const id of ids) {
     const { type, sizeBytes } = image.attributes(id)!;
     if (type !== "file" || sizeBytes === 0) continue;
@@ -118,6 +119,14 @@ async function compareReads(image: FileSystemImage, ids: Iterable<number>): Prom
       third.fill(1);
       expect(image.readFileNow(id, third, offset)).toBe(expectedBytes);
       expect(Buffer.compare(one, third)).toBe(0);
+      if (expectedBytes === 0) continue;
+      const range = image.fileRangeNow?.(id, offset, expectedBytes);
+      if (range === undefined) continue;
+      third.fill(1);
+      range.file.readSync(third.subarray(0, expectedBytes), range.offset);
+      expect(Buffer.compare(one, third)).toBe(0);
+      ranges++;
     }
   }
+  expect(ranges).toBeGreaterThan(0);
 }

@@ -1,6 +1,6 @@
 import { DecodeError } from "../../bytes/decode-error.ts";
 import { EXT4_RUNS_CACHED_MAX } from "../../limits.ts";
-import type { ByteSource } from "../../ports.ts";
+import type { ByteSource, FileRange } from "../../ports.ts";
 import { runsOfBlockMap } from "./block-map.ts";
 import { BoundedCache } from "./bounded-cache.ts";
 import { inlineDataTail } from "./extended-attributes.ts";
@@ -59,6 +59,17 @@ export class FileContents {
       if (!this.#source.readNow(segment.target, segment.sourceOffset)) return undefined;
     }
     return filled.length;
+  }
+
+  rangeNow(id: number, offset: number, lengthBytes: number): FileRange | undefined {
+    const map = this.#maps.get(id, this.#load);
+    if (!("runs" in map) || offset + lengthBytes > map.sizeBytes) return undefined;
+    const { blockBytes } = this.#blocks;
+    const fileBlock = Math.floor(offset / blockBytes);
+    const skippedBytes = offset - fileBlock * blockBytes;
+    const { sourceBlock, countBlocks } = map.runs.find(fileBlock);
+    if (sourceBlock === 0 || countBlocks * blockBytes - skippedBytes < lengthBytes) return undefined;
+    return this.#source.rangeNow?.(sourceBlock * blockBytes + skippedBytes, lengthBytes);
   }
 
   async read(id: number, target: Uint8Array, offset: number): Promise<number> {

@@ -6,7 +6,7 @@
 import { DecodeError } from "../../bytes/decode-error.ts";
 import { type FileName, fileNameFromBytes } from "../../bytes/file-name.ts";
 import { EXTENDED_ATTRIBUTE_BYTES_MAX, SYMLINK_BYTES_MAX } from "../../limits.ts";
-import type { ByteSource } from "../../ports.ts";
+import type { ByteSource, FileRange } from "../../ports.ts";
 import type { DirectoryEntry, FileSystemImage, FileType, InodeAttributes } from "../file-system-image.ts";
 import { DirectoryReader } from "./directory-reader.ts";
 import { type AttributeContext, readExtendedAttributes } from "./extended-attributes.ts";
@@ -145,6 +145,10 @@ class Ext4Image implements FileSystemImage {
 
   readFileNow(id: number, target: Uint8Array, offset: number): number | undefined {
     return this.#contents.readNow(id, target, offset);
+  }
+
+  fileRangeNow(id: number, offset: number, lengthBytes: number): FileRange | undefined {
+    return this.#contents.rangeNow(id, offset, lengthBytes);
   }
 
   readFile(id: number, target: Uint8Array, offset: number): Promise<number> {

@@ -19,7 +19,9 @@ describe("overlaySource", () => {
     copy.set(base.subarray(48, 56), 16);
     copy.set(HEAD, 16);
     copy.set(base.subarray(0, 8), 56);
-    const source = overlaySource(memorySource(base), BLOCK_BYTES, replaced);
+    const file = { ...memorySource(base), descriptor: 3 };
+    const below = { ...file, rangeNow: (offset: number, lengthBytes: number) => ({ file, offset, lengthBytes }) };
+    const source = overlaySource(below, BLOCK_BYTES, replaced);
     expect(source.sizeBytes).toBe(64);
     await fc.assert(
       fc.asyncProperty(fc.nat(63), fc.nat(64), async (offset, length) => {
@@ -28,6 +30,11 @@ describe("overlaySource", () => {
         source.readSync(one, offset);
         await source.read(other, offset);
         expect(one).toEqual(copy.subarray(offset, offset + one.length));
+        expect(other).toEqual(one);
+        const range = source.rangeNow?.(offset, one.length);
+        const isReplaced = [1, 2, 7].some((block) => block * 8 < offset + one.length && block * 8 + 8 > offset);
+        if (one.length > 0) expect(range === undefined).toBe(isReplaced);
+        range?.file.readSync(other.fill(255), range.offset);
         expect(other).toEqual(one);
       }),
     );

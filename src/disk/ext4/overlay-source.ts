@@ -54,6 +54,12 @@ export function overlaySource(
         return isThere;
       });
     },
+    rangeNow(offset, lengthBytes) {
+      for (let block = Math.floor(offset / blockBytes); block * blockBytes < offset + lengthBytes; block++) {
+        if (replaced.has(block)) return undefined;
+      }
+      return source.rangeNow?.(offset, lengthBytes);
+    },
     async read(target, offset) {
       await source.read(target, offset);
       for (const piece of replacedPieces(target, offset)) {
