@@ -103,6 +103,9 @@ class PoweredServer {
         if (!this.#isOff) setImmediate(() => toClient(sent));
         return true;
       },
+      writeFile: () => {
+        throw new Error("files of the simulated disk cannot be sent from");
+      },
       onData: (handler) => {
         toServer = handler;
       },
