@@ -128,6 +128,8 @@ describe("a store behind a journal", () => {
     await journaled.write([put("b", "later")]);
     expect(textAt(journaled, "b")).toBe("later");
     store.fault.letGo();
+    await expect.poll(() => textAt(store, "b")).toBe("1");
+    expect(textAt(journaled, "b")).toBe("later");
     await journaled.flush();
     expect(store.writes).toBe(2);
     expect(textAt(store, "b")).toBe("later");

@@ -58,8 +58,14 @@ const changes = fc.array(
 
 describe("a journal", () => {
   it("gives back what was appended and not applied, and of a write that was cut all or nothing", async () => {
-    const step = fc.record({ changes, isApplied: fc.boolean() });
-    const scenario = [fc.array(step, { maxLength: 25 }), changes, fc.infiniteStream(fc.boolean())] as const;
+    // Seldom, so that both halves fill.
+    const isApplied = fc.integer({ min: 0, max: 9 }).map((number) => number === 0);
+    const step = fc.record({ changes, isApplied });
+    const scenario = [
+      fc.array(step, { maxLength: 25, size: "max" }),
+      changes,
+      fc.infiniteStream(fc.boolean()),
+    ] as const;
     await fc.assert(
       fc.asyncProperty(...scenario, async (steps, last, keeps) => {
         const file = new MemoryFile();
@@ -85,7 +91,7 @@ describe("a journal", () => {
         const torn = { number: appended.length + 1, changes: readable(last) };
         if (after.length > expected.length) expect(after.slice(expected.length)).toEqual([torn]);
       }),
-      { numRuns: 300 },
+      { numRuns: 100 },
     );
   });
 

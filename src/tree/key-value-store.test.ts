@@ -71,6 +71,25 @@ describe.each(implementations)("a key-value store %s", (_, openStore) => {
     await store.close();
   });
 
+  it("goes on showing what is newer while what is older becomes durable", async () => {
+    const store = await openStore();
+    const first = store.write([put("a", "1"), put("b", "1")]);
+    // So that they are not committed together.
+    await new Promise(setImmediate);
+    const second = store.write([put("a", "2"), removal("b")]);
+    await first;
+    expect(contents(store)).toBe("a=2");
+    await second;
+    const flushed = store.flush();
+    await new Promise(setImmediate);
+    const third = store.write([put("a", "3"), put("b", "3")]);
+    await flushed;
+    expect(contents(store)).toBe("a=3 b=3");
+    expect(text(store.get(bytes("a"))!)).toBe("3");
+    await third;
+    await store.close();
+  });
+
   it("keeps its own copies of keys and values", async () => {
     const store = await openStore();
     const [key, value] = [bytes("key"), bytes("value")];

@@ -19,7 +19,7 @@ import { SimulatedDisk } from "./simulated-disk.ts";
 
 const LANES = 4;
 const JOURNAL = "1";
-const JOURNAL_BYTES = 24 * 1024;
+const JOURNAL_BYTES = 5 * 1024;
 /** Events of the disk until the power goes. */
 const EVENTS_MAX = 150;
 /** Of all events, those at which somebody looks what a cut would leave, while work goes on. */
