@@ -76,7 +76,7 @@ export const NFS_BYTES_HELD_MAX = 256 * 1024 * 1024;
 /** Answers are handed to the socket when this much has been gathered. Larger batches only cost copies. */
 export const NFS_REPLY_BATCH_BYTES = 64 * 1024;
 
-/** READs from this size on are sent by the kernel from its own memory; smaller ones are copied sooner. */
+/** READs from this size on are sent from the page cache. Two more system calls for each take as long as copying some KiB. */
 export const NFS_SEND_FILE_BYTES_MIN = 32 * 1024;
 
 /** Entries asked of a volume in one go; a 1 MiB READDIRPLUS holds about 6,000. */

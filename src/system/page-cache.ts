@@ -39,7 +39,7 @@ const pageBytes = getpagesize();
 const vector = new Uint8Array(NFS_TRANSFER_BYTES_MAX / 4096 + 1);
 
 export interface PageCacheView {
-  /** Whether all of a range can be read without a disk. The kernel may drop it right after, but not what was just used. */
+  /** Whether all of a range is in memory. The kernel may drop pages right after: whoever then uses them waits for the disk. */
   has(offset: number, lengthBytes: number): boolean;
   close(): void;
 }
