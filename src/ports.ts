@@ -76,9 +76,19 @@ export interface SendOptions {
   localAddress?: Ipv4;
 }
 
+export interface EthernetFrame {
+  hardwareAddress: Mac;
+  etherType: number;
+  payload: Uint8Array;
+  /** Tells the interface where the socket is bound to none. */
+  localAddress?: Ipv4;
+}
+
 export interface UdpSocket {
   readonly localPort: number;
   send(bytes: Uint8Array, to: UdpPeer, options?: SendOptions): void;
+  /** Sends an Ethernet frame that is no datagram. False when it cannot; absent where it never can. */
+  sendFrame?(frame: EthernetFrame): boolean;
   onDatagram(handler: (datagram: ReceivedDatagram) => void): void;
   close(): void;
 }

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { parseMac } from "../bytes/addresses.ts";
+import { type DHCP_QUIRKS, dhcpNeeds } from "./dhcp-quirks.ts";
 import { findPiModel, PI_MODELS } from "./models.ts";
 import { decodeOption97 } from "./option97.ts";
 import { hasRaspberryPiOui, serialTailFromMac } from "./oui.ts";
@@ -28,6 +29,27 @@ describe("option 97", () => {
       { form: "magic-4", serial: "5b154510", revision: 0xa03111, model: "4" },
     ],
     [
+      // Published without its last three bytes, which are made up here.
+      "a Compute Module 4",
+      "00 52506934 4031c000 019424f8 e7000010",
+      { form: "magic-4", serial: "100000e7", revision: 0xc03140, model: "cm4", macTail: "01:94:24:f8" },
+    ],
+    [
+      "a Pi 4 told to send its serial (DHCP_OPTION97=0), or one of before March 2020",
+      `00${"1045155b".repeat(4)}`,
+      { form: "serial", serial: "5b154510" },
+    ],
+    [
+      "a Pi 5 with the byte order that was not seen yet",
+      "00 52506935 7041c000 67001122 0000000a",
+      { form: "magic-5", serial: "0a000000", revision: 0xc04170, model: "5", macTail: "67:00:11:22" },
+    ],
+    [
+      "a board of a model that is not known",
+      "00 34695052 f03fd000 010902f7 3df0cd91",
+      { form: "magic-4", serial: "91cdf03d", revision: 0xd03ff0, macTail: "01:09:02:f7" },
+    ],
+    [
       "a Pi 5",
       "00 35695052 7041c000 67001122 0000000a",
       { form: "magic-5", serial: "0a000000", revision: 0xc04170, model: "5", macTail: "67:00:11:22" },
@@ -47,10 +69,36 @@ describe("option 97", () => {
     expect(decodeOption97(bytes(hex))).toBeUndefined();
   });
 
+  describe("with a word of the owner's (DHCP_OPTION97)", () => {
+    const body = bytes("00 c0ffee00 1431d000 010902f7 3df0cd91");
+
+    it("is a Pi's when the end of the MAC in it is the sender's", () => {
+      expect(decodeOption97(body, parseMac("e4:5f:01:09:02:f7"))).toEqual({
+        form: "magic-own",
+        serial: "91cdf03d",
+        revision: 0xd03114,
+        model: "4",
+        macTail: "01:09:02:f7",
+      });
+    });
+
+    it.each([
+      ["another's", body, parseMac("e4:5f:01:09:02:f8")],
+      ["not known", body, undefined],
+      [
+        "all there is: no model has that revision",
+        bytes("00 c0ffee00 ffffffff 010902f7 3df0cd91"),
+        parseMac("e4:5f:01:09:02:f7"),
+      ],
+    ])("is nothing when the sender's is %s", (_, value, mac) => {
+      expect(decodeOption97(value, mac)).toBeUndefined();
+    });
+  });
+
   it("returns or declines for any bytes", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 40 }), (body) => {
-        const identity = decodeOption97(body);
+        const identity = decodeOption97(body, parseMac("00:00:00:00:00:00"));
         if (identity?.serial !== undefined) expect(identity.serial).toMatch(/^[0-9a-f]{8}$/);
       }),
     );
@@ -101,6 +149,28 @@ describe("models", () => {
     const types = PI_MODELS.flatMap((model) => model.boardTypes);
     expect(new Set(ids).size).toBe(ids.length);
     expect(new Set(types).size).toBe(types.length);
+  });
+});
+
+describe("DHCP quirks", () => {
+  it("are those of the boot ROM for the boards that have it, and none for those with an EEPROM", () => {
+    const having = (id: keyof typeof DHCP_QUIRKS) =>
+      PI_MODELS.filter(({ dhcpQuirks }) => dhcpQuirks.includes(id)).map((model) => model.id);
+    expect(having("needs-frames")).toEqual(["3b", "cm3"]);
+    expect(having("no-request")).toEqual(["3b", "3b+", "cm3"]);
+    for (const { soc, dhcpQuirks } of PI_MODELS) expect(dhcpQuirks.length > 0).toBe(soc === "bcm2837");
+  });
+
+  it.each([
+    ["rom-3b", { toMacOnly: true, menuOnly: true, nudgesAtMs: [600, 1200], spacingMs: 20 }],
+    ["serial", { toMacOnly: false, menuOnly: true, nudgesAtMs: [], spacingMs: 0 }],
+    ["magic-4", undefined],
+    ["magic-5", undefined],
+    ["magic-own", undefined],
+    [undefined, undefined],
+  ] as const)("decide how a firmware that sends option 97 as %s is answered", (form, needs) => {
+    if (needs) expect(dhcpNeeds(form)).toMatchObject(needs);
+    else expect(dhcpNeeds(form)).toBeUndefined();
   });
 });
 

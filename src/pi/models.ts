@@ -3,6 +3,7 @@
  * Sources: Raspberry Pi documentation (boot-net, eeprom-bootloader, config_txt, revision-codes).
  * Left out: boards without Ethernet (A, A+, 3A+, Zero, Zero 2 W) and those that need a card for every boot (1, 2 v1.1).
  */
+import { type DhcpQuirkId, ROM_2837_QUIRKS, ROM_2837B0_QUIRKS } from "./dhcp-quirks.ts";
 
 export type Soc = "bcm2837" | "bcm2711" | "bcm2712";
 
@@ -29,6 +30,8 @@ export interface PiModel {
   networkDrivers: readonly string[];
   /** What the owner must do once, as a sentence. */
   netbootSetUp: string;
+  /** What its boot ROM does of its own when it asks for an address. The EEPROM bootloaders do as the standards say. */
+  dhcpQuirks: readonly DhcpQuirkId[];
 }
 
 const SET_BOOT_ORDER =
@@ -51,6 +54,7 @@ const PI_4 = {
   firmwareFiles: ["start4.elf", "fixup4.dat"],
   networkDrivers: ["BCMGENET"],
   netbootSetUp: SET_BOOT_ORDER,
+  dhcpQuirks: [],
 } as const;
 const PI_5 = {
   soc: "bcm2712",
@@ -60,6 +64,7 @@ const PI_5 = {
   firmwareFiles: [],
   networkDrivers: ["MACB"],
   netbootSetUp: SET_BOOT_ORDER,
+  dhcpQuirks: [],
 } as const;
 
 export const PI_MODELS: readonly PiModel[] = [
@@ -73,6 +78,7 @@ export const PI_MODELS: readonly PiModel[] = [
     upstreamDeviceTree: "bcm2837-rpi-3-b.dtb",
     networkDrivers: ["USB_NET_SMSC95XX"],
     netbootSetUp: SET_OTP_BIT,
+    dhcpQuirks: ROM_2837_QUIRKS,
   },
   {
     ...PI_3,
@@ -84,6 +90,7 @@ export const PI_MODELS: readonly PiModel[] = [
     upstreamDeviceTree: "bcm2837-rpi-3-b-plus.dtb",
     networkDrivers: ["USB_LAN78XX"],
     netbootSetUp: "Nothing: it boots over the network as shipped when no card is inserted",
+    dhcpQuirks: ROM_2837B0_QUIRKS,
   },
   {
     ...PI_3,
@@ -95,6 +102,7 @@ export const PI_MODELS: readonly PiModel[] = [
     upstreamDeviceTree: "bcm2837-rpi-cm3-io3.dtb",
     networkDrivers: ["USB_NET_SMSC95XX", "USB_LAN78XX"],
     netbootSetUp: `${SET_OTP_BIT}; the carrier board needs a LAN951x or LAN7515 network chip`,
+    dhcpQuirks: ROM_2837_QUIRKS,
   },
   {
     ...PI_4,

@@ -7,7 +7,15 @@
  */
 import os from "node:os";
 import { IPV4_BROADCAST, type Ipv4, ipv4ToNumber, type Mac, macToBytes } from "../bytes/addresses.ts";
-import type { ReceivedDatagram, SendOptions, UdpBinding, UdpPeer, UdpSocket, UdpSockets } from "../ports.ts";
+import type {
+  EthernetFrame,
+  ReceivedDatagram,
+  SendOptions,
+  UdpBinding,
+  UdpPeer,
+  UdpSocket,
+  UdpSockets,
+} from "../ports.ts";
 import { bindError } from "./bind-error.ts";
 import { ReceiveBatch, SendBatch, socketAddress } from "./udp-batch.ts";
 import { ipv4Packet } from "./udp-frame.ts";
@@ -92,13 +100,13 @@ class Network {
   }
 
   /** False when it cannot: no right to packet sockets, or no interface to send by. */
-  sendFrame(bytes: Uint8Array, interfaceIndex: number, hardwareAddress: Mac): boolean {
+  sendFrame(bytes: Uint8Array, interfaceIndex: number, hardwareAddress: Mac, etherType = linux.ETH_P_IP): boolean {
     this.#packetSocket ??= libc.socket(linux.AF_PACKET, linux.SOCK_DGRAM | linux.SOCK_NONBLOCK | linux.SOCK_CLOEXEC, 0);
     if (this.#packetSocket === undefined || this.#packetSocket < 0) {
       this.report("open a packet socket (this needs the capability CAP_NET_RAW; broadcasting instead)");
       return false;
     }
-    const address = linkAddress(interfaceIndex, hardwareAddress);
+    const address = linkAddress(interfaceIndex, hardwareAddress, etherType);
     if (libc.sendto(this.#packetSocket, bytes, bytes.length, 0, address, address.length) >= 0) return true;
     this.report(`send a frame to ${hardwareAddress}`);
     return false;
@@ -147,9 +155,16 @@ class LinuxUdpSocket implements UdpSocket {
     if (!this.#isOpen) return;
     if (!hardwareAddress) {
       this.#network.send(this.#fd, bytes, to, localAddress);
-    } else if (!this.#sendFrame(bytes, to, hardwareAddress, localAddress)) {
+    } else if (!this.#sendDatagramFrame(bytes, to, hardwareAddress, localAddress)) {
       this.#network.send(this.#fd, bytes, { address: IPV4_BROADCAST, port: to.port }, localAddress);
     }
+  }
+
+  sendFrame({ hardwareAddress, etherType, payload, localAddress }: EthernetFrame): boolean {
+    if (!this.#isOpen) return false;
+    const via = this.#interfaceFor((entry) => entry.address === localAddress);
+    if (!via) return false;
+    return this.#network.sendFrame(payload, libc.if_nametoindex(via.name), hardwareAddress, etherType);
   }
 
   close(): void {
@@ -160,13 +175,15 @@ class LinuxUdpSocket implements UdpSocket {
     libc.close(this.#fd);
   }
 
-  #sendFrame(bytes: Uint8Array, to: UdpPeer, hardwareAddress: Mac, localAddress: Ipv4 | undefined): boolean {
-    const { interfaceName, address } = this.#binding;
-    const via = findInterface((entry) =>
-      interfaceName !== undefined
-        ? entry.name === interfaceName
-        : entry.address === localAddress || entry.holds(to.address),
-    );
+  /** The one it is bound to, else the first that matches. */
+  #interfaceFor(matches: (entry: Interface) => boolean): Interface | undefined {
+    const { interfaceName } = this.#binding;
+    return findInterface(interfaceName === undefined ? matches : (entry) => entry.name === interfaceName);
+  }
+
+  #sendDatagramFrame(bytes: Uint8Array, to: UdpPeer, hardwareAddress: Mac, localAddress: Ipv4 | undefined): boolean {
+    const { address } = this.#binding;
+    const via = this.#interfaceFor((entry) => entry.address === localAddress || entry.holds(to.address));
     if (!via) return false;
     const source = localAddress ?? (address === "0.0.0.0" ? via.address : address);
     const packet = ipv4Packet({ address: source, port: this.localPort }, to, bytes);
@@ -253,10 +270,10 @@ function indexOfAddress(address: Ipv4): number {
 }
 
 /** struct sockaddr_ll: the kernel writes the Ethernet header from it. */
-function linkAddress(interfaceIndex: number, hardwareAddress: Mac): Buffer {
+function linkAddress(interfaceIndex: number, hardwareAddress: Mac, etherType: number): Buffer {
   const address = Buffer.alloc(20);
   address.writeUInt16LE(linux.AF_PACKET, 0);
-  address.writeUInt16BE(linux.ETH_P_IP, 2);
+  address.writeUInt16BE(etherType, 2);
   address.writeInt32LE(interfaceIndex, 4);
   address.writeUInt8(6, 11);
   address.set(macToBytes(hardwareAddress), 12);
