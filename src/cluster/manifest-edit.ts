@@ -40,7 +40,7 @@ export interface NodePlace {
  * Adds a node at the end of the list, in the style of the last one there. The text must be valid YAML; `document` is it
  * as it was read before, if it was. Throws when the list is written in a way that cannot be added to.
  */
-export function addNode(text: string, entry: NodeEntry, document = open(text)): string {
+export function addNode(text: string, entry: NodeEntry, document = openDocument(text)): string {
   const place = placeForNode(text, document);
   if (place) return putNode(text, entry, place).text;
   throw new Error(
@@ -90,7 +90,7 @@ export function putNode(text: string, entry: NodeEntry, place: NodePlace): { tex
 
 /** Removes the node of this name; `undefined` when there is none. */
 export function removeNode(text: string, name: string): string | undefined {
-  const document = open(text);
+  const document = openDocument(text);
   const nodes = document.get("nodes", true);
   if (!isSeq(nodes)) return undefined;
   const index = nodes.items.findIndex((candidate) => isMap(candidate) && candidate.get("name") === name);
@@ -125,22 +125,22 @@ function item(entry: NodeEntry, indent: string, oneLine: boolean): string {
   return stringify([map], { lineWidth: 0 }).replace(/^(?=.)/gm, indent);
 }
 
-function rangeOf(node: Node): [number, number] {
+export function rangeOf(node: Node): [number, number] {
   return [node.range![0], node.range![1]];
 }
 
-function lineStart(text: string, offset: number): number {
+export function lineStart(text: string, offset: number): number {
   return text.lastIndexOf("\n", offset - 1) + 1;
 }
 
 /** Behind the newline of the line in which a value ends; the value's range may hold that newline already. */
-function lineEnd(text: string, offset: number): number {
+export function lineEnd(text: string, offset: number): number {
   if (text[offset - 1] === "\n") return offset;
   const newline = text.indexOf("\n", offset);
   return newline < 0 ? text.length : newline + 1;
 }
 
-function open(text: string): Document {
+export function openDocument(text: string): Document {
   const document = parseDocument(text);
   const [error] = document.errors;
   if (error) throw new Error(`Cannot change the manifest: it is not valid YAML: ${error.message}`);
