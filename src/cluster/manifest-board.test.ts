@@ -107,6 +107,7 @@ describe("a replaced board", () => {
         });
         expect(edited).toMatch(/# end\n$/);
       }),
+      { numRuns: 1000 },
     );
   });
 });

@@ -118,6 +118,7 @@ function removal(text: string, { items, flow }: YAMLMap<Node, Node | null>, pair
 }
 
 function applyEdits(text: string, edits: readonly Edit[]): string {
-  const lastFirst = edits.toSorted((a, b) => b.from - a.from);
+  // What is taken out at a place goes before what is put in there, or it would take that.
+  const lastFirst = edits.toSorted((a, b) => b.from - a.from || b.to - a.to);
   return lastFirst.reduce((edited, { from, to, text: put }) => edited.slice(0, from) + put + edited.slice(to), text);
 }
