@@ -5,6 +5,7 @@
 import type { Ipv4, Mac } from "../bytes/addresses.ts";
 import type { DhcpObservation } from "../dhcp/observation.ts";
 import type { DhcpClient, DhcpClientFacts, DhcpPolicy } from "../dhcp/policy.ts";
+import { bootLoaderOf } from "../pi/boot-loader.ts";
 import { decodeOption97, type PiIdentity } from "../pi/option97.ts";
 import { hasRaspberryPiOui } from "../pi/oui.ts";
 import type { NodeDirectory } from "./node-directory.ts";
@@ -42,19 +43,17 @@ export function observeDhcp(directory: NodeDirectory, report: Report): (observat
         return report({ kind: "dhcp-reply", message, mac, responder, ...(address && { address }) }, nodeOf(client));
       }
       case "ignored":
-        return report(
-          { kind: "dhcp-ignored", mac: observation.mac, reason: observation.reason },
-          nodeOf(observation.client),
-        );
+        return reportIgnored(observation, report);
       case "address-seen":
         return directory.learnNeighbour(observation.address, observation.mac);
       case "malformed":
         return report({
           kind: "warning",
           message: `A DHCP packet from ${observation.from.address} was damaged: ${observation.reason}`,
+          about: "dhcp-packet",
         });
       case "failed":
-        return report({ kind: "warning", message: observation.reason });
+        return report({ kind: "warning", message: observation.reason, about: "dhcp-answer" });
     }
   };
 }
@@ -65,15 +64,30 @@ function reportRequest(facts: DhcpClientFacts, client: DhcpClient, report: Repor
     ...(identity?.serial && { serial: identity.serial }),
     ...(identity?.model && { model: identity.model }),
   };
-  const { mac, message, vendorClass } = facts;
+  const { mac, message, vendorClass, relay, server, address } = facts;
+  const loader = bootLoaderOf(identity, facts.parameters);
   if (client.kind === "unknown-pi") {
     report({ kind: "unknown-pi", mac, ...about });
   } else if (client.kind === "pi") {
     report(
-      { kind: "dhcp-request", message, mac, ...(vendorClass !== undefined && { vendorClass }), ...about },
+      {
+        kind: "dhcp-request",
+        message,
+        mac,
+        ...(vendorClass !== undefined && { vendorClass }),
+        ...about,
+        ...(loader && { loader }),
+        ...(relay && { relay }),
+        ...(server && { server }),
+        ...(address && { address }),
+      },
       client.node,
     );
   }
+}
+
+function reportIgnored({ mac, reason, cause, client }: DhcpObservation & { kind: "ignored" }, report: Report): void {
+  report({ kind: "dhcp-ignored", mac, reason, ...(cause && { cause }) }, nodeOf(client));
 }
 
 function nodeOf(client: DhcpClient): string | undefined {

@@ -99,24 +99,43 @@ export function observeNfs(
       case "mount-refused":
         report({ kind: "mount-refused", path: observation.path, client, reason: observation.reason }, node);
         break;
+      case "wrong-version": {
+        const { program, version } = observation;
+        report({ kind: "nfs-version-refused", client, program, version }, node);
+        break;
+      }
       case "forbidden-handle": {
         const owner = trees.get(observation.treeId)?.node ?? "nobody";
         report(
-          { kind: "warning", message: `${client} used a file handle of a tree that is ${owner}'s; it was refused` },
+          {
+            kind: "warning",
+            message: `${client} used a file handle of a tree that is ${owner}'s; it was refused`,
+            about: "forbidden-handle",
+          },
           node,
         );
         break;
       }
       case "connection-ended":
-        if (node)
-          report({ kind: "warning", message: `A connection of ${client} was ended: ${observation.reason}` }, node);
+        if (node) {
+          const message = `A connection of ${client} was ended: ${observation.reason}`;
+          report({ kind: "warning", message, about: "connection-ended" }, node);
+        }
         break;
       case "bad-call":
-        report({ kind: "warning", message: `An NFS call from ${client} was damaged: ${observation.reason}` }, node);
+        report(
+          {
+            kind: "warning",
+            message: `An NFS call from ${client} was damaged: ${observation.reason}`,
+            about: "nfs-call",
+          },
+          node,
+        );
         break;
       case "fault": {
         const why = observation.error instanceof Error ? observation.error.message : String(observation.error);
-        report({ kind: "warning", message: `${observation.procedure} failed on the manager's side: ${why}` }, node);
+        const message = `${observation.procedure} failed on the manager's side: ${why}`;
+        report({ kind: "warning", message, about: "volume-fault" }, node);
         break;
       }
     }

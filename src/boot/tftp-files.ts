@@ -93,9 +93,11 @@ export function observeTftp(directory: NodeDirectory, report: Report): (observat
     const client = observation.client.address;
     const node = directory.byAddress(client)?.name;
     switch (observation.kind) {
-      case "request":
-        report({ kind: "tftp-request", path: observation.path, client }, node);
+      case "request": {
+        const { path, blockBytes } = observation;
+        report({ kind: "tftp-request", path, client, ...(blockBytes !== undefined && { blockBytes }) }, node);
         break;
+      }
       case "missing":
       case "refused":
         report({ kind: "tftp-missing", path: observation.path, client, reason: observation.reason }, node);
@@ -114,10 +116,20 @@ export function observeTftp(directory: NodeDirectory, report: Report): (observat
         break;
       }
       case "failed":
-        report({ kind: "tftp-failed", path: observation.path, client, reason: observation.reason }, node);
+        report(
+          { kind: "tftp-failed", path: observation.path, client, reason: observation.reason, ...observation.progress },
+          node,
+        );
         break;
       case "malformed":
-        report({ kind: "warning", message: `A TFTP packet from ${client} was damaged: ${observation.reason}` }, node);
+        report(
+          {
+            kind: "warning",
+            message: `A TFTP packet from ${client} was damaged: ${observation.reason}`,
+            about: "tftp-packet",
+          },
+          node,
+        );
         break;
     }
   };

@@ -23,6 +23,11 @@ function describe(event: BootEvent): string | undefined {
       return `dhcp  ${event.message} by ${event.responder}${event.address ? `: ${event.address}` : ""}`;
     case "dhcp-ignored":
       return `dhcp  no answer to ${event.mac}: ${event.reason}`;
+    case "dhcp-other-server":
+      return coloured(
+        `dhcp  ${event.message} by ${event.server}${event.address ? `: ${event.address}` : ""} to ${event.mac} (boot: ${event.boot})`,
+        "dim",
+      );
     case "unknown-pi":
       return coloured(
         `dhcp  an unknown Pi asks: ${event.mac}${event.serial ? `, serial ${event.serial}` : ""}`,
@@ -31,6 +36,7 @@ function describe(event: BootEvent): string | undefined {
     case "tftp-request":
     case "tftp-progress":
     case "root-activity":
+    case "planned":
       return undefined;
     case "tftp-probed":
       return coloured(`tftp  ${event.path} is there (${formatBytes(event.sizeBytes)})`, "dim");
@@ -46,6 +52,8 @@ function describe(event: BootEvent): string | undefined {
       return `nfs   mounted its ${event.tree} tree from ${event.client}`;
     case "mount-refused":
       return coloured(`nfs   refused ${event.path} to ${event.client}: ${event.reason}`, "red");
+    case "nfs-version-refused":
+      return coloured(`nfs   refused ${event.program} version ${event.version} to ${event.client}`, "red");
     case "up":
       return coloured(`up    boot ${event.bootId.slice(0, 8)}`, "green");
     case "shutdown-seen":
@@ -75,5 +83,9 @@ function describe(event: BootEvent): string | undefined {
       return `image ${event.image} is ready`;
     case "warning":
       return coloured(`warning: ${event.message}`, "yellow");
+    case "diagnosis":
+      return coloured(`why   ${event.cause}: ${event.evidence}. ${event.remedy}`, "red");
+    case "diagnosis-cleared":
+      return coloured(`why   ${event.cause} is over`, "green");
   }
 }

@@ -3,21 +3,54 @@
  * the metrics all come from this feed, so they cannot disagree.
  */
 import type { Ipv4, Mac } from "../bytes/addresses.ts";
+import type { OtherServerAnswer } from "../dhcp/other-server.ts";
+import type { IgnoreCause } from "../dhcp/policy.ts";
+import type { BootLoader } from "../pi/boot-loader.ts";
 
 /** What happened, without when and to whom. */
 export type BootOccurrence =
-  | { kind: "dhcp-request"; message: string; mac: Mac; vendorClass?: string; serial?: string; model?: string }
+  | {
+      kind: "dhcp-request";
+      message: string;
+      mac: Mac;
+      vendorClass?: string;
+      serial?: string;
+      model?: string;
+      /** Which program of a Pi asks, as far as its DISCOVER tells. */
+      loader?: BootLoader;
+      /** The relay agent it came through. */
+      relay?: Ipv4;
+      /** The server whose offer it takes (option 54). */
+      server?: Ipv4;
+      /** The address that it asks for or uses. */
+      address?: Ipv4;
+    }
   | { kind: "dhcp-reply"; message: string; mac: Mac; address?: Ipv4; responder: "proxy" | "server" }
-  | { kind: "dhcp-ignored"; mac: Mac; reason: string }
+  | { kind: "dhcp-ignored"; mac: Mac; reason: string; cause?: IgnoreCause }
+  /** Another DHCP server spoke, to a node or to anybody. */
+  | ({ kind: "dhcp-other-server"; mac: Mac } & OtherServerAnswer)
   | { kind: "unknown-pi"; mac: Mac; serial?: string; model?: string }
-  | { kind: "tftp-request"; path: string; client: Ipv4 }
+  /** `blockBytes` is what the client wishes; absent when it says nothing. */
+  | { kind: "tftp-request"; path: string; client: Ipv4; blockBytes?: number }
   | { kind: "tftp-missing"; path: string; client: Ipv4; reason: string }
   | { kind: "tftp-probed"; path: string; client: Ipv4; sizeBytes: number }
   | { kind: "tftp-progress"; path: string; client: Ipv4; sentBytes: number; sizeBytes: number }
   | { kind: "tftp-complete"; path: string; client: Ipv4; sizeBytes: number; durationMs: number; retransmits: number }
-  | { kind: "tftp-failed"; path: string; client: Ipv4; reason: string }
+  | {
+      kind: "tftp-failed";
+      path: string;
+      client: Ipv4;
+      reason: string;
+      /** Present when it had begun. */
+      sentBytes?: number;
+      sizeBytes?: number;
+      blockBytes?: number;
+      retransmits?: number;
+    }
   | { kind: "mount"; tree: "boot" | "root"; client: Ipv4 }
   | { kind: "mount-refused"; path: string; client: Ipv4; reason: string }
+  /** A client speaks a version of NFS or MOUNT that is not served. */
+  | { kind: "nfs-version-refused"; client: Ipv4; program: string; version: number }
   | {
       /** What a node did with its root in the last second. */
       kind: "root-activity";
@@ -26,6 +59,8 @@ export type BootOccurrence =
       writtenBytes: number;
       /** Answers that say the manager, its disk or its limits are in the way. */
       failures: number;
+      /** Which of them, by status; those that did not happen are absent. */
+      failed?: Partial<Record<string, number>>;
       p50Ms?: number;
       p99Ms?: number;
       /** The files with the most bytes read and written lately. */
@@ -46,7 +81,26 @@ export type BootOccurrence =
   | { kind: "manifest-loaded"; nodes: number }
   | { kind: "manifest-rejected"; problems: number }
   | { kind: "image-ready"; image: string }
-  | { kind: "warning"; message: string };
+  /** What keeps a node from booting, or may, as its plan tells. Told when it changes; empty when all is well again. */
+  | { kind: "planned"; problems: readonly string[]; warnings: readonly string[] }
+  /** `about` tells programs what it is about. */
+  | { kind: "warning"; message: string; about?: WarningTopic }
+  /** Why a node does not get on, or what is wrong with the network: as long as there is no other, and it is not cleared. */
+  | { kind: "diagnosis"; cause: string; title: string; evidence: string; remedy: string }
+  | { kind: "diagnosis-cleared"; cause: string };
+
+export type WarningTopic =
+  | "sending"
+  | "dhcp-packet"
+  | "dhcp-answer"
+  | "tftp-packet"
+  | "forbidden-handle"
+  | "connection-ended"
+  | "nfs-call"
+  | "volume-fault"
+  | "root-copy-failed"
+  | "root-too-large"
+  | "network-changed";
 
 /** One entry of the feed. `sequence` rises by one, and by more when the manager starts; `node` is the name in the manifest, absent for the LAN or the manager. */
 export type BootEvent = BootOccurrence & {

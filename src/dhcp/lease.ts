@@ -7,7 +7,15 @@ import { IPV4_ANY, type Ipv4 } from "../bytes/addresses.ts";
 import { type LeasePolicy, LeaseTable, OFFER_MS } from "./lease-table.ts";
 import { type DhcpOption, type MessageType, makeOption, OPTIONS, readOption } from "./options.ts";
 import { BROADCAST_FLAG, type DhcpPacket, makePacket } from "./packet.ts";
-import type { DhcpClient, DhcpClientFacts, DhcpDecision, DhcpResponder, DhcpServerSettings, Lease } from "./policy.ts";
+import type {
+  DhcpClient,
+  DhcpClientFacts,
+  DhcpDecision,
+  DhcpResponder,
+  DhcpServerSettings,
+  IgnoreCause,
+  Lease,
+} from "./policy.ts";
 import { pxeOptions } from "./pxe.ts";
 
 /** RFC 2131 section 3.3: this lease time means that the lease does not end. */
@@ -34,8 +42,11 @@ export function leaseResponder(
   function onDiscover(exchange: Exchange): DhcpDecision {
     const { facts, reserved, unixMs } = exchange;
     const address = leases.choose(facts.mac, reserved, facts.address, unixMs);
-    if (!address)
-      return ignore(settings.range ? "every address of the range is in use" : "no address is set aside for it");
+    if (!address) {
+      return settings.range
+        ? ignore("every address of the range is in use", "range-used-up")
+        : ignore("no address is set aside for it", "nothing-set-aside");
+    }
     leases.offer(facts.mac, address, unixMs, exchange.client.kind === "pi" ? OFFER_MS.firmware : OFFER_MS.usual);
     return { kind: "reply", reply: addressReply(settings, exchange, "OFFER", address) };
   }
@@ -45,7 +56,7 @@ export function leaseResponder(
     const chosenServer = readOption(request.options, OPTIONS.serverIdentifier);
     if (chosenServer && chosenServer !== settings.serverAddress) {
       leases.forgetOffer(facts.mac);
-      return ignore(`it took the offer of ${chosenServer}`);
+      return ignore(`it took the offer of ${chosenServer}`, "other-server");
     }
     // Firmware that names neither the server nor the address means our offer.
     const address = facts.address ?? leases.current(facts.mac, unixMs)?.address;
@@ -67,7 +78,8 @@ export function leaseResponder(
     }
     const lease = facts.address && leases[how](facts.mac, facts.address, unixMs);
     if (!lease) return ignore(`it does not hold ${facts.address ?? "an address"}`);
-    return { kind: "ignore", reason: `${how}d ${lease.address}; there is no answer to that`, lease };
+    const cause = how === "decline" ? ({ cause: "declined" } as const) : {};
+    return { kind: "ignore", reason: `${how}d ${lease.address}; there is no answer to that`, ...cause, lease };
   }
 
   return (request, facts, client, unixMs) => {
@@ -93,8 +105,8 @@ export function leaseResponder(
   };
 }
 
-function ignore(reason: string): DhcpDecision {
-  return { kind: "ignore", reason };
+function ignore(reason: string, cause?: IgnoreCause): DhcpDecision {
+  return { kind: "ignore", reason, ...(cause && { cause }) };
 }
 
 /** OFFER and ACK; without an address, the answer to INFORM (RFC 2131 section 4.3.5: no lease time, no `yiaddr`). */

@@ -2,7 +2,7 @@
 import type { Ipv4, Mac } from "../bytes/addresses.ts";
 import type { UdpPeer } from "../ports.ts";
 import type { MessageType } from "./options.ts";
-import type { DhcpClient, DhcpClientFacts } from "./policy.ts";
+import type { DhcpClient, DhcpClientFacts, IgnoreCause } from "./policy.ts";
 
 export type DhcpObservation =
   | { kind: "request"; facts: DhcpClientFacts; client: DhcpClient }
@@ -15,7 +15,7 @@ export type DhcpObservation =
       /** The address given; none in proxy mode. */
       address?: Ipv4;
     }
-  | { kind: "ignored"; mac: Mac; message: MessageType; client: DhcpClient; reason: string }
+  | { kind: "ignored"; mac: Mac; message: MessageType; client: DhcpClient; reason: string; cause?: IgnoreCause }
   /**
    * A client uses this address, or is about to: we gave it, or its REQUEST to another server was broadcast. The only
    * way in proxy mode to know who an address is.

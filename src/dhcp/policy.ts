@@ -18,6 +18,12 @@ export interface DhcpClientFacts {
   hostName?: string;
   /** Option 50, else the address it uses (`ciaddr`). */
   address?: Ipv4;
+  /** Option 54: the server it means. */
+  server?: Ipv4;
+  /** Option 55. */
+  parameters?: Uint8Array;
+  /** `giaddr`: the relay agent it came through. */
+  relay?: Ipv4;
 }
 
 export type DhcpClient =
@@ -89,10 +95,13 @@ export interface LeaseStore {
   save(lease: Lease): Promise<void>;
 }
 
+/** Why a request gets no answer, for programs; only what may keep a client from its address. */
+export type IgnoreCause = "range-used-up" | "nothing-set-aside" | "other-server" | "declined" | "not-network-boot";
+
 /** What to do about one request. */
 export type DhcpDecision =
   | { kind: "reply"; reply: DhcpPacket; lease?: Lease }
-  | { kind: "ignore"; reason: string; lease?: Lease };
+  | { kind: "ignore"; reason: string; cause?: IgnoreCause; lease?: Lease };
 
 /** Pure but for the table of leases: no clock, no socket, no file. */
 export type DhcpResponder = (
@@ -108,6 +117,8 @@ export function readClientFacts(packet: DhcpPacket, message: MessageType): DhcpC
   const guid = readOption(packet.options, OPTIONS.clientGuid);
   const hostName = readOption(packet.options, OPTIONS.hostName);
   const requested = readOption(packet.options, OPTIONS.requestedAddress);
+  const server = readOption(packet.options, OPTIONS.serverIdentifier);
+  const parameters = readOption(packet.options, OPTIONS.parameterRequestList);
   const address = requested ?? (packet.clientAddress === IPV4_ANY ? undefined : packet.clientAddress);
   return {
     mac: packet.mac,
@@ -116,5 +127,8 @@ export function readClientFacts(packet: DhcpPacket, message: MessageType): DhcpC
     ...(guid && { guid }),
     ...(hostName !== undefined && { hostName }),
     ...(address && { address }),
+    ...(server && { server }),
+    ...(parameters && { parameters }),
+    ...(packet.relayAddress !== IPV4_ANY && { relay: packet.relayAddress }),
   };
 }

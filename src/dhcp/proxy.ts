@@ -16,7 +16,8 @@ export function proxyResponder({ serverAddress }: DhcpProxySettings): DhcpRespon
     }
     if (client.kind === "other") return { kind: "ignore", reason: "not a Raspberry Pi" };
     if (client.kind === "unknown-pi") return { kind: "ignore", reason: "no node has this address or serial number" };
-    if (!isPxeRequest(request.options)) return { kind: "ignore", reason: "not a network boot request" };
+    if (!isPxeRequest(request.options))
+      return { kind: "ignore", reason: "not a network boot request", cause: "not-network-boot" };
 
     const reply = makePacket({
       op: "reply",

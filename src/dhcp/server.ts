@@ -93,7 +93,8 @@ class DhcpService {
     const decision = this.#responder(request, facts, client, clock.unixMs());
     this.#noteAddress(facts, decision, client);
     if (decision.kind === "ignore") {
-      observe({ kind: "ignored", mac: request.mac, message, client, reason: decision.reason });
+      const { reason, cause } = decision;
+      observe({ kind: "ignored", mac: request.mac, message, client, reason, ...(cause && { cause }) });
     }
     const steps = [this.#save(decision), policy.beforeReply?.(facts, client)].filter((step) => step !== undefined);
     if (steps.length === 0) {

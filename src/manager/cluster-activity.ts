@@ -28,6 +28,15 @@ export function countFailures(refusals: Iterable<readonly [NfsStatus, number]>):
   return failures;
 }
 
+/** The same, one by one. */
+export function failuresByStatus(refusals: Iterable<readonly [NfsStatus, number]>): Partial<Record<NfsStatus, number>> {
+  const failures: Partial<Record<NfsStatus, number>> = {};
+  for (const [status, count] of refusals) {
+    if (FAILURES.has(status)) failures[status] = (failures[status] ?? 0) + count;
+  }
+  return failures;
+}
+
 export interface NodeActivityView {
   node: string;
   operationsPerS: number;

@@ -171,7 +171,7 @@ export class Manager implements ManagerControl {
     const { manifest, stateFolder } = this.#manifest.loaded;
     const directory = this.#directory;
     const warnOfSending = limitWarnings(systemClock, SEND_WARNING_INTERVAL_MS, (message) =>
-      this.#report({ kind: "warning", message }),
+      this.#report({ kind: "warning", message, about: "sending" }),
     );
     const starts = bootStarts({
       hearsDhcp: manifest.network.dhcp !== "external",
@@ -207,6 +207,7 @@ export class Manager implements ManagerControl {
       this.#report({
         kind: "warning",
         message: "The network section has changed: restart the manager for it to take effect",
+        about: "network-changed",
       });
     }
     await (added ? this.#serving.nodes.add(loaded, added) : this.#serving.nodes.apply(loaded));

@@ -151,7 +151,11 @@ export class NodeSet {
     const plan = sharing(made, this.#lastPlan);
     this.#lastPlan = plan;
     const alreadySaid = new Set(known && [...known.plan.problems, ...known.plan.warnings]);
-    for (const message of [...plan.problems, ...plan.warnings]) {
+    const { problems, warnings } = plan;
+    if (problems.length + warnings.length + alreadySaid.size > 0) {
+      report({ kind: "planned", problems, warnings }, node.name);
+    }
+    for (const message of [...problems, ...warnings]) {
       if (!alreadySaid.has(message)) report({ kind: "warning", message }, node.name);
     }
     if (known) {

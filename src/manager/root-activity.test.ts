@@ -36,6 +36,7 @@ it("tells what a root did, how long answers took, and which files were busy; not
       readBytes: 100,
       writtenBytes: 1000,
       failures: 2,
+      failed: { NFS3ERR_NOSPC: 2 },
       p50Ms: expect.closeTo(1, 0),
       p99Ms: expect.closeTo(114.7, 1),
       mostRead: "/a",

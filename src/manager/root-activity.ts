@@ -1,6 +1,6 @@
 import type { Report } from "../boot/report.ts";
 import { latencyQuantileMs, mergeLatencies } from "../nfs/latency-histogram.ts";
-import { countFailures } from "./cluster-activity.ts";
+import { countFailures, failuresByStatus } from "./cluster-activity.ts";
 import type { ServedTreeActivity } from "./data-plane/messages.ts";
 
 /** Tells of what each root did since the last time. */
@@ -21,6 +21,7 @@ export function rootActivity(report: Report): (trees: readonly ServedTreeActivit
           readBytes,
           writtenBytes,
           failures: countFailures(refusals),
+          ...failedOf(refusals),
           ...(p50Ms !== undefined && { p50Ms }),
           ...(p99Ms !== undefined && { p99Ms }),
           ...(mostRead && { mostRead: mostRead.path }),
@@ -30,4 +31,9 @@ export function rootActivity(report: Report): (trees: readonly ServedTreeActivit
       );
     }
   };
+}
+
+function failedOf(refusals: Parameters<typeof failuresByStatus>[0]): { failed?: Partial<Record<string, number>> } {
+  const failed = failuresByStatus(refusals);
+  return Object.keys(failed).length === 0 ? {} : { failed };
 }

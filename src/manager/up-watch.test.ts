@@ -74,6 +74,7 @@ describe("a report that is written", () => {
           kind: "warning",
           message:
             "Cannot keep the root of node1 in memory: it needs 881 MiB, and 512 MiB are free; use root: ephemeral, or a smaller image",
+          about: "root-too-large",
         },
       ],
     ],
@@ -84,6 +85,7 @@ describe("a report that is written", () => {
           kind: "warning",
           message:
             "Cannot keep the root of node1 in memory: copying it failed; its console says why, and it starts again",
+          about: "root-copy-failed",
         },
       ],
     ],

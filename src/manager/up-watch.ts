@@ -37,11 +37,12 @@ function occurrenceOf(up: UpReport, node: string): BootOccurrence {
       return {
         kind: "warning",
         message: `Cannot keep the root of ${node} in memory: copying it failed; its console says why, and it starts again`,
+        about: "root-copy-failed",
       };
     case "memory-short": {
       const [needed, available] = [up.neededKiB, up.availableKiB].map((kib) => Math.ceil(kib / 1024));
       const message = `Cannot keep the root of ${node} in memory: it needs ${needed} MiB, and ${available} MiB are free; use root: ephemeral, or a smaller image`;
-      return { kind: "warning", message };
+      return { kind: "warning", message, about: "root-too-large" };
     }
   }
 }

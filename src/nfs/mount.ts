@@ -30,6 +30,7 @@ export function createMountProgram(exports: Exports, handles: HandleCodec, obser
 
   return {
     number: MOUNT_PROGRAM,
+    name: "MOUNT",
     version: MOUNT_VERSION,
 
     call({ procedure, args }, client) {

@@ -30,6 +30,7 @@ export function createNfsProgram(
 
   return {
     number: NFS_PROGRAM,
+    name: "NFS",
     version: NFS_VERSION,
 
     call(rpc, client) {

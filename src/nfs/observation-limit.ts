@@ -2,7 +2,12 @@ import type { Clock } from "../ports.ts";
 import type { NfsObservation, ObserveNfs } from "./observation.ts";
 
 /** What a client, or a failing disk, can cause as often as there are calls. */
-const REPEATABLE: ReadonlySet<NfsObservation["kind"]> = new Set(["mount-refused", "bad-call", "fault"]);
+const REPEATABLE: ReadonlySet<NfsObservation["kind"]> = new Set([
+  "mount-refused",
+  "wrong-version",
+  "bad-call",
+  "fault",
+]);
 
 /** The log is for people: these show what is wrong, and thousands more in a second would push all else out of it. */
 const TOLD_MAX = 10;

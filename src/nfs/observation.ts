@@ -10,6 +10,8 @@ export type NfsObservation =
   | { kind: "forbidden-handle"; client: Ipv4; treeId: number }
   /** A connection that was ended by us, its bytes being right so far. */
   | { kind: "connection-ended"; client: Ipv4; reason: string }
+  /** A call of a version of a program that is not served. */
+  | { kind: "wrong-version"; client: Ipv4; program: string; version: number }
   /** Bytes that are no RPC call, or a call whose arguments cannot be read. */
   | { kind: "bad-call"; client: Ipv4; reason: string }
   /** A volume failed with something other than a `VolumeError`: a failing disk or a bug. */

@@ -26,6 +26,7 @@ export interface PortMapping {
 export function createPortmapProgram(mappings: () => readonly PortMapping[]): RpcProgram {
   return {
     number: PORTMAP_PROGRAM,
+    name: "port mapper",
     version: PORTMAP_VERSION,
 
     call({ procedure, args }) {

@@ -17,6 +17,8 @@ export type Answer = Encode | PendingAnswer;
 /** One RPC program in the only version we speak. */
 export interface RpcProgram {
   readonly number: number;
+  /** As people call it. */
+  readonly name: string;
   readonly version: number;
   /**
    * Answers a call with what follows the header of a successful reply; `undefined` when there is no such procedure.
@@ -30,6 +32,7 @@ export type AnswerRecord = (record: Uint8Array, client: Ipv4) => Answer;
 export interface DispatchEvents {
   /** A call was refused, or its arguments could not be read. */
   onBadCall(client: Ipv4, reason: string): void;
+  onWrongVersion(client: Ipv4, program: string, version: number): void;
   /** A program failed in a way that it should not; the client is told SYSTEM_ERR. */
   onFault(client: Ipv4, error: unknown): void;
 }
@@ -52,6 +55,7 @@ export function createDispatcher(programs: readonly RpcProgram[], events: Dispat
     const program = byNumber.get(call.program);
     if (program === undefined) return (reply) => writeAcceptedReply(reply, call.xid, "PROG_UNAVAIL");
     if (call.version !== program.version) {
+      events.onWrongVersion(client, program.name, call.version);
       return (reply) => writeVersionMismatch(reply, call.xid, program.version, program.version);
     }
     try {

@@ -6,7 +6,7 @@ import { decodeCall } from "./rpc.ts";
 import { XdrWriter } from "./xdr.ts";
 
 const hex = (text: string) => Uint8Array.from(Buffer.from(text.replace(/\s+/g, ""), "hex"));
-const IGNORED = { onBadCall: () => {}, onFault: () => {} };
+const IGNORED = { onBadCall: () => {}, onWrongVersion: () => {}, onFault: () => {} };
 const CLIENT = parseIpv4("192.0.2.9");
 
 /** xid, CALL, RPC 2, NFS 3 GETATTR, AUTH_SYS ("pi", uid 1000, gid 1001, groups 4 and 27), AUTH_NONE verifier. */
@@ -43,6 +43,7 @@ describe("decodeCall", () => {
 /** Program 100003 version 3, whose procedure 1 takes one word and returns it. */
 const echo = {
   number: 100003,
+  name: "NFS",
   version: 3,
   call: (call: ReturnType<typeof decodeCall>) => {
     if (call.procedure !== 1) return undefined;
@@ -96,6 +97,16 @@ describe("createDispatcher", () => {
     const writer = new XdrWriter();
     answer(writer);
     expect(Buffer.from(writer.finish()).toString("hex")).toBe(reply.replace(/\s+/g, ""));
+  });
+
+  it("reports a version that nobody serves", () => {
+    const versions: string[] = [];
+    const dispatch = createDispatcher([echo], {
+      ...IGNORED,
+      onWrongVersion: (client, program, version) => versions.push(`${client}: ${program} ${version}`),
+    });
+    dispatch(hex("00000abc 00000000 00000002 000186a3 00000004 00000001 00000000 00000000 00000000 00000000"), CLIENT);
+    expect(versions).toEqual([`${CLIENT}: NFS 4`]);
   });
 
   it("reports calls it refuses", () => {

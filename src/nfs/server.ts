@@ -91,6 +91,7 @@ export function createNfsService(options: NfsServiceOptions): NfsService {
   const nfs = createNfsProgram(environment, options.clock, fault);
   const events: DispatchEvents = {
     onBadCall: badCall,
+    onWrongVersion: (client, program, version) => observe({ kind: "wrong-version", client, program, version }),
     onFault: (client, error) => fault(client, 0, "RPC", error),
   };
   const answerRecord = createDispatcher([nfs, mount, portmap], events);

@@ -2,7 +2,8 @@
 import type { UdpPeer } from "../ports.ts";
 
 export type TftpObservation =
-  | { kind: "request"; path: string; client: UdpPeer }
+  /** `blockBytes` is what the client wishes, if it says. */
+  | { kind: "request"; path: string; client: UdpPeer; blockBytes?: number }
   | { kind: "missing"; path: string; client: UdpPeer; reason: string }
   | { kind: "refused"; path: string; client: UdpPeer; reason: string }
   /** The client asked for the size and went away, as boot firmware does before most files. */
@@ -17,7 +18,16 @@ export type TftpObservation =
       durationMs: number;
       retransmits: number;
     }
-  | { kind: "failed"; path: string; client: UdpPeer; reason: string }
+  /** `progress` is there when a transfer had begun. */
+  | { kind: "failed"; path: string; client: UdpPeer; reason: string; progress?: TransferProgress }
   | { kind: "malformed"; client: UdpPeer; reason: string };
+
+export interface TransferProgress {
+  /** Acknowledged by the client. */
+  sentBytes: number;
+  sizeBytes: number;
+  blockBytes: number;
+  retransmits: number;
+}
 
 export const PROGRESS_MS = 250;

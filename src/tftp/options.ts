@@ -58,6 +58,12 @@ export function agree(asked: TftpOptions, sizeBytes: number, blockBytesMax: numb
   return agreement;
 }
 
+/** The block size a client asks for; `undefined` when it asks for none, or for none that there is. */
+export function wishedBlockBytes(asked: TftpOptions): number | undefined {
+  const wish = asked.get("blksize");
+  return wish === undefined ? undefined : integer(wish, BLOCK_BYTES_MIN, TFTP_BLOCK_BYTES_MAX);
+}
+
 function integer(text: string, minimum: number, maximum: number): number | undefined {
   const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN;
   return value >= minimum && value <= maximum ? value : undefined;

@@ -107,7 +107,7 @@ describe("the TFTP server", () => {
     say(offer!.fromPort, acknowledge(3));
     const path = "91cdf03d/config.txt";
     expect(observed).toEqual([
-      { kind: "request", path, client: pi },
+      { kind: "request", path, client: pi, blockBytes: 1468 },
       { kind: "complete", path, client: pi, sizeBytes: 3000, durationMs: 30, retransmits: 0 },
     ]);
     expect(state.closed).toBe(1);

@@ -4,6 +4,7 @@
  * it wants to be called next. Block numbers are counted without end here and wrap to 0 on the wire.
  */
 import type { Awaitable, Clock } from "../ports.ts";
+import type { TransferProgress } from "./observation.ts";
 import type { Agreement } from "./options.ts";
 import { ERROR_CODE, encodePacket, OPCODE } from "./packet.ts";
 
@@ -79,6 +80,12 @@ export class Transfer {
   /** Bytes that the client has acknowledged. */
   get sentBytes(): number {
     return Math.min(this.#acknowledged * this.#agreement.blockBytes, this.#source.sizeBytes);
+  }
+
+  /** How far it is, or was when it ended. */
+  get progress(): TransferProgress {
+    const { sentBytes, sizeBytes, retransmits } = this;
+    return { sentBytes, sizeBytes, blockBytes: this.#agreement.blockBytes, retransmits };
   }
 
   start(): void {

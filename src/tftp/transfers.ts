@@ -7,7 +7,7 @@ import { TFTP_TRANSFERS_MAX, TFTP_TRANSFERS_PER_CLIENT_MAX } from "../limits.ts"
 import type { Awaitable, Clock, SendOptions, Timer, UdpBinding, UdpPeer, UdpSocket, UdpSockets } from "../ports.ts";
 import { refusalPacket, type TftpAnswer, type TftpReadRequest, type TftpRefusal } from "./handler.ts";
 import { PROGRESS_MS, type TftpObservation } from "./observation.ts";
-import { agree } from "./options.ts";
+import { agree, wishedBlockBytes } from "./options.ts";
 import { encodePacket, type TftpPacket } from "./packet.ts";
 import { receivePackets } from "./receive.ts";
 import { Transfer, type TransferOutcome } from "./transfer.ts";
@@ -100,7 +100,8 @@ export class TftpTransfers {
       running.transfer.onSuperseded();
     }
     const { observe, transfersMax, transfersPerClientMax } = this.#options;
-    observe({ kind: "request", path, client });
+    const blockBytes = wishedBlockBytes(request.options);
+    observe({ kind: "request", path, client, ...(blockBytes !== undefined && { blockBytes }) });
     const ofClient = this.#countByClient.get(client.address) ?? 0;
     const isFull = this.#running.size + this.#opening.size >= (transfersMax ?? TFTP_TRANSFERS_MAX);
     if (isFull || ofClient >= (transfersPerClientMax ?? TFTP_TRANSFERS_PER_CLIENT_MAX)) {
@@ -174,7 +175,7 @@ export class TftpTransfers {
     { path, client }: TftpReadRequest,
     sizeBytes: number,
     startedAtMs: number,
-    { retransmits }: Transfer,
+    transfer: Transfer,
     outcome: TransferOutcome,
   ): void {
     this.#running.delete(key);
@@ -183,14 +184,14 @@ export class TftpTransfers {
     switch (outcome.kind) {
       case "complete": {
         const durationMs = clock.monotonicMs() - startedAtMs;
-        observe({ kind: "complete", path, client, sizeBytes, durationMs, retransmits });
+        observe({ kind: "complete", path, client, sizeBytes, durationMs, retransmits: transfer.retransmits });
         break;
       }
       case "probed":
         observe({ kind: "probed", path, client, sizeBytes });
         break;
       case "failed":
-        observe({ kind: "failed", path, client, reason: outcome.reason });
+        observe({ kind: "failed", path, client, reason: outcome.reason, progress: transfer.progress });
     }
   }
 
