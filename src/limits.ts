@@ -6,6 +6,12 @@
 /** RFC 2131 allows options to fill a datagram; no client sends more than an Ethernet frame. */
 export const DHCP_PACKET_BYTES_MAX = 1500;
 
+/** Addresses asked for by ARP at once, and results of that remembered: four racks of clients that arrive together. */
+export const DHCP_CHECKED_ADDRESSES_MAX = 1024;
+
+/** A range is looked through for a free address; this takes some milliseconds at worst. */
+export const DHCP_RANGE_ADDRESSES_MAX = 65_536;
+
 /** A firmware path is far shorter; RFC 1350 gives no limit. 512 bytes of name plus options. */
 export const TFTP_REQUEST_BYTES_MAX = 1024;
 

@@ -108,6 +108,13 @@ export interface UdpSockets {
   bind(binding: UdpBinding): Promise<UdpSocket>;
 }
 
+/** Finds out who uses an address of the network that an interface is on. */
+export interface AddressProbe {
+  /** Who answers for the address; `undefined` when nobody does in time. Does not reject. */
+  holderOf(address: Ipv4): Promise<Mac | undefined>;
+  close(): void;
+}
+
 /** One accepted TCP connection, as bytes in and bytes out. */
 export interface TcpConnection {
   readonly remote: UdpPeer;

@@ -46,6 +46,10 @@ export function observeDhcp(directory: NodeDirectory, report: Report): (observat
         return reportIgnored(observation, report);
       case "address-seen":
         return directory.learnNeighbour(observation.address, observation.mac);
+      case "address-conflict": {
+        const { mac, address, holder, client } = observation;
+        return report({ kind: "address-conflict", mac, address, holder }, nodeOf(client));
+      }
       case "malformed":
         return report({
           kind: "warning",

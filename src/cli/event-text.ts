@@ -28,6 +28,8 @@ function describe(event: BootEvent): string | undefined {
         `dhcp  ${event.message} by ${event.server}${event.address ? `: ${event.address}` : ""} to ${event.mac} (boot: ${event.boot})`,
         "dim",
       );
+    case "address-conflict":
+      return coloured(`dhcp  ${event.address} is not free for ${event.mac}: ${event.holder} uses it`, "yellow");
     case "unknown-pi":
       return coloured(
         `dhcp  an unknown Pi asks: ${event.mac}${event.serial ? `, serial ${event.serial}` : ""}`,

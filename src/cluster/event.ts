@@ -27,6 +27,8 @@ export type BootOccurrence =
     }
   | { kind: "dhcp-reply"; message: string; mac: Mac; address?: Ipv4; responder: "proxy" | "server" }
   | { kind: "dhcp-ignored"; mac: Mac; reason: string; cause?: IgnoreCause }
+  /** Somebody else has the address that was to be offered to `mac`. */
+  | { kind: "address-conflict"; mac: Mac; address: Ipv4; holder: Mac }
   /** Another DHCP server spoke, to a node or to anybody. */
   | ({ kind: "dhcp-other-server"; mac: Mac } & OtherServerAnswer)
   | { kind: "unknown-pi"; mac: Mac; serial?: string; model?: string }

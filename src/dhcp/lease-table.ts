@@ -1,10 +1,10 @@
 /**
- * Who holds which address. One address never goes to two clients, and a client is known by its hardware address
- * alone: a Pi's bootloader, its kernel and its operating system send different client identifiers (option 61), or
- * none, and must all get the same address.
+ * Who holds which address of one network. One address never goes to two clients, and a client is known by its hardware
+ * address alone: a Pi's bootloader, its kernel and its operating system send different client identifiers (option 61),
+ * or none, and must all get the same address.
  */
 import { type Ipv4, ipv4FromNumber, ipv4ToNumber, type Mac, macToBytes } from "../bytes/addresses.ts";
-import type { DhcpPolicy, DhcpServerSettings, Lease } from "./policy.ts";
+import type { DhcpPolicy, DhcpSubnet, Lease } from "./policy.ts";
 
 /** How long an offer is kept for the client that got it. */
 export const OFFER_MS = {
@@ -12,26 +12,40 @@ export const OFFER_MS = {
   /** The Pi 3B never sends a REQUEST: it boots on the bare offer, which must outlast the loading of its kernel. */
   firmware: 10 * 60_000,
 };
-/** How long a declined address is kept from everybody. */
+/** How long an address that somebody else has is kept from everybody. */
 const DECLINED_MS = 10 * 60_000;
+/** How long nothing is looked for when nothing was free, unless a lease ends before. */
+const FULL_MS = 10_000;
 
 export type LeasePolicy = Pick<DhcpPolicy, "isReserved" | "isNode">;
 
-export class LeaseTable {
-  readonly #byAddress = new Map<Ipv4, Lease>();
-  readonly #byMac = new Map<Mac, Lease>();
-  readonly #settings: DhcpServerSettings;
-  readonly #policy: LeasePolicy;
-  readonly #network: { first: number; last: number };
+interface Span {
+  first: number;
+  last: number;
+}
 
-  constructor(settings: DhcpServerSettings, policy: LeasePolicy, saved: readonly Lease[]) {
-    this.#settings = settings;
+export class LeaseTable {
+  readonly #byAddress = new Map<number, Lease>();
+  readonly #byMac = new Map<Mac, Lease>();
+  readonly #subnet: DhcpSubnet;
+  readonly #policy: LeasePolicy;
+  readonly #network: Span;
+  readonly #range: Span | undefined;
+  readonly #excluded: readonly Span[];
+  /** Nothing of the range is free before this time. */
+  #fullUntilMs = 0;
+
+  constructor(subnet: DhcpSubnet, policy: LeasePolicy, saved: readonly Lease[]) {
+    this.#subnet = subnet;
     this.#policy = policy;
-    const mask = ipv4ToNumber(settings.subnetMask);
-    const first = (ipv4ToNumber(settings.serverAddress) & mask) >>> 0;
-    this.#network = { first, last: (first | ~mask) >>> 0 };
+    this.#network = networkOf(subnet);
+    const { range, excluded = [], routers, serverAddress, reservations } = subnet;
+    this.#range = range && spanOf(range);
+    const taken = [...routers, serverAddress, ...(reservations?.values() ?? [])];
+    this.#excluded = [...excluded, ...taken.map((address) => ({ first: address, last: address }))].map(spanOf);
     // Oldest first: where a client has two, the later one is what it holds.
-    for (const lease of saved.toSorted((a, b) => a.expiresUnixMs - b.expiresUnixMs)) this.#put(lease);
+    const ours = saved.filter(({ address }) => this.isOnNetwork(address));
+    for (const lease of ours.sort((a, b) => a.expiresUnixMs - b.expiresUnixMs)) this.#put(lease);
   }
 
   /** The lease of this client that is offered or bound now. */
@@ -49,7 +63,7 @@ export class LeaseTable {
   mayHold(mac: Mac, address: Ipv4, reserved: Ipv4 | undefined, unixMs: number): boolean {
     if (!this.#isFreeFor(mac, address, unixMs)) return false;
     if (reserved && this.#isFreeFor(mac, reserved, unixMs)) return address === reserved;
-    return this.#isInRange(address);
+    return this.#isInPool(ipv4ToNumber(address)) && !this.#policy.isReserved(address);
   }
 
   /**
@@ -62,15 +76,15 @@ export class LeaseTable {
     return wish ?? this.#unused(mac, unixMs);
   }
 
-  offer(mac: Mac, address: Ipv4, unixMs: number, keptMs: number = OFFER_MS.usual): void {
+  offer(mac: Mac, address: Ipv4, unixMs: number, keptMs: number = OFFER_MS.usual): Lease {
     // An offer for an address that the client holds already must not shorten its lease.
     const held = this.current(mac, unixMs);
-    if (held?.address === address && held.state === "bound") return;
-    this.#put({ mac, address, expiresUnixMs: unixMs + keptMs, state: "offered" });
+    if (held?.address === address && held.state === "bound") return held;
+    return this.#put({ mac, address, expiresUnixMs: unixMs + keptMs, state: "offered" });
   }
 
   bind(mac: Mac, address: Ipv4, unixMs: number, hostName: string | undefined): Lease {
-    const expiresUnixMs = unixMs + this.#settings.leaseTimeS * 1000;
+    const expiresUnixMs = unixMs + this.#subnet.leaseTimeS * 1000;
     return this.#put({ mac, address, expiresUnixMs, state: "bound", ...(hostName !== undefined && { hostName }) });
   }
 
@@ -92,23 +106,34 @@ export class LeaseTable {
     return this.#put({ mac, address, expiresUnixMs: unixMs + DECLINED_MS, state: "declined" });
   }
 
+  /** The same for an address that was found in use before the client had it. */
+  withdraw(mac: Mac, address: Ipv4, unixMs: number): void {
+    const lease = this.#byAddress.get(ipv4ToNumber(address));
+    // Meanwhile it may have been bound, or gone to another client.
+    if (lease?.mac !== mac || lease.state !== "offered") return;
+    this.#put({ mac, address, expiresUnixMs: unixMs + DECLINED_MS, state: "declined" });
+  }
+
   #put(lease: Lease): Lease {
+    if (lease.state !== "bound") this.#fullUntilMs = 0;
     // A client holds one address: what it had before is free again for others, though remembered.
     const earlier = this.#byMac.get(lease.mac);
     if (earlier && earlier.address !== lease.address && earlier.state !== "declined") {
-      this.#byAddress.set(earlier.address, { ...earlier, expiresUnixMs: 0, state: "released" });
+      this.#byAddress.set(ipv4ToNumber(earlier.address), { ...earlier, expiresUnixMs: 0, state: "released" });
+      this.#fullUntilMs = 0;
     }
-    const replaced = this.#byAddress.get(lease.address);
+    const at = ipv4ToNumber(lease.address);
+    const replaced = this.#byAddress.get(at);
     if (replaced && replaced.mac !== lease.mac && this.#byMac.get(replaced.mac) === replaced) {
       this.#byMac.delete(replaced.mac);
     }
-    this.#byAddress.set(lease.address, lease);
+    this.#byAddress.set(at, lease);
     this.#byMac.set(lease.mac, lease);
     return lease;
   }
 
   #holder(address: Ipv4, unixMs: number): Lease | undefined {
-    const lease = this.#byAddress.get(address);
+    const lease = this.#byAddress.get(ipv4ToNumber(address));
     return lease && this.#isHeld(lease, unixMs) ? lease : undefined;
   }
 
@@ -119,35 +144,54 @@ export class LeaseTable {
   }
 
   #isFreeFor(mac: Mac, address: Ipv4, unixMs: number): boolean {
-    if (!this.isOnNetwork(address) || address === this.#settings.serverAddress) return false;
-    const lease = this.#byAddress.get(address);
-    if (!lease) return true;
+    if (!this.isOnNetwork(address) || address === this.#subnet.serverAddress) return false;
+    const lease = this.#byAddress.get(ipv4ToNumber(address));
+    return !lease || this.#isAvailable(lease, mac, unixMs);
+  }
+
+  #isAvailable(lease: Lease, mac: Mac, unixMs: number): boolean {
     if (lease.state === "declined") return lease.expiresUnixMs <= unixMs;
     return lease.mac === mac || !this.#isHeld(lease, unixMs);
   }
 
-  #isInRange(address: Ipv4): boolean {
-    const { range, routers } = this.#settings;
-    if (!range || this.#policy.isReserved(address) || routers.includes(address)) return false;
-    const value = ipv4ToNumber(address);
-    return value >= ipv4ToNumber(range.first) && value <= ipv4ToNumber(range.last);
+  #isInPool(value: number): boolean {
+    const isWithin = ({ first, last }: Span) => value >= first && value <= last;
+    return this.#range !== undefined && isWithin(this.#range) && !this.#excluded.some(isWithin);
   }
 
   #unused(mac: Mac, unixMs: number): Ipv4 | undefined {
-    const { range } = this.#settings;
-    if (!range) return undefined;
-    const first = ipv4ToNumber(range.first);
-    const count = ipv4ToNumber(range.last) - first + 1;
+    const range = this.#range;
+    if (!range || unixMs < this.#fullUntilMs) return undefined;
+    const count = range.last - range.first + 1;
     // Starting at a place that follows from the MAC gives a client the same address even when all leases are lost.
     const start = macToBytes(mac).reduce((sum, byte) => (sum * 31 + byte) % count, 0);
     let oldest: Lease | undefined;
+    let nextEndMs = unixMs + FULL_MS;
     for (let i = 0; i < count; i++) {
-      const address = ipv4FromNumber(first + ((start + i) % count));
-      if (!this.#isInRange(address) || !this.#isFreeFor(mac, address, unixMs)) continue;
-      const former = this.#byAddress.get(address);
-      if (!former) return address;
-      if (!oldest || former.expiresUnixMs < oldest.expiresUnixMs) oldest = former;
+      const value = range.first + ((start + i) % count);
+      const former = this.#byAddress.get(value);
+      if (former && !this.#isAvailable(former, mac, unixMs)) {
+        if (former.expiresUnixMs > unixMs) nextEndMs = Math.min(nextEndMs, former.expiresUnixMs);
+        continue;
+      }
+      if (former && oldest && former.expiresUnixMs >= oldest.expiresUnixMs) continue;
+      if (!this.#isInPool(value) || !this.isOnNetwork(ipv4FromNumber(value))) continue;
+      if (this.#policy.isReserved(ipv4FromNumber(value))) continue;
+      if (!former) return ipv4FromNumber(value);
+      oldest = former;
     }
+    if (!oldest) this.#fullUntilMs = nextEndMs;
     return oldest?.address;
   }
+}
+
+/** Network address and broadcast address. */
+export function networkOf({ serverAddress, network = serverAddress, subnetMask }: DhcpSubnet): Span {
+  const mask = ipv4ToNumber(subnetMask);
+  const first = (ipv4ToNumber(network) & mask) >>> 0;
+  return { first, last: (first | ~mask) >>> 0 };
+}
+
+function spanOf({ first, last }: { first: Ipv4; last: Ipv4 }): Span {
+  return { first: ipv4ToNumber(first), last: ipv4ToNumber(last) };
 }

@@ -21,6 +21,8 @@ export type DhcpObservation =
    * way in proxy mode to know who an address is.
    */
   | { kind: "address-seen"; mac: Mac; address: Ipv4; client: DhcpClient }
+  /** Somebody has the address that was to be offered to `mac`, and did not get it from us. */
+  | { kind: "address-conflict"; mac: Mac; address: Ipv4; holder: Mac; client: DhcpClient }
   /** Not a DHCP request, or a damaged one. */
   | { kind: "malformed"; from: UdpPeer; reason: string }
   /** We could not answer, and it was not the client's fault: the lease could not be saved, for one. */

@@ -1,5 +1,6 @@
 /**
- * DHCP options: RFC 2132, with RFC 3396 (long options), RFC 4578 (93, 94, 97: PXE) and RFC 3046 (82: relay agent).
+ * DHCP options: RFC 2132, with RFC 3396 (long options), RFC 3397 (119: domain search), RFC 4578 (93, 94, 97: PXE) and
+ * RFC 3046 (82: relay agent).
  * One row per option; parser, builder and printer all come from it. An option without a row is kept as bytes.
  * Left out: the meaning of what is inside options 43 (see pxe.ts), 61, 82 and 97.
  */
@@ -7,6 +8,7 @@ import { type Ipv4, ipv4FromBytes, ipv4ToBytes } from "../bytes/addresses.ts";
 import { DecodeError } from "../bytes/decode-error.ts";
 import type { Reader } from "../bytes/reader.ts";
 import type { Writer } from "../bytes/writer.ts";
+import { decodeDomainNames, encodeDomainNames } from "./domain-search.ts";
 
 /** One option as it stands on the wire, fragments already joined. */
 export interface DhcpOption {
@@ -69,7 +71,7 @@ const raw: ValueCodec<Uint8Array> = {
       .replace(/(..)(?=.)/g, "$1 "),
 };
 
-/** Given back to the client or relay as it came, so an answer must have room for it; RFC 3046 and 4578 need no more. */
+/** Given back to the client or relay as it came, so an answer must have room for it; RFC 3046, 4578 and 6842 need no more. */
 const givenBack: ValueCodec<Uint8Array> = {
   ...raw,
   decode(value, name) {
@@ -100,6 +102,12 @@ const addresses: ValueCodec<readonly Ipv4[]> = {
     return Array.from({ length: value.length / 4 }, (_, i) => ipv4FromBytes(value.subarray(4 * i, 4 * i + 4)));
   },
   encode: (value) => Buffer.concat(value.map(ipv4ToBytes)),
+  print: (value) => value.join(", "),
+};
+
+const domainNames: ValueCodec<readonly string[]> = {
+  decode: (value, name) => decodeDomainNames(value, `DHCP option ${name}`),
+  encode: encodeDomainNames,
   print: (value) => value.join(", "),
 };
 
@@ -139,13 +147,14 @@ export const OPTIONS = {
   renewalTimeS: row(58, "renewal time", unsigned(4)),
   rebindingTimeS: row(59, "rebinding time", unsigned(4)),
   vendorClass: row(60, "vendor class", text),
-  clientIdentifier: row(61, "client identifier", raw),
+  clientIdentifier: row(61, "client identifier", givenBack),
   tftpServerName: row(66, "TFTP server name", text),
   bootFileName: row(67, "boot file name", text),
   relayAgentInformation: row(82, "relay agent information", givenBack),
   clientArchitecture: row(93, "client architecture", raw),
   clientInterface: row(94, "client network interface", raw),
   clientGuid: row(97, "client GUID", givenBack),
+  domainSearch: row(119, "domain search", domainNames),
 } as const;
 
 const ROWS = new Map<number, OptionRow<unknown>>(

@@ -3,7 +3,7 @@
  * which node of the manifest, is not known here.
  */
 import { IPV4_ANY, type Ipv4, type Mac } from "../bytes/addresses.ts";
-import { type MessageType, OPTIONS, readOption } from "./options.ts";
+import { type DhcpOption, type MessageType, OPTIONS, readOption } from "./options.ts";
 import type { DhcpPacket } from "./packet.ts";
 
 /** What a request says about its sender. */
@@ -60,19 +60,49 @@ export interface DhcpProxySettings extends CommonSettings {
   mode: "proxy";
 }
 
-export interface DhcpServerSettings extends CommonSettings {
-  mode: "server";
+/** Both ends included. */
+export interface AddressRange {
+  first: Ipv4;
+  last: Ipv4;
+}
+
+/** One network on which we give addresses. */
+export interface DhcpSubnet {
+  /** Ours, as its clients reach it. */
+  serverAddress: Ipv4;
+  /** Any address of the network; `serverAddress` when absent, for we are on it. */
+  network?: Ipv4;
   subnetMask: Ipv4;
   routers: readonly Ipv4[];
   dnsServers: readonly Ipv4[];
   domainName?: string;
+  /** Sent to clients that ask for them, as `extraOptions` are. */
+  ntpServers?: readonly Ipv4[];
+  searchDomains?: readonly string[];
+  mtuBytes?: number;
+  extraOptions?: readonly DhcpOption[];
   /** For all but nodes, whose leases have no end. */
   leaseTimeS: number;
-  /** Addresses for clients without a reservation, both ends included. Without it they get none. */
-  range?: { first: Ipv4; last: Ipv4 };
+  /** Addresses for clients without a reservation. Without it they get none. */
+  range?: AddressRange;
+  /** Addresses of the range that are never given. */
+  excluded?: readonly AddressRange[];
+  /** Addresses of clients that are no nodes. */
+  reservations?: ReadonlyMap<Mac, Ipv4>;
 }
 
-export type DhcpSettings = DhcpProxySettings | DhcpServerSettings;
+/** The network of an interface, and others that are reached through relay agents. */
+export interface DhcpServerSettings extends DhcpSubnet {
+  mode: "server";
+  relayed?: readonly DhcpSubnet[];
+}
+
+/** Somebody else does all of it: we listen, to know who has which address, and never answer. */
+export interface DhcpExternalSettings extends CommonSettings {
+  mode: "external";
+}
+
+export type DhcpSettings = DhcpProxySettings | DhcpServerSettings | DhcpExternalSettings;
 
 /** One address held by one client. Saved by the `LeaseStore` before it is promised. */
 export interface Lease {
@@ -83,7 +113,7 @@ export interface Lease {
    * from when it has left the manifest.
    */
   expiresUnixMs: number;
-  /** `offered` is never saved; `declined`: a client found somebody else at the address. */
+  /** `offered` is saved for firmware alone, which may boot on the bare offer; `declined`: somebody else is at the address. */
   state: "offered" | "bound" | "released" | "declined";
   hostName?: string;
 }
@@ -96,12 +126,28 @@ export interface LeaseStore {
 }
 
 /** Why a request gets no answer, for programs; only what may keep a client from its address. */
-export type IgnoreCause = "range-used-up" | "nothing-set-aside" | "other-server" | "declined" | "not-network-boot";
+export type IgnoreCause =
+  | "range-used-up"
+  | "nothing-set-aside"
+  | "other-server"
+  | "declined"
+  | "address-in-use"
+  | "not-network-boot"
+  | "unknown-relay";
 
-/** What to do about one request. */
+/** What to do about one request. Without a reason, nothing is told of it. */
 export type DhcpDecision =
-  | { kind: "reply"; reply: DhcpPacket; lease?: Lease }
-  | { kind: "ignore"; reason: string; cause?: IgnoreCause; lease?: Lease };
+  | { kind: "reply"; reply: DhcpPacket; lease?: Lease; check?: AddressCheck }
+  | { kind: "ignore"; reason?: string; cause?: IgnoreCause; lease?: Lease };
+
+/** An offered address that somebody may be using without having asked us. */
+export interface AddressCheck {
+  address: Ipv4;
+  /** It is the client's by the manifest: the answer need not wait, but whoever has it is worth a warning. */
+  isReserved: boolean;
+  /** Decides anew: `holder` has the address. */
+  inUse(holder: Mac, unixMs: number): DhcpDecision;
+}
 
 /** Pure but for the table of leases: no clock, no socket, no file. */
 export type DhcpResponder = (

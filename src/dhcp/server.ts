@@ -1,11 +1,12 @@
 /**
- * The DHCP service on one interface: datagram → packet → responder → packet → datagram, and an observation for each
- * step. A lease is saved before the answer that promises it is sent.
+ * The DHCP service: datagram → packet → responder → packet → datagram, and an observation for each step. A lease is
+ * saved before the answer that promises it is sent. There is a socket for each interface.
  */
-import { IPV4_ANY } from "../bytes/addresses.ts";
+import { IPV4_ANY, type Mac } from "../bytes/addresses.ts";
 import { DecodeError } from "../bytes/decode-error.ts";
-import type { Clock, ReceivedDatagram, UdpSocket, UdpSockets } from "../ports.ts";
-import { leaseResponder } from "./lease.ts";
+import type { AddressProbe, Awaitable, Clock, ReceivedDatagram, UdpSocket, UdpSockets } from "../ports.ts";
+import { ConflictCheck } from "./conflict-check.ts";
+import { leaseResponders } from "./lease.ts";
 import type { DhcpObservation } from "./observation.ts";
 import { OPTIONS, readOption } from "./options.ts";
 import { type DhcpPacket, decodePacket, encodePacket } from "./packet.ts";
@@ -22,15 +23,26 @@ import {
 import { proxyResponder } from "./proxy.ts";
 import { DHCP_PORTS, type DhcpPorts, replyDestination } from "./reply-destination.ts";
 
-export interface DhcpServerOptions {
+/** Addresses that others have are passed over, so many for one DISCOVER: the client asks again before more are tried. */
+const CONFLICTS_MAX = 4;
+
+/** What is served on one interface. */
+export interface DhcpNetwork {
+  settings: DhcpSettings;
+  interfaceName?: string;
+  /** Server mode only: asks who has an address before it is offered. */
+  probe?: AddressProbe;
+}
+
+export interface DhcpServerOptions extends DhcpNetwork {
   sockets: UdpSockets;
   clock: Pick<Clock, "unixMs">;
-  settings: DhcpSettings;
   policy: DhcpPolicy;
+  /** Other interfaces, each with an `interfaceName`. */
+  others?: readonly DhcpNetwork[];
   /** Server mode only. Without it leases are forgotten at the end of the process. */
   leaseStore?: LeaseStore;
   observe(observation: DhcpObservation): void;
-  interfaceName?: string;
   ports?: DhcpPorts;
 }
 
@@ -39,26 +51,59 @@ export interface DhcpServer {
   close(): void;
 }
 
-/** Rejects with the operating system's error when the port cannot be had, or the lease store's. */
+/** Rejects with the operating system's error when a port cannot be had, or the lease store's. */
 export async function startDhcpServer(options: DhcpServerOptions): Promise<DhcpServer> {
-  const { sockets, settings, policy, leaseStore, interfaceName, ports = DHCP_PORTS } = options;
-  const responder =
-    settings.mode === "proxy"
-      ? proxyResponder(settings)
-      : leaseResponder(settings, policy, (await leaseStore?.load()) ?? []);
-  const socket = await sockets.bind({
-    // Not the server's own address: a socket bound to one address hears no broadcasts.
-    address: IPV4_ANY,
-    port: ports.server,
-    broadcast: true,
-    ...(interfaceName !== undefined && { interfaceName }),
-  });
-  const service = new DhcpService(socket, responder, { ...options, ports });
-  socket.onDatagram((datagram) => service.onDatagram(datagram));
-  return { localPort: socket.localPort, close: () => socket.close() };
+  const { sockets, others = [], ports = DHCP_PORTS } = options;
+  const networks: readonly DhcpNetwork[] = [options, ...others];
+  const responders = await respondersFor(networks, options);
+  const open: UdpSocket[] = [];
+  const close = () => {
+    for (const socket of open) socket.close();
+    for (const { probe } of networks) probe?.close();
+  };
+  try {
+    for (const [index, { settings, interfaceName, probe }] of networks.entries()) {
+      const socket = await sockets.bind({
+        // Not the server's own address: a socket bound to one address hears no broadcasts.
+        address: IPV4_ANY,
+        port: ports.server,
+        broadcast: true,
+        ...(interfaceName !== undefined && { interfaceName }),
+      });
+      open.push(socket);
+      const conflicts = probe && new ConflictCheck(probe, options.clock);
+      const service = new DhcpService(socket, responders[index]!, { ...options, settings, ports, conflicts });
+      socket.onDatagram((datagram) => service.onDatagram(datagram));
+    }
+  } catch (error) {
+    close();
+    throw error;
+  }
+  return { localPort: open[0]!.localPort, close };
 }
 
-type ServiceOptions = DhcpServerOptions & { ports: DhcpPorts };
+/** In the order of the networks. */
+async function respondersFor(
+  networks: readonly DhcpNetwork[],
+  { policy, leaseStore }: DhcpServerOptions,
+): Promise<DhcpResponder[]> {
+  const servers = networks.map(({ settings }) => settings).filter((settings) => settings.mode === "server");
+  const saved = servers.length > 0 ? ((await leaseStore?.load()) ?? []) : [];
+  const leasing = leaseResponders(servers, policy, saved);
+  const responderOf = (settings: DhcpSettings): DhcpResponder => {
+    switch (settings.mode) {
+      case "server":
+        return leasing[servers.indexOf(settings)]!;
+      case "proxy":
+        return proxyResponder(settings);
+      case "external":
+        return () => ({ kind: "ignore" });
+    }
+  };
+  return networks.map(({ settings }) => responderOf(settings));
+}
+
+type ServiceOptions = DhcpServerOptions & { ports: DhcpPorts; conflicts: ConflictCheck | undefined };
 
 class DhcpService {
   readonly #socket: UdpSocket;
@@ -90,20 +135,54 @@ class DhcpService {
     const client = policy.classify(facts);
     observe({ kind: "request", facts, client });
 
-    const decision = this.#responder(request, facts, client, clock.unixMs());
+    const decision = this.#withoutConflict(
+      this.#responder(request, facts, client, clock.unixMs()),
+      client,
+      CONFLICTS_MAX,
+    );
+    if (decision instanceof Promise) void decision.then((decided) => this.#carryOut(decided, facts, client));
+    else this.#carryOut(decision, facts, client);
+  }
+
+  /** What the responder decides when it has heard who has the addresses that it would have offered. */
+  #withoutConflict(decision: DhcpDecision, client: DhcpClient, triesLeft: number): Awaitable<DhcpDecision> {
+    const check = decision.kind === "reply" ? decision.check : undefined;
+    const { conflicts } = this.#options;
+    if (decision.kind !== "reply" || !check || !conflicts) return decision;
+    const { mac } = decision.reply;
+    const decide = (holder: Mac | undefined): Awaitable<DhcpDecision> => {
+      if (holder === undefined || holder === mac) return decision;
+      this.#options.observe({ kind: "address-conflict", address: check.address, mac, holder, client });
+      if (check.isReserved) return decision;
+      const next = check.inUse(holder, this.#options.clock.unixMs());
+      if (triesLeft > 1) return this.#withoutConflict(next, client, triesLeft - 1);
+      return { kind: "ignore", reason: "the addresses tried for it are in use by others", cause: "address-in-use" };
+    };
+    const holder = conflicts.holderOf(check.address);
+    if (!(holder instanceof Promise)) return decide(holder);
+    const decided = holder.then(decide);
+    // The board it is reserved for is not kept waiting: it gets it, whoever else has it.
+    return check.isReserved ? decision : decided;
+  }
+
+  #carryOut(decision: DhcpDecision, facts: DhcpClientFacts, client: DhcpClient): void {
+    const { policy, observe, settings } = this.#options;
+    const { mac, message } = facts;
     this.#noteAddress(facts, decision, client);
-    if (decision.kind === "ignore") {
+    if (decision.kind === "ignore" && decision.reason !== undefined) {
       const { reason, cause } = decision;
-      observe({ kind: "ignored", mac: request.mac, message, client, reason, ...(cause && { cause }) });
+      observe({ kind: "ignored", mac, message, client, reason, ...(cause && { cause }) });
     }
-    const steps = [this.#save(decision), policy.beforeReply?.(facts, client)].filter((step) => step !== undefined);
+    // Where DHCP is another's, a node's boot begins with its first file.
+    const preparation = settings.mode === "external" ? undefined : policy.beforeReply?.(facts, client);
+    const steps = [this.#save(decision), preparation].filter((step) => step !== undefined);
     if (steps.length === 0) {
       this.#send(decision, client);
       return;
     }
     Promise.all(steps).then(
       () => this.#send(decision, client),
-      (error: Error) => observe({ kind: "failed", mac: request.mac, reason: error.message }),
+      (error: Error) => observe({ kind: "failed", mac, reason: error.message }),
     );
   }
 
@@ -128,7 +207,7 @@ class DhcpService {
       kind: "reply",
       mac: reply.mac,
       message,
-      responder: settings.mode,
+      responder: settings.mode === "server" ? "server" : "proxy",
       client,
       ...(reply.yourAddress !== IPV4_ANY && { address: reply.yourAddress }),
     });
