@@ -205,6 +205,10 @@ export const STATUS_FILES_MAX = 100;
 /** Strangers remembered for adoption. */
 export const UNKNOWN_PIS_MAX = 256;
 
+/** Nodes of a manifest to which strangers are added by themselves: anybody on the network can pretend to be many. */
+export const ADOPTED_NODES_DEFAULT = 64;
+export const ADOPTED_NODES_MAX = 1000;
+
 /** Answers kept about an image while plans are made: paths asked for, and the size of a file worth keeping. */
 export const REMEMBERED_PATHS_MAX = 4096;
 export const REMEMBERED_FILE_BYTES_MAX = 64 * 1024;

@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { parseIpv4, parseMac } from "../bytes/addresses.ts";
-import { FILE_BYTES_MAX } from "../limits.ts";
+import { ADOPTED_NODES_DEFAULT, ADOPTED_NODES_MAX, FILE_BYTES_MAX } from "../limits.ts";
 import { findPiModel } from "../pi/models.ts";
 
 const HOST_NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
@@ -158,6 +158,23 @@ const perNode = {
   cmdline: lines.default([]).describe("Words to add to the kernel command line"),
 };
 
+/** One place for the number, and with it a host name: `node%d`, `rack1-%02d`. */
+const NAME_PATTERN = /^(?=[^%]*%(0[1-9])?d[^%]*$)(?!-)[a-z0-9%-]{2,56}(?<!-)$/;
+
+const adoptionMode = z.enum(["ask", "auto"]);
+const adoptionFields = z.strictObject({
+  mode: adoptionMode.default("ask"),
+  name: z
+    .string()
+    .regex(NAME_PATTERN, { error: "Expected a host name with %d where its number goes, as node%d or rack1-%02d" })
+    .default("node%d"),
+  max: z.int().min(1).max(ADOPTED_NODES_MAX).default(ADOPTED_NODES_DEFAULT),
+});
+const adoption = z
+  .union([adoptionMode, adoptionFields], { error: "Expected ask, auto, or a map of mode, name and max" })
+  .transform((value) => (typeof value === "string" ? adoptionFields.parse({ mode: value }) : value))
+  .describe("auto: every Pi that asks to boot becomes a node by itself");
+
 export const nodeSchema = z
   .strictObject({
     name: hostName("a host name"),
@@ -198,6 +215,7 @@ export const manifestSchema = z
       .describe("sync: what a node was answered survives a power cut; async: the last second may not"),
     quota: quota.exactOptional().describe("How much a node may store in all, as 10GiB"),
     stateDir: z.string().min(1).exactOptional().describe("Where the manager keeps images, node layers and keys"),
+    adopt: adoption.exactOptional(),
     orchestrator: z.looseObject({ kind: z.string().min(1) }).exactOptional(),
     nodes: z.array(nodeSchema).default([]),
     ...perNode,
@@ -207,6 +225,7 @@ export const manifestSchema = z
 export type Manifest = z.output<typeof manifestSchema>;
 export type ManifestNode = Manifest["nodes"][number];
 export type ManifestFile = ManifestNode["files"][number];
+export type Adoption = z.output<typeof adoption>;
 export type RootMode = z.output<typeof rootMode>;
 
 /** For editors: what `bramble.yaml` may hold, as JSON Schema 2020-12. */
