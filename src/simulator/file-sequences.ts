@@ -19,34 +19,80 @@ export interface LoadedSystem {
   commandLine: string;
 }
 
-/** Pi 3B+: the ROM knows two names, without any prefix. */
+export interface LoadOptions {
+  /** Of the EEPROM's configuration; before the Pi 4 it is always the serial number. */
+  prefix: string;
+  /** Large files are counted and not kept. */
+  discard: boolean;
+}
+
+/** Pi 3: the ROM knows two names, without any prefix. */
 export async function loadSecondStage(files: BootFiles): Promise<void> {
   const bootcode = await files.read("bootcode.bin", { discard: true });
-  await files.read("bootsig.bin", { discard: true });
   if (bootcode === undefined) {
     throw new FirmwareFailure("firmware-missing", "Cannot start the second stage: the server has no bootcode.bin");
   }
+  await files.read("bootsig.bin", { discard: true });
 }
 
-/** Pi 3B+: bootcode.bin loads start.elf, and that loads the rest. */
-export async function loadAs2837(files: BootFiles, board: VirtualBoard, discard: boolean): Promise<LoadedSystem> {
-  await files.choosePrefix(`${board.serial}/`, ["start.elf"]);
+/** Pi 3: bootcode.bin loads start.elf, and that loads the rest: it asks for each file twice. */
+export async function loadAs2837(files: BootFiles, board: VirtualBoard, how: LoadOptions): Promise<LoadedSystem> {
+  await files.choosePrefix(serialPrefix(board), ["start.elf"]);
   await files.read("autoboot.txt");
   await files.read("config.txt");
   await files.read("recovery.elf", { discard: true });
   await loadFirmware(files, "start.elf", "fixup.dat");
-  return loadSystem(files, board, discard, "armstub8.bin");
+  await files.probe("recovery.elf");
+  await files.probe("config.txt");
+  const selection = await selectBootFiles(files, board);
+  await files.read("dt-blob.bin");
+  await files.probe("recovery.elf");
+  await files.probeAndRead("config.txt");
+  await files.read("bootcfg.txt");
+  const twice = { ...how, isAskedTwice: true };
+  const deviceTree = await loadDeviceTree(files, selection.deviceTree, twice);
+  await loadOverlays(files, selection.overlayPrefix, selection.overlays, twice);
+  const commandLine = await loadCommandLine(files, selection.commandLineFile, twice);
+  const initramfs = await loadInitramfs(files, selection.initramfs, how);
+  await files.probe("recovery8.img");
+  await files.probeAndRead("armstub8.bin");
+  const kernel = await loadKernel(files, selection.kernel, twice);
+  return { kernel, ...(initramfs && { initramfs }), deviceTree, commandLine };
 }
 
 /** Pi 4, 400, CM4: the EEPROM loads start4.elf, and that loads the rest. */
-export async function loadAs2711(files: BootFiles, board: VirtualBoard, discard: boolean): Promise<LoadedSystem> {
-  await files.choosePrefix(`${board.serial}/`, ["start4.elf", "start.elf"]);
+export async function loadAs2711(files: BootFiles, board: VirtualBoard, how: LoadOptions): Promise<LoadedSystem> {
+  await files.choosePrefix(how.prefix, ["start4.elf", "start.elf"]);
   await files.read("config.txt");
+  if (hasOwnUsbFlash(board)) await files.read("vl805.sig");
   await files.read("pieeprom.sig");
   await files.probe("recover4.elf");
   await files.probe("recovery.elf");
   await loadFirmware(files, "start4.elf", "fixup4.dat");
-  return loadSystem(files, board, discard, "armstub8-gic.bin");
+  await files.probe("recovery.elf");
+  await files.read("config.txt");
+  const selection = await selectBootFiles(files, board);
+  await files.read("dt-blob.bin");
+  await files.probe("recovery.elf");
+  await files.read("config.txt");
+  await files.read("bootcfg.txt");
+  const initramfs = await loadInitramfs(files, selection.initramfs, how);
+  const deviceTree = await loadDeviceTree(files, selection.deviceTree, how);
+  await loadOverlays(files, selection.overlayPrefix, selection.overlays, how);
+  const commandLine = await loadCommandLine(files, selection.commandLineFile, how);
+  await files.probe("recovery8.img");
+  await files.read("armstub8-gic.bin");
+  const kernel = await loadKernel(files, selection.kernel, how);
+  return { kernel, ...(initramfs && { initramfs }), deviceTree, commandLine };
+}
+
+/** The first Pi 4s, up to revision 1.3, have the USB controller's firmware in a flash of its own. */
+function hasOwnUsbFlash({ model }: VirtualBoard): boolean {
+  return model.pi.id === "4" && (model.revision & 0xf) <= 3;
+}
+
+export function serialPrefix(board: VirtualBoard): string {
+  return `${board.serial}/`;
 }
 
 async function loadFirmware(files: BootFiles, program: string, fixup: string): Promise<void> {
@@ -57,72 +103,59 @@ async function loadFirmware(files: BootFiles, program: string, fixup: string): P
   throw new FirmwareFailure("firmware-missing", `Cannot start the firmware: ${why}`);
 }
 
-/** What start.elf and start4.elf do. */
-async function loadSystem(
-  files: BootFiles,
-  board: VirtualBoard,
-  discard: boolean,
-  armstub: string,
-): Promise<LoadedSystem> {
-  await files.probe("recovery.elf");
+/** Pi 5, 500, CM5: everything start4.elf did is in the EEPROM. The kernel is read twice, about a second apart. */
+export async function loadAs2712(files: BootFiles, board: VirtualBoard, how: LoadOptions): Promise<LoadedSystem> {
+  await files.choosePrefix(how.prefix, ["config.txt"]);
   const selection = await selectBootFiles(files, board);
-  await files.read("dt-blob.bin");
-  await files.read("bootcfg.txt");
-  const initramfs = await loadInitramfs(files, selection.initramfs, discard);
-  const deviceTree = await loadDeviceTree(files, selection.deviceTree);
-  await loadOverlays(files, selection.overlayPrefix, selection.overlays);
-  const commandLine = await loadCommandLine(files, selection.commandLineFile);
-  await files.read(armstub);
-  const kernel = await loadKernel(files, selection.kernel, discard);
+  await files.read("pieeprom.sig");
+  const deviceTree = await loadDeviceTree(files, selection.deviceTree, how);
+  await loadKernel(files, selection.kernel, { ...how, discard: true });
+  const initramfs = await loadInitramfs(files, selection.initramfs, how);
+  await loadOverlays(files, selection.overlayPrefix, selection.overlays, how);
+  const commandLine = await loadCommandLine(files, selection.commandLineFile, how);
+  await files.read("armstub8-2712.bin");
+  const kernel = await loadKernel(files, selection.kernel, how);
   return { kernel, ...(initramfs && { initramfs }), deviceTree, commandLine };
 }
 
-/** Pi 5, CM5: everything start4.elf did is in the EEPROM. The kernel is read twice, about a second apart. */
-export async function loadAs2712(files: BootFiles, board: VirtualBoard, discard: boolean): Promise<LoadedSystem> {
-  await files.choosePrefix(`${board.serial}/`, ["config.txt"]);
-  const selection = await selectBootFiles(files, board);
-  await files.read("pieeprom.sig");
-  const deviceTree = await loadDeviceTree(files, selection.deviceTree);
-  await loadKernel(files, selection.kernel, true);
-  const initramfs = await loadInitramfs(files, selection.initramfs, discard);
-  await loadOverlays(files, selection.overlayPrefix, selection.overlays);
-  const commandLine = await loadCommandLine(files, selection.commandLineFile);
-  await files.read("armstub8-2712.bin");
-  const kernel = await loadKernel(files, selection.kernel, discard);
-  return { kernel, ...(initramfs && { initramfs }), deviceTree, commandLine };
+type ReadOptions = Pick<LoadOptions, "discard"> & { isAskedTwice?: boolean };
+
+function readFile(files: BootFiles, name: string, { discard, isAskedTwice }: ReadOptions) {
+  return isAskedTwice ? files.probeAndRead(name, { discard }) : files.read(name, { discard });
 }
 
 /** An initramfs that is not there is no reason to stop: the firmware starts the kernel without it. */
-async function loadInitramfs(files: BootFiles, names: string[], discard: boolean): Promise<Uint8Array | undefined> {
+async function loadInitramfs(files: BootFiles, names: string[], how: ReadOptions): Promise<Uint8Array | undefined> {
   const parts: Uint8Array[] = [];
   for (const name of names) {
-    const file = await files.read(name, { discard });
+    const file = await readFile(files, name, how);
     if (file !== undefined) parts.push(file.bytes);
   }
   return parts.length === 0 ? undefined : Buffer.concat(parts);
 }
 
-async function loadDeviceTree(files: BootFiles, name: string | undefined): Promise<LoadedFile> {
-  const file = name === undefined ? undefined : await files.read(name);
+async function loadDeviceTree(files: BootFiles, name: string | undefined, how: ReadOptions): Promise<LoadedFile> {
+  const file = name === undefined ? undefined : await readFile(files, name, { ...how, discard: false });
   if (file !== undefined) return file;
   const why = name === undefined ? "config.txt says device_tree= without a name" : `the server has no ${name}`;
   throw new FirmwareFailure("device-tree-missing", `Cannot start a kernel without its device tree: ${why}`);
 }
 
 /** Missing overlays are skipped, as the firmware skips them. */
-async function loadOverlays(files: BootFiles, prefix: string, names: string[]): Promise<void> {
-  await files.read(`${prefix}overlay_map.dtb`);
-  for (const name of names) await files.read(`${prefix}${name}.dtbo`);
+async function loadOverlays(files: BootFiles, prefix: string, names: string[], how: ReadOptions): Promise<void> {
+  for (const name of ["overlay_map.dtb", ...names.map((overlay) => `${overlay}.dtbo`)]) {
+    await readFile(files, prefix + name, how);
+  }
 }
 
-async function loadCommandLine(files: BootFiles, name: string): Promise<string> {
-  const file = await files.read(name);
+async function loadCommandLine(files: BootFiles, name: string, how: ReadOptions): Promise<string> {
+  const file = await readFile(files, name, { ...how, discard: false });
   const text = Buffer.from(file?.bytes ?? []).toString("latin1");
   return text.split(/[\r\n]/, 1)[0] ?? "";
 }
 
-async function loadKernel(files: BootFiles, name: string, discard: boolean): Promise<LoadedFile> {
-  const file = await files.read(name, { discard });
+async function loadKernel(files: BootFiles, name: string, how: ReadOptions): Promise<LoadedFile> {
+  const file = await readFile(files, name, how);
   if (file !== undefined) return file;
   throw new FirmwareFailure("kernel-missing", `Cannot find the kernel: the server has no ${name} (7 short flashes)`);
 }

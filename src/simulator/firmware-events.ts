@@ -13,6 +13,7 @@ export type FirmwareEvent =
 export type FirmwareFailureReason =
   | "no-answer"
   | "no-boot-server"
+  | "offer-not-noticed"
   | "address-refused"
   | "no-arp-reply"
   | "file-timeout"
@@ -24,10 +25,13 @@ export type FirmwareFailureReason =
 /** Why the boot loader gave up this attempt: a word to test for, a sentence to read. */
 export class FirmwareFailure extends Error {
   readonly reason: FirmwareFailureReason;
+  /** The board does nothing more until its power is cut. */
+  readonly isFinal: boolean;
 
-  constructor(reason: FirmwareFailureReason, message: string) {
+  constructor(reason: FirmwareFailureReason, message: string, isFinal = false) {
     super(message);
     this.name = "FirmwareFailure";
     this.reason = reason;
+    this.isFinal = isFinal;
   }
 }

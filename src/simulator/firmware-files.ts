@@ -4,26 +4,13 @@
  */
 import type { Ipv4 } from "../bytes/addresses.ts";
 import type { Clock } from "../ports.ts";
+import type { TftpDialect } from "./boot-stages.ts";
 import { type FirmwareEvent, FirmwareFailure } from "./firmware-events.ts";
+import type { FileTimes } from "./firmware-settings.ts";
 import type { NetworkStack } from "./network-stack.ts";
-import { type TftpOutcome, TftpRead, type TftpReadSettings, type TftpStep } from "./tftp-client.ts";
+import { type TftpOutcome, TftpRead, type TftpStep } from "./tftp-client.ts";
 
 const TFTP_PORT = 69;
-/** Chosen: the boot loader's own interval is not known. */
-const RETRANSMIT_MS = 1000;
-
-export interface FileTimes {
-  /** `TFTP_FILE_TIMEOUT` of the boot loader's configuration. */
-  tftpFileTimeoutMs: number;
-}
-
-/** How a boot loader speaks TFTP. */
-export interface TftpDialect extends Pick<TftpReadSettings, "options" | "blockBytes" | "rollover"> {
-  /** One port for each request, counted up from here. */
-  firstLocalPort: number;
-  /** The loader of a Pi 3 takes a file for missing after a second of silence, or when the options were ignored. */
-  impatient: boolean;
-}
 
 export interface FileContext {
   stack: NetworkStack;
@@ -54,6 +41,11 @@ export class BootFiles {
     this.#localPort = context.dialect.firstLocalPort;
   }
 
+  /** Whether a file is there, and the file if it is: start.elf of a Pi 3 asks for everything twice. */
+  async probeAndRead(name: string, options: { discard?: boolean } = {}): Promise<LoadedFile | undefined> {
+    return (await this.probe(name)) ? this.read(name, options) : undefined;
+  }
+
   /** Keeps `prefix` for all later files if one of `names` is there. */
   async choosePrefix(prefix: string, names: readonly string[]): Promise<void> {
     for (const name of names) {
@@ -82,7 +74,7 @@ export class BootFiles {
     }
     if (outcome.kind === "found") throw new Error(`Cannot read ${path}: it was only probed`);
     const { bytes, sizeBytes, negotiated } = outcome;
-    if (this.#context.dialect.impatient && this.#context.dialect.options.length > 0 && !negotiated) {
+    if (this.#context.dialect.needsOptions && !negotiated) {
       report({ kind: "file-missing", path, message: "the server ignores TFTP options" });
       return undefined;
     }
@@ -105,10 +97,12 @@ export class BootFiles {
     how: { probe: boolean; discard: boolean },
   ): Promise<{ outcome: TftpOutcome; retransmits: number }> {
     const { stack, clock, server, dialect, times } = this.#context;
+    const { silence, askAgainMs } = dialect;
     const sourcePort = this.#localPort++;
     const transfer = new TftpRead({ path, ...dialect, ...how });
     const deadlineMs = clock.monotonicMs() + times.tftpFileTimeoutMs;
-    let lastPacketMs = clock.monotonicMs();
+    let heardMs = clock.monotonicMs();
+    let askedMs = heardMs;
     let stopListening = () => {};
     let timer = { cancel: () => {} };
     try {
@@ -117,24 +111,33 @@ export class BootFiles {
           if (step.send) stack.send({ sourcePort, to: { address: server, port }, bytes: step.send });
           if (step.outcome) resolve(step.outcome);
         };
+        const untilNextMs = () => {
+          const limits = [deadlineMs];
+          if (silence) limits.push(heardMs + silence.limitMs);
+          if (askAgainMs !== undefined) limits.push(Math.max(heardMs, askedMs) + askAgainMs);
+          // At least a millisecond: a shorter wait can round to none, and time would stand still.
+          return Math.max(1, Math.min(...limits) - clock.monotonicMs());
+        };
         const onTimer = () => {
           const nowMs = clock.monotonicMs();
+          const silentMs = nowMs - heardMs;
           if (nowMs >= deadlineMs) return reject(fileTimeout(path, transfer, times.tftpFileTimeoutMs));
-          if (nowMs - lastPacketMs >= RETRANSMIT_MS) {
-            if (dialect.impatient) return resolve({ kind: "refused", code: 0, message: "no data for a second" });
-            lastPacketMs = nowMs;
+          if (silence && silentMs >= silence.limitMs) {
+            if (silence.outcome === "give-up") return reject(fileTimeout(path, transfer, silence.limitMs));
+            return resolve({ kind: "refused", code: 0, message: `no data for ${silence.limitMs / 1000} s` });
+          }
+          if (askAgainMs !== undefined && nowMs - Math.max(heardMs, askedMs) >= askAgainMs) {
+            askedMs = nowMs;
             perform(transfer.onTimeout(), transfer.serverPort ?? TFTP_PORT);
           }
-          const nextMs = Math.min(lastPacketMs + RETRANSMIT_MS, deadlineMs);
-          // At least a millisecond: a shorter wait can round to none, and time would stand still.
-          timer = clock.after(Math.max(1, nextMs - nowMs), onTimer);
+          timer = clock.after(untilNextMs(), onTimer);
         };
         stopListening = stack.listen(sourcePort, (datagram) => {
           if (datagram.from.address !== server) return;
-          lastPacketMs = clock.monotonicMs();
+          heardMs = clock.monotonicMs();
           perform(transfer.onPacket(datagram.bytes, datagram.from.port), datagram.from.port);
         });
-        timer = clock.after(RETRANSMIT_MS, onTimer);
+        timer = clock.after(untilNextMs(), onTimer);
         perform(transfer.start(), TFTP_PORT);
       });
       return { outcome, retransmits: transfer.retransmits };

@@ -1,55 +1,35 @@
 /**
- * The boot loaders of the Pi 3B+, 4 and 5 families, booting over the network, up to the start of the kernel.
+ * The boot firmware of all Raspberry Pis with a network port that boot over it, up to the start of the kernel: the boot
+ * ROM and bootcode.bin of the Pi 3, the EEPROM boot loaders of the Pi 4 and 5 families.
  *
  * Sources: Raspberry Pi documentation (boot flow, boot-net, eeprom-bootloader, config.txt), the boot loader's published
- * log strings, and captures of boards. Left out: other boot modes than network, the 3B's own ROM with its bugs, signed
- * boot, boot.img, HTTP, IPv6, and flashing: a served pieeprom.upd is never used.
+ * log strings, and captures of boards. Left out: other boot modes than network, signed boot, boot.img, HTTP, IPv6, and
+ * flashing: a served pieeprom.upd is never used.
  */
 import type { Ipv4 } from "../bytes/addresses.ts";
 import type { Clock, EthernetPort, Random } from "../ports.ts";
-import { type LoadedSystem, loadAs2711, loadAs2712, loadAs2837, loadSecondStage } from "./file-sequences.ts";
-import type { FirmwareEvent } from "./firmware-events.ts";
-import { BootFiles, type FileTimes, type LoadedFile, type TftpDialect } from "./firmware-files.ts";
-import { bringNetworkUp, type DhcpTimes, type NetworkReady } from "./firmware-network.ts";
+import { type BootStage, eepromConfiguration, eepromStage, romStage, secondStage } from "./boot-stages.ts";
+import {
+  type LoadedSystem,
+  type LoadOptions,
+  loadAs2711,
+  loadAs2712,
+  loadAs2837,
+  loadSecondStage,
+  serialPrefix,
+} from "./file-sequences.ts";
+import { type FirmwareEvent, FirmwareFailure } from "./firmware-events.ts";
+import { BootFiles, type LoadedFile } from "./firmware-files.ts";
+import { bringNetworkUp, type NetworkContext, type NetworkReady } from "./firmware-network.ts";
+import type { FirmwareSettings } from "./firmware-settings.ts";
 import type { VirtualBoard } from "./models.ts";
 import { NetworkStack } from "./network-stack.ts";
+import { type RomContext, runRom } from "./rom.ts";
 
-export interface FirmwareSettings extends DhcpTimes, FileTimes {
-  /** EEPROM boot loaders only: 1468 since 2022-10-03, 1024 before. */
-  blockBytes: number;
-  /** Since 2025-09-23. */
-  rollover: boolean;
-  /** How long the switch and the PHY take to agree. Chosen. */
-  linkUpMs: number;
-  /** Load kernel and initramfs, but keep only their sizes: for fleets that stop before the kernel. */
-  discardContents: boolean;
-}
+export type { FirmwareSettings } from "./firmware-settings.ts";
 
-/** The EEPROM boot loader's own defaults (eeprom-bootloader documentation). */
-const EEPROM_DEFAULTS: FirmwareSettings = {
-  dhcpTimeoutMs: 45_000,
-  dhcpRequestTimeoutMs: 4000,
-  dhcpBackoff: 2,
-  tftpFileTimeoutMs: 30_000,
-  blockBytes: 1468,
-  rollover: true,
-  linkUpMs: 500,
-  discardContents: false,
-};
-/** Five DISCOVERs, five seconds apart, by the ROM; its second stage goes on for about a minute. */
-const ROM_DEFAULTS: FirmwareSettings = {
-  ...EEPROM_DEFAULTS,
-  dhcpTimeoutMs: 25_000,
-  dhcpRequestTimeoutMs: 5000,
-  dhcpBackoff: 1,
-  rollover: false,
-};
-const SECOND_STAGE_DHCP_TIMEOUT_MS = 60_000;
-
-const ROM_TFTP = { options: [], blockBytes: 512, firstLocalPort: 49152, impatient: false } as const;
-const SECOND_STAGE_TFTP = { options: ["tsize"], blockBytes: 512, firstLocalPort: 49154, impatient: true } as const;
-/** The port is one seen in captures; where it starts after power-on is not known. */
-const EEPROM_TFTP = { options: ["tsize", "blksize"], firstLocalPort: 40084, impatient: false } as const;
+/** Chosen. Of a 3B it is known that its port lights up about five seconds after power-on. */
+const LINK_UP_MS = { eeprom: 500, rom: 5000 };
 
 export interface FirmwareWorld {
   port: EthernetPort;
@@ -65,69 +45,90 @@ export interface BootedFirmware extends LoadedSystem {
   files: ReadonlyMap<string, LoadedFile>;
 }
 
-/** One attempt to boot. Throws `FirmwareFailure`. The port stays open. */
+/** One attempt to boot; of a board with a boot ROM all its tries. Throws `FirmwareFailure`. The port stays open. */
 export async function bootOverNetwork(
   board: VirtualBoard,
   world: FirmwareWorld,
-  overrides: Partial<FirmwareSettings> = {},
+  settings: Partial<FirmwareSettings> = {},
 ): Promise<BootedFirmware> {
-  const fromRom = board.model.bootloader === "2837";
-  const settings = { ...(fromRom ? ROM_DEFAULTS : EEPROM_DEFAULTS), ...overrides };
-  await waitForLink(board, world, settings);
-  return fromRom ? bootFromRom(board, world, settings) : bootFromEeprom(board, world, settings);
+  const { rom } = board.model;
+  const linkUpMs = settings.linkUpMs ?? LINK_UP_MS[rom === undefined ? "eeprom" : "rom"];
+  if (rom === undefined) return bootFromEeprom(board, world, settings, linkUpMs);
+  await new Promise<void>((resolve) => void world.clock.after(linkUpMs, resolve));
+  // These programs have no log as the EEPROM's.
+  const report = (event: FirmwareEvent) => {
+    if (event.kind !== "firmware-log") world.report(event);
+  };
+  return bootFromRom(board, { ...world, report }, rom, settings);
 }
 
 async function bootFromEeprom(
   board: VirtualBoard,
   world: FirmwareWorld,
-  settings: FirmwareSettings,
+  settings: Partial<FirmwareSettings>,
+  linkUpMs: number,
 ): Promise<BootedFirmware> {
-  const { blockBytes, rollover } = settings;
-  const { network, files } = await startStage(board, world, settings, { ...EEPROM_TFTP, blockBytes, rollover });
+  log(world, `NETWORK: ${board.mac} wait for link TFTP: 0.0.0.0`);
+  await new Promise<void>((resolve) => void world.clock.after(linkUpMs, resolve));
+  log(world, "LINK STATUS: speed: 1000 full duplex");
+  const stage = eepromStage(board, settings);
+  const { network, files } = await startStage(board, world, stage);
+  const how: LoadOptions = { prefix: filePrefix(board, settings), discard: settings.discardContents ?? false };
   const load = board.model.bootloader === "2712" ? loadAs2712 : loadAs2711;
-  const system = await load(files, board, settings.discardContents);
-  return finish(world, network, files, system);
+  const system = await load(files, board, how);
+  log(world, "Stopping network");
+  return finish(network, files, system);
 }
 
-/** The ROM loads bootcode.bin; that asks DHCP again, as if nothing had been. */
+function filePrefix(board: VirtualBoard, settings: Partial<FirmwareSettings>): string {
+  const { prefix } = eepromConfiguration(settings);
+  if (prefix === "serial") return serialPrefix(board);
+  return prefix === "mac" ? `${board.mac.replaceAll(":", "-")}/` : prefix.text;
+}
+
+/** The ROM loads bootcode.bin; that asks DHCP again, as if nothing had been, and is the end if it gets nowhere. */
 async function bootFromRom(
   board: VirtualBoard,
   world: FirmwareWorld,
-  settings: FirmwareSettings,
+  rom: NonNullable<VirtualBoard["model"]["rom"]>,
+  settings: Partial<FirmwareSettings>,
 ): Promise<BootedFirmware> {
-  const { rollover } = settings;
-  const rom = await startStage(board, world, settings, { ...ROM_TFTP, rollover });
-  await loadSecondStage(rom.files);
-  const dhcpTimeoutMs = Math.max(settings.dhcpTimeoutMs, SECOND_STAGE_DHCP_TIMEOUT_MS);
-  const times = { ...settings, dhcpTimeoutMs };
-  const { network, files } = await startStage(board, world, times, { ...SECOND_STAGE_TFTP, rollover });
-  const system = await loadAs2837(files, board, settings.discardContents);
-  return finish(world, network, files, system);
+  const stage = romStage(rom, settings);
+  const startTry = (): RomContext => ({ ...world, stack: plugStack(board, world), board, stage });
+  await runRom(startTry, (context, network) => loadSecondStage(bootFiles(context, network)));
+  try {
+    const { network, files } = await startStage(board, world, secondStage(settings));
+    const how: LoadOptions = { prefix: serialPrefix(board), discard: settings.discardContents ?? false };
+    return finish(network, files, await loadAs2837(files, board, how));
+  } catch (error) {
+    if (!(error instanceof FirmwareFailure)) throw error;
+    throw new FirmwareFailure(error.reason, error.message, true);
+  }
 }
 
-async function waitForLink(board: VirtualBoard, world: FirmwareWorld, settings: FirmwareSettings): Promise<void> {
-  log(world, `NETWORK: ${board.mac} wait for link TFTP: 0.0.0.0`);
-  await new Promise<void>((resolve) => void world.clock.after(settings.linkUpMs, resolve));
-  log(world, "LINK STATUS: speed: 1000 full duplex");
+function plugStack(board: VirtualBoard, { port, clock }: FirmwareWorld): NetworkStack {
+  const stack = new NetworkStack({ mac: board.mac, clock, transmit: (frame) => port.send(frame) });
+  port.onFrame((frame) => stack.receive(frame));
+  return stack;
 }
 
 /** A program with a network stack of its own: address, server, and how to read files from it. */
 async function startStage(
   board: VirtualBoard,
   world: FirmwareWorld,
-  times: FirmwareSettings,
-  dialect: TftpDialect,
+  stage: BootStage,
 ): Promise<{ network: NetworkReady; files: BootFiles }> {
-  const { port, clock, random, report } = world;
-  const stack = new NetworkStack({ mac: board.mac, clock, transmit: (frame) => port.send(frame) });
-  port.onFrame((frame) => stack.receive(frame));
-  const network = await bringNetworkUp({ stack, clock, random, board, times, report });
-  const files = new BootFiles({ stack, clock, server: network.tftpServer, dialect, times, report });
-  return { network, files };
+  const context = { ...world, stack: plugStack(board, world), board, stage };
+  const network = await bringNetworkUp(context);
+  return { network, files: bootFiles(context, network) };
 }
 
-function finish(world: FirmwareWorld, network: NetworkReady, files: BootFiles, system: LoadedSystem): BootedFirmware {
-  log(world, "Stopping network");
+function bootFiles({ stack, clock, stage, report }: NetworkContext, { tftpServer: server }: NetworkReady): BootFiles {
+  stack.answersArp = stage.link.answersArpInTransfer;
+  return new BootFiles({ stack, clock, server, dialect: stage.tftp, times: stage.times, report });
+}
+
+function finish(network: NetworkReady, files: BootFiles, system: LoadedSystem): BootedFirmware {
   return { ownAddress: network.ownAddress, serverAddress: network.tftpServer, ...system, files: files.loaded };
 }
 

@@ -6,59 +6,33 @@ import { type Mac, macFromBytes } from "../bytes/addresses.ts";
 import { findPiModel, type PiModel } from "../pi/models.ts";
 import type { Random } from "../ports.ts";
 
-/** How a boot loader speaks DHCP. */
-export interface DhcpDialect {
-  /** Option 55, in the order of the captures. */
-  requestedParameters: readonly number[];
-  /** Option 97: a magic number, revision, MAC and serial; or the serial four times. */
-  identifier: { form: "magic"; magic: number } | { form: "serial" };
-  /** The boot ROM uses one number for ever, on every board. */
-  transactionId: "random" | number;
-  /** The boot ROM takes the address of the OFFER and asks no further. */
-  sendsRequest: boolean;
-}
-
 export interface VirtualModel {
   pi: PiModel;
   /** Which sequence of files it asks for, by the chip its boot loader is for. */
   bootloader: "2837" | "2711" | "2712";
-  dhcp: DhcpDialect;
+  /** Which boot ROM it has; with an EEPROM the ROM has no part in a network boot. */
+  rom?: "3b" | "3b+";
   revision: number;
   /** Vendor prefix of made-up addresses. */
   macPrefix: readonly [number, number, number];
 }
 
-const EEPROM_DHCP = {
-  requestedParameters: [1, 3, 43, 60, 66, 67, 128, 129, 130, 131, 132, 133, 134, 135],
-  transactionId: "random",
-  sendsRequest: true,
-} as const;
-const BOOTLOADER_2837 = {
-  bootloader: "2837",
-  dhcp: {
-    requestedParameters: [43, 60, 67, 128, 129, 130, 131, 132, 133, 134, 135, 66, 1, 3],
-    identifier: { form: "serial" },
-    transactionId: 0x26f30339,
-    sendsRequest: false,
-  },
-} as const;
-/** The magic as it stands on the wire: the model's digit, then "iPR". */
-const BOOTLOADER_2711 = {
-  bootloader: "2711",
-  dhcp: { ...EEPROM_DHCP, identifier: { form: "magic", magic: 0x34695052 } },
-} as const;
-const BOOTLOADER_2712 = {
-  bootloader: "2712",
-  dhcp: { ...EEPROM_DHCP, identifier: { form: "magic", magic: 0x35695052 } },
-} as const;
+const ROM_3B = { bootloader: "2837", rom: "3b", macPrefix: [0xb8, 0x27, 0xeb] } as const;
+const PI_4 = { bootloader: "2711", macPrefix: [0xe4, 0x5f, 0x01] } as const;
+const PI_5 = { bootloader: "2712", macPrefix: [0x2c, 0xcf, 0x67] } as const;
 
+/** The CM3 with the ROM of the 3B, as its chip is; a CM3+ has the one of the 3B+. */
 export const VIRTUAL_MODELS: readonly VirtualModel[] = [
-  { ...BOOTLOADER_2837, pi: pi("3b+"), revision: 0xa020d3, macPrefix: [0xb8, 0x27, 0xeb] },
-  { ...BOOTLOADER_2711, pi: pi("4"), revision: 0xd03114, macPrefix: [0xdc, 0xa6, 0x32] },
-  { ...BOOTLOADER_2711, pi: pi("400"), revision: 0xc03130, macPrefix: [0xe4, 0x5f, 0x01] },
-  { ...BOOTLOADER_2711, pi: pi("cm4"), revision: 0xc03140, macPrefix: [0xe4, 0x5f, 0x01] },
-  { ...BOOTLOADER_2712, pi: pi("5"), revision: 0xd04170, macPrefix: [0x2c, 0xcf, 0x67] },
-  { ...BOOTLOADER_2712, pi: pi("cm5"), revision: 0xd04180, macPrefix: [0x2c, 0xcf, 0x67] },
+  { ...ROM_3B, pi: pi("3b"), revision: 0xa02082 },
+  { ...ROM_3B, pi: pi("3b+"), rom: "3b+", revision: 0xa020d3 },
+  { ...ROM_3B, pi: pi("cm3"), revision: 0xa020a0 },
+  { ...PI_4, pi: pi("4"), revision: 0xd03114, macPrefix: [0xdc, 0xa6, 0x32] },
+  { ...PI_4, pi: pi("400"), revision: 0xc03130 },
+  { ...PI_4, pi: pi("cm4"), revision: 0xc03140 },
+  { ...PI_5, pi: pi("5"), revision: 0xd04170 },
+  { ...PI_5, pi: pi("500"), revision: 0xd04190 },
+  { ...PI_5, pi: pi("cm5"), revision: 0xd04180 },
+  { ...PI_5, pi: pi("cm5l"), revision: 0xd041a0 },
 ];
 
 function pi(id: string): PiModel {

@@ -10,6 +10,8 @@ import type { Clock } from "../ports.ts";
 import { type ArpMessage, decodeFrame, encodeArp, encodeUdp, MAC_BROADCAST, type UdpMessage } from "./frames.ts";
 
 const MAC_UNKNOWN = "00:00:00:00:00:00" as Mac;
+/** The boot loader's buffer is 1500 bytes (rpi-eeprom issue 475): no jumbo frames, no VLAN tag on top of a full one. */
+const FRAME_BYTES_MAX = 1514;
 /** Chosen: the boot loader's own interval is not known. */
 const ARP_RETRY_MS = 1000;
 const ARP_TRIES = 5;
@@ -40,6 +42,9 @@ export class NetworkStack {
   readonly #neighbours = new Map<Ipv4, Mac>();
   readonly #waitingForArp = new Map<Ipv4, (mac: Mac) => void>();
   readonly #listeners = new Map<number, (datagram: UdpMessage) => void>();
+  #onAnyFrame: () => void = () => {};
+  /** Some programs are deaf to others' ARP requests while they load files. */
+  answersArp = true;
 
   constructor(settings: NetworkStackSettings) {
     this.mac = settings.mac;
@@ -53,11 +58,13 @@ export class NetworkStack {
 
   /** Takes one frame from the wire. Whatever is not for us or is broken is dropped, as the Pi drops it. */
   receive(bytes: Uint8Array): void {
+    if (bytes.length > FRAME_BYTES_MAX) return;
     try {
       const frame = decodeFrame(bytes);
       if (frame.destination !== this.mac && frame.destination !== MAC_BROADCAST) return;
       if (frame.kind === "arp") this.#receiveArp(frame);
       if (frame.kind === "udp" && this.#isOwn(frame.to.address)) this.#listeners.get(frame.to.port)?.(frame);
+      this.#onAnyFrame();
     } catch (error) {
       if (!(error instanceof DecodeError)) throw error;
     }
@@ -73,7 +80,7 @@ export class NetworkStack {
     if (own === undefined || message.targetAddress !== own) return;
     this.#neighbours.set(message.senderAddress, message.senderMac);
     this.#waitingForArp.get(message.senderAddress)?.(message.senderMac);
-    if (message.operation === "request") {
+    if (message.operation === "request" && this.answersArp) {
       const reply = {
         operation: "reply",
         senderMac: this.mac,
@@ -89,6 +96,16 @@ export class NetworkStack {
   listen(port: number, handler: (datagram: UdpMessage) => void): () => void {
     this.#listeners.set(port, handler);
     return () => this.#listeners.delete(port);
+  }
+
+  /** Called after each frame that the network card takes, whatever is in it. */
+  onAnyFrame(handler: () => void): void {
+    this.#onAnyFrame = handler;
+  }
+
+  /** As if ARP had found it. */
+  learn(address: Ipv4, mac: Mac): void {
+    this.#neighbours.set(address, mac);
   }
 
   sendBroadcast(datagram: { sourcePort: number; port: number; bytes: Uint8Array }): void {

@@ -36,6 +36,11 @@ export interface TftpReadSettings {
   discard?: boolean;
   /** Block numbers go on at 0 after 65,535 (boot loaders since 2025-09-23). */
   rollover: boolean;
+  /**
+   * A block that comes again is acknowledged again (boot loaders since 2021-02-16). Before, a lost acknowledgement hung the
+   * transfer: so the loader did not repeat it by itself either.
+   */
+  reacknowledges: boolean;
 }
 
 type State = { kind: "asked" } | { kind: "reading"; serverPort: number; negotiated: boolean } | { kind: "over" };
@@ -73,6 +78,7 @@ export class TftpRead {
 
   onTimeout(): TftpStep {
     if (this.#state.kind === "over") return {};
+    if (this.#state.kind === "reading" && !this.#settings.reacknowledges) return {};
     this.retransmits++;
     return { send: this.#lastSent };
   }
@@ -100,7 +106,7 @@ export class TftpRead {
   }
 
   #onOptions(reader: Reader, serverPort: number): TftpStep {
-    if (this.#state.kind === "reading") return this.#blocks === 0 ? { send: this.#lastSent } : {};
+    if (this.#state.kind === "reading") return this.#blocks === 0 ? this.#repeat() : {};
     while (reader.remainingBytes > 0) {
       const name = zeroTerminated(reader).toLowerCase();
       const value = Number(zeroTerminated(reader));
@@ -123,7 +129,7 @@ export class TftpRead {
       if (this.#settings.probe) return this.#terminateEarly(0);
       this.#state = { kind: "reading", serverPort, negotiated: false };
     }
-    if (block === this.#blocks % BLOCK_NUMBERS && this.#blocks > 0) return { send: this.#lastSent };
+    if (block === this.#blocks % BLOCK_NUMBERS && this.#blocks > 0) return this.#repeat();
     const expected = this.#settings.rollover ? (this.#blocks + 1) % BLOCK_NUMBERS : this.#blocks + 1;
     if (block !== expected || bytes.length > this.#blockBytes) return {};
     this.#blocks++;
@@ -132,6 +138,10 @@ export class TftpRead {
     if (!this.#settings.discard) this.#received.push(bytes);
     const step = this.#send(encodeAcknowledgement(block));
     return bytes.length < this.#blockBytes ? { ...step, ...this.#complete() } : step;
+  }
+
+  #repeat(): TftpStep {
+    return this.#settings.reacknowledges ? { send: this.#lastSent } : {};
   }
 
   #complete(): TftpStep {

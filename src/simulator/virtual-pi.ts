@@ -2,6 +2,7 @@
  * One virtual Pi from power-on to power-off: boot loader, kernel, reboot, boot loader again.
  */
 import type { Clock, EthernetPort, Machine, MachineEnd, Machines, Random } from "../ports.ts";
+import { networkAttempts } from "./boot-stages.ts";
 import { type ConsoleEvent, ConsoleReader } from "./console-reader.ts";
 import { type BootedFirmware, bootOverNetwork, type FirmwareSettings } from "./firmware.ts";
 import { type FirmwareEvent, FirmwareFailure, type FirmwareFailureReason } from "./firmware-events.ts";
@@ -13,6 +14,8 @@ export type VirtualPiEvent =
   | ConsoleEvent
   | { kind: "power-on" }
   | { kind: "firmware-failed"; reason: FirmwareFailureReason; message: string }
+  /** It does nothing more until its power is cut. */
+  | { kind: "gave-up"; attempts: number }
   | { kind: "firmware-done"; durationMs: number; files: number; sizeBytes: number }
   | { kind: "kernel-start"; kernel: string; initramfs: boolean; commandLine: string }
   | { kind: "reboot" }
@@ -37,7 +40,7 @@ export interface VirtualPiSettings {
   console?: ConsoleOutlet;
   memoryMiB?: number;
   firmware?: Partial<FirmwareSettings>;
-  /** The pause before the boot loader tries again; it does so for ever, as with BOOT_ORDER=0xf2. */
+  /** The pause before the boot loader tries again, as with BOOT_ORDER=0xf2; by default that of its release. */
   retryPauseMs?: number;
   clock: Clock;
   random: Random;
@@ -45,9 +48,6 @@ export interface VirtualPiSettings {
 }
 
 const MEMORY_MIB_DEFAULT = 1024;
-/** The boot loader's pause between failed network boots. */
-const RETRY_PAUSE_MS_DEFAULT = 5000;
-
 export class VirtualPi {
   readonly name: string;
   readonly #settings: VirtualPiSettings;
@@ -55,6 +55,8 @@ export class VirtualPi {
   /** Aborts the firmware or ends the machine that has the power now. */
   #power = new AbortController();
   #switchedOff = false;
+  /** Since the power came. */
+  #attempts = 0;
 
   constructor(settings: VirtualPiSettings) {
     this.name = settings.name;
@@ -66,6 +68,7 @@ export class VirtualPi {
   async run(): Promise<void> {
     while (!this.#switchedOff) {
       this.#power = new AbortController();
+      this.#attempts++;
       this.#settings.report({ kind: "power-on" });
       const end = await this.#boot(this.#power.signal);
       if (end === "off") break;
@@ -79,6 +82,7 @@ export class VirtualPi {
 
   /** Takes the power away for a moment. */
   powerCycle(): void {
+    this.#attempts = 0;
     this.#power.abort();
     this.#machine?.stop();
   }
@@ -97,6 +101,7 @@ export class VirtualPi {
       const end = await this.#runKernel(machines, booted, power);
       if (end.kind === "failed") report({ kind: "machine-failed", reason: end.reason });
       if (end.kind === "reboot") report({ kind: "reboot" });
+      this.#attempts = 0;
       return end.kind === "reboot" || end.kind === "stopped" ? "again" : "off";
     } catch (error) {
       if (error instanceof FirmwareFailure) return this.#failed(error, power);
@@ -129,11 +134,17 @@ export class VirtualPi {
     }
   }
 
+  /** Waits for the next attempt; for the next power-on, if there is none. */
   async #failed(failure: FirmwareFailure, power: AbortSignal): Promise<"again"> {
-    const { clock, report, retryPauseMs = RETRY_PAUSE_MS_DEFAULT } = this.#settings;
+    const { clock, report, board, firmware = {} } = this.#settings;
     report({ kind: "firmware-failed", reason: failure.reason, message: failure.message });
+    const { tries, pauseMs } = networkAttempts(board, firmware);
+    const isLast = failure.isFinal || this.#attempts >= tries;
+    if (isLast) report({ kind: "gave-up", attempts: this.#attempts });
     await unlessAborted(
-      new Promise<void>((resolve) => void stoppableClock(clock, power).after(retryPauseMs, resolve)),
+      new Promise<void>((resolve) => {
+        if (!isLast) stoppableClock(clock, power).after(this.#settings.retryPauseMs ?? pauseMs, resolve);
+      }),
       power,
     );
     return "again";
