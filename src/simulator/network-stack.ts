@@ -4,7 +4,7 @@
  * It does what the boot loader does (rpi-eeprom's log strings name each step): answers ARP requests for its own
  * address, asks ARP for the server or, when that is not on the link, for the router, and drops what is broken.
  */
-import { IPV4_ANY, IPV4_BROADCAST, type Ipv4, ipv4ToNumber, type Mac } from "../bytes/addresses.ts";
+import { IPV4_ANY, IPV4_BROADCAST, type Ipv4, ipv4ToNumber, type Mac, macToBytes } from "../bytes/addresses.ts";
 import { DecodeError } from "../bytes/decode-error.ts";
 import type { Clock } from "../ports.ts";
 import { type ArpMessage, decodeFrame, encodeArp, encodeUdp, MAC_BROADCAST, type UdpMessage } from "./frames.ts";
@@ -112,6 +112,12 @@ export class NetworkStack {
     const from = { address: this.#settings?.address ?? IPV4_ANY, port: datagram.sourcePort };
     const to = { address: IPV4_BROADCAST, port: datagram.port };
     this.#transmit(encodeUdp({ sourceMac: this.mac, from, to, bytes: datagram.bytes }, MAC_BROADCAST));
+  }
+
+  /** An Ethernet frame of any kind. */
+  sendFrame(destination: Mac, etherType: number, payload: Uint8Array): void {
+    const type = Uint8Array.of(etherType >> 8, etherType & 0xff);
+    this.#transmit(Buffer.concat([macToBytes(destination), macToBytes(this.mac), type, payload]));
   }
 
   /** To `hardwareAddress`, or to a peer known by ARP; silently nothing otherwise, as on a real wire. */

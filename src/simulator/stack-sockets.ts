@@ -19,8 +19,14 @@ export function stackUdpSockets(stack: NetworkStack): UdpSockets {
       return {
         localPort,
         send(bytes, to, options) {
-          if (to.address === IPV4_BROADCAST) stack.sendBroadcast({ sourcePort: localPort, port: to.port, bytes });
-          else stack.send({ sourcePort: localPort, to, bytes }, options?.hardwareAddress);
+          const { hardwareAddress } = options ?? {};
+          if (to.address === IPV4_BROADCAST && hardwareAddress === undefined) {
+            stack.sendBroadcast({ sourcePort: localPort, port: to.port, bytes });
+          } else stack.send({ sourcePort: localPort, to, bytes }, hardwareAddress);
+        },
+        sendFrame({ hardwareAddress, etherType, payload }) {
+          stack.sendFrame(hardwareAddress, etherType, payload);
+          return true;
         },
         onDatagram(newHandler) {
           handler = newHandler;
