@@ -2,14 +2,19 @@ import type { Clock, Timer } from "../ports.ts";
 
 interface Waiting {
   dueMs: number;
+  /** Of those due at the same time the earlier made goes first. */
+  sequence: number;
   run: () => void;
+  isCancelled: boolean;
 }
 
 /** Time that passes only when told: a boot of a minute is over in milliseconds, and the same every time. */
 export class SimulatedClock implements Clock {
   #nowMs = 0;
   readonly #startUnixMs: number;
-  readonly #waiting = new Set<Waiting>();
+  /** A binary heap: nothing is due before what leads to it. */
+  readonly #waiting: Waiting[] = [];
+  #sequence = 0;
 
   constructor(startUnixMs = Date.UTC(2026, 0, 1)) {
     this.#startUnixMs = startUnixMs;
@@ -28,9 +33,14 @@ export class SimulatedClock implements Clock {
   }
 
   after(delayMs: number, run: () => void): Timer {
-    const waiting = { dueMs: this.#nowMs + Math.max(0, delayMs), run };
-    this.#waiting.add(waiting);
-    return { cancel: () => void this.#waiting.delete(waiting) };
+    const dueMs = this.#nowMs + Math.max(0, delayMs);
+    const waiting = { dueMs, sequence: this.#sequence++, run, isCancelled: false };
+    this.#push(waiting);
+    return {
+      cancel: () => {
+        waiting.isCancelled = true;
+      },
+    };
   }
 
   /** Lets time run, timer by timer, until the promise is settled. Throws when it never will be: no timer is left. */
@@ -43,19 +53,63 @@ export class SimulatedClock implements Clock {
     for (;;) {
       await letPromisesRun();
       if (settled) return promise;
-      const next = this.#next();
-      if (next === undefined) throw new Error("Cannot go on: nothing waits for time any more");
-      this.#waiting.delete(next);
-      this.#nowMs = Math.max(this.#nowMs, next.dueMs);
-      next.run();
+      if (!this.#runNext(Number.POSITIVE_INFINITY)) throw new Error("Cannot go on: nothing waits for time any more");
     }
   }
 
-  #next(): Waiting | undefined {
-    let first: Waiting | undefined;
-    for (const waiting of this.#waiting) if (first === undefined || waiting.dueMs < first.dueMs) first = waiting;
-    return first;
+  /** Lets so much time pass. */
+  async runFor(durationMs: number): Promise<void> {
+    const endMs = this.#nowMs + durationMs;
+    do await letPromisesRun();
+    while (this.#runNext(endMs));
+    this.#nowMs = endMs;
   }
+
+  /** False when nothing is due by then. */
+  #runNext(untilMs: number): boolean {
+    let next = this.#waiting[0];
+    while (next?.isCancelled) {
+      this.#dropFirst();
+      next = this.#waiting[0];
+    }
+    if (next === undefined || next.dueMs > untilMs) return false;
+    this.#dropFirst();
+    this.#nowMs = Math.max(this.#nowMs, next.dueMs);
+    next.run();
+    return true;
+  }
+
+  #push(waiting: Waiting): void {
+    const heap = this.#waiting;
+    let at = heap.length;
+    while (at > 0) {
+      const parent = (at - 1) >> 1;
+      if (!isBefore(waiting, heap[parent]!)) break;
+      heap[at] = heap[parent]!;
+      at = parent;
+    }
+    heap[at] = waiting;
+  }
+
+  #dropFirst(): void {
+    const heap = this.#waiting;
+    const last = heap.pop();
+    if (last === undefined || heap.length === 0) return;
+    let at = 0;
+    for (;;) {
+      let child = 2 * at + 1;
+      if (child >= heap.length) break;
+      if (child + 1 < heap.length && isBefore(heap[child + 1]!, heap[child]!)) child++;
+      if (!isBefore(heap[child]!, last)) break;
+      heap[at] = heap[child]!;
+      at = child;
+    }
+    heap[at] = last;
+  }
+}
+
+function isBefore(one: Waiting, other: Waiting): boolean {
+  return one.dueMs < other.dueMs || (one.dueMs === other.dueMs && one.sequence < other.sequence);
 }
 
 /** After this, every promise that could go on has gone on. */

@@ -5,6 +5,8 @@ import { type Mac, macFromBytes } from "../bytes/addresses.ts";
 import type { Clock, EthernetPort } from "../ports.ts";
 import { MAC_BROADCAST } from "./frames.ts";
 
+export { seededChance } from "./seed.ts";
+
 /** How a link treats frames: probabilities from 0 to 1, drawn from `chance`. */
 export interface LinkFaults {
   loss: number;
@@ -84,15 +86,4 @@ class LanPort implements EthernetPort {
     this.#handler = () => {};
     this.#lan.unplug(this);
   }
-}
-
-/** mulberry32: a small generator of numbers in [0, 1), good enough for faults. */
-export function seededChance(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
