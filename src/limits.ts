@@ -219,3 +219,21 @@ export const LAYERS_PER_TREE_MAX = 256;
 /** How far the path of a file is looked for, to be shown: up so many directories, through so many names in them. */
 export const PATH_CLIMB_DIRECTORIES_MAX = 64;
 export const PATH_CLIMB_ENTRIES_MAX = 20_000;
+
+/** Netconsole: Linux sends at most 1000 bytes of a line at once. */
+export const CONSOLE_LINE_BYTES_MAX = 1024;
+
+/**
+ * Lines of one node at once, and each second after that: a kernel sends its whole log, some 1000 lines, when its
+ * netconsole begins. All senders that are no nodes together have as much as one node.
+ */
+export const CONSOLE_BURST_LINES = 2000;
+export const CONSOLE_LINES_PER_S = 50;
+
+/** Senders of which the beginning of a line is remembered. */
+export const CONSOLE_SENDERS_MAX = 1024;
+
+/** Packets kept for `bramble capture`: of one node or stranger, and of all, in each process that sees some. */
+export const CAPTURE_BYTES_PER_OWNER_MAX = 256 * 1024;
+export const CAPTURE_BYTES_MAX = 16 * 1024 * 1024;
+export const CAPTURE_OWNERS_MAX = 1024;
