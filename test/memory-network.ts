@@ -1,6 +1,15 @@
 /** UDP sockets and a clock made of memory, for tests of servers: what is sent is kept, time moves when told to. */
 import type { Ipv4 } from "../src/bytes/addresses.ts";
-import type { Clock, ReceivedDatagram, SendOptions, UdpBinding, UdpPeer, UdpSocket, UdpSockets } from "../src/ports.ts";
+import type {
+  Clock,
+  EthernetFrame,
+  ReceivedDatagram,
+  SendOptions,
+  UdpBinding,
+  UdpPeer,
+  UdpSocket,
+  UdpSockets,
+} from "../src/ports.ts";
 
 export interface SentDatagram {
   bytes: Uint8Array;
@@ -13,6 +22,9 @@ export class MemorySockets implements UdpSockets {
   readonly #sockets = new Map<number, (datagram: ReceivedDatagram) => void>();
   readonly #sent: SentDatagram[] = [];
   readonly bindings: UdpBinding[] = [];
+  /** Frames that are no datagrams. */
+  readonly frames: EthernetFrame[] = [];
+  canSendFrames = true;
   #nextPort = 40000;
 
   async bind(binding: UdpBinding): Promise<UdpSocket> {
@@ -22,6 +34,10 @@ export class MemorySockets implements UdpSockets {
       localPort,
       send: (bytes, to, options = {}) => {
         this.#sent.push({ bytes: Uint8Array.from(bytes), to, options, fromPort: localPort });
+      },
+      sendFrame: (frame) => {
+        if (this.canSendFrames) this.frames.push(frame);
+        return this.canSendFrames;
       },
       onDatagram: (handler) => void this.#sockets.set(localPort, handler),
       close: () => void this.#sockets.delete(localPort),

@@ -51,13 +51,23 @@ function sizeError(name: string, value: Uint8Array, expected: string): DecodeErr
   return new DecodeError("DHCP option", name, `${value.length} bytes instead of ${expected}`);
 }
 
+/** The value of an option that is one number, big-endian. */
+export function unsignedValue(value: number, sizeBytes: 1 | 2 | 4): Uint8Array {
+  return Uint8Array.from({ length: sizeBytes }, (_, i) => (value >>> (8 * (sizeBytes - 1 - i))) & 0xff);
+}
+
+/** The value of an option that is a list of addresses. */
+export function addressesValue(addresses: readonly Ipv4[]): Uint8Array {
+  return Buffer.concat(addresses.map(ipv4ToBytes));
+}
+
 function unsigned(sizeBytes: 1 | 2 | 4): ValueCodec<number> {
   return {
     decode(value, name) {
       if (value.length !== sizeBytes) throw sizeError(name, value, String(sizeBytes));
       return value.reduce((sum, byte) => sum * 256 + byte, 0);
     },
-    encode: (value) => Uint8Array.from({ length: sizeBytes }, (_, i) => (value >>> (8 * (sizeBytes - 1 - i))) & 0xff),
+    encode: (value) => unsignedValue(value, sizeBytes),
     print: String,
   };
 }
@@ -101,7 +111,7 @@ const addresses: ValueCodec<readonly Ipv4[]> = {
     if (value.length === 0 || value.length % 4 !== 0) throw sizeError(name, value, "a multiple of 4");
     return Array.from({ length: value.length / 4 }, (_, i) => ipv4FromBytes(value.subarray(4 * i, 4 * i + 4)));
   },
-  encode: (value) => Buffer.concat(value.map(ipv4ToBytes)),
+  encode: addressesValue,
   print: (value) => value.join(", "),
 };
 
@@ -150,6 +160,7 @@ export const OPTIONS = {
   clientIdentifier: row(61, "client identifier", givenBack),
   tftpServerName: row(66, "TFTP server name", text),
   bootFileName: row(67, "boot file name", text),
+  userClass: row(77, "user class", raw),
   relayAgentInformation: row(82, "relay agent information", givenBack),
   clientArchitecture: row(93, "client architecture", raw),
   clientInterface: row(94, "client network interface", raw),

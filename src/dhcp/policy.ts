@@ -5,6 +5,7 @@
 import { IPV4_ANY, type Ipv4, type Mac } from "../bytes/addresses.ts";
 import { type DhcpOption, type MessageType, OPTIONS, readOption } from "./options.ts";
 import type { DhcpPacket } from "./packet.ts";
+import type { FirmwareNeeds } from "./reply-timing.ts";
 
 /** What a request says about its sender. */
 export interface DhcpClientFacts {
@@ -28,7 +29,7 @@ export interface DhcpClientFacts {
 
 export type DhcpClient =
   /** A node of the manifest, to be booted. */
-  | { kind: "pi"; node: string; reservedAddress?: Ipv4 }
+  | { kind: "pi"; node: string; reservedAddress?: Ipv4; needs?: FirmwareNeeds }
   /** A Raspberry Pi that no node names: gets an address in server mode, and is never booted. */
   | { kind: "unknown-pi" }
   | { kind: "other" };

@@ -6,6 +6,7 @@
 import type { Ipv4 } from "../bytes/addresses.ts";
 import { Writer } from "../bytes/writer.ts";
 import { type DhcpOption, makeOption, OPTIONS, readOption } from "./options.ts";
+import type { FirmwareNeeds } from "./reply-timing.ts";
 
 export const PXE_VENDOR_CLASS = "PXEClient";
 
@@ -44,23 +45,56 @@ export function pxeMenu(text: string = PI_BOOT_MENU_TEXT): Uint8Array {
 
 /**
  * 60, 97 (the client's own, given back), 43, 66, in that order. 66 is ASCII without a NUL: firmware reads nothing
- * else, and it must be the address the answer itself comes from.
+ * else, and it must be the address the answer itself comes from. Without 66, that address alone says who is the boot
+ * server: so dnsmasq answers, and Pis up to the 3B+ must be answered.
  */
-export function pxeOptions(request: readonly DhcpOption[], tftpServer: Ipv4): DhcpOption[] {
+export function pxeOptions(
+  request: readonly DhcpOption[],
+  tftpServer: Ipv4,
+  { menuOnly }: Pick<FirmwareNeeds, "menuOnly"> = { menuOnly: false },
+): DhcpOption[] {
   const guid = readOption(request, OPTIONS.clientGuid);
   return [
     makeOption(OPTIONS.vendorClass, PXE_VENDOR_CLASS),
     ...(guid ? [makeOption(OPTIONS.clientGuid, guid)] : []),
     makeOption(OPTIONS.vendorSpecific, pxeMenu()),
-    makeOption(OPTIONS.tftpServerName, tftpServer),
+    ...(menuOnly ? [] : [makeOption(OPTIONS.tftpServerName, tftpServer)]),
   ];
 }
 
+/** Option 175 is iPXE's own; it also names itself in option 77. */
+const IPXE_ENCAPSULATED = 175;
+const IPXE_USER_CLASS = Buffer.from("iPXE");
+/** PC BIOS (RFC 4578 section 2.1): what Raspberry Pi firmware says it is. */
+const ARCHITECTURE_PC_BIOS = 0;
+
 /**
- * Whether firmware is asking, and not the operating system of the same board, whose client would take an offer
- * without an address for one of 0.0.0.0.
+ * Why this cannot be Raspberry Pi firmware that wants to boot; `undefined` when it can. Other boot programs, such as
+ * U-Boot and iPXE, run on Raspberry Pis too, and would take a Pi's boot menu for a PC's. So would the operating system:
+ * its client takes an offer without an address for one of 0.0.0.0.
  */
-export function isPxeRequest(options: readonly DhcpOption[]): boolean {
+export function whyNotFirmware(options: readonly DhcpOption[]): string | undefined {
   const vendorClass = readOption(options, OPTIONS.vendorClass) ?? "";
-  return vendorClass.startsWith(PXE_VENDOR_CLASS) || readOption(options, OPTIONS.clientArchitecture) !== undefined;
+  const architecture = readOption(options, OPTIONS.clientArchitecture);
+  const userClass = Buffer.from(readOption(options, OPTIONS.userClass) ?? []);
+  if (userClass.includes(IPXE_USER_CLASS) || options.some(({ code }) => code === IPXE_ENCAPSULATED)) {
+    return "it is iPXE, which boots by other rules";
+  }
+  if (!vendorClass.startsWith(PXE_VENDOR_CLASS)) {
+    // Firmware of January 2020 leaves option 60 out of some requests, but not option 93.
+    if (architecture === undefined) return "not a network boot request";
+    if (vendorClass !== "") return `it is ${vendorClass.slice(0, 40)}, which boots by other rules`;
+  }
+  const other = otherArchitecture(vendorClass, architecture);
+  if (other === undefined) return undefined;
+  return `it asks for boot files of architecture ${other}, as UEFI and U-Boot do, and Raspberry Pi firmware of 0`;
+}
+
+/** An architecture that is not that of Raspberry Pi firmware, from option 93 (two bytes for each) or option 60. */
+function otherArchitecture(vendorClass: string, architecture: Uint8Array | undefined): number | undefined {
+  const named = /^PXEClient:Arch:(\d{5})/.exec(vendorClass)?.[1];
+  const listed = Array.from({ length: (architecture?.length ?? 0) >> 1 }, (_, index) => {
+    return architecture![2 * index]! * 256 + architecture![2 * index + 1]!;
+  });
+  return [...listed, ...(named ? [Number(named)] : [])].find((each) => each !== ARCHITECTURE_PC_BIOS);
 }

@@ -8,7 +8,7 @@ import type { AddressProbe, Awaitable, Clock, ReceivedDatagram, UdpSocket, UdpSo
 import { ConflictCheck } from "./conflict-check.ts";
 import { leaseResponders } from "./lease.ts";
 import type { DhcpObservation } from "./observation.ts";
-import { OPTIONS, readOption } from "./options.ts";
+import { type MessageType, OPTIONS, readOption } from "./options.ts";
 import { type DhcpPacket, decodePacket, encodePacket } from "./packet.ts";
 import {
   type DhcpClient,
@@ -22,6 +22,7 @@ import {
 } from "./policy.ts";
 import { proxyResponder } from "./proxy.ts";
 import { DHCP_PORTS, type DhcpPorts, replyDestination } from "./reply-destination.ts";
+import { NUDGE_ETHER_TYPE, NUDGE_PAYLOAD, ReplyTiming } from "./reply-timing.ts";
 
 /** Addresses that others have are passed over, so many for one DISCOVER: the client asks again before more are tried. */
 const CONFLICTS_MAX = 4;
@@ -36,7 +37,7 @@ export interface DhcpNetwork {
 
 export interface DhcpServerOptions extends DhcpNetwork {
   sockets: UdpSockets;
-  clock: Pick<Clock, "unixMs">;
+  clock: Pick<Clock, "unixMs" | "monotonicMs" | "after">;
   policy: DhcpPolicy;
   /** Other interfaces, each with an `interfaceName`. */
   others?: readonly DhcpNetwork[];
@@ -57,7 +58,9 @@ export async function startDhcpServer(options: DhcpServerOptions): Promise<DhcpS
   const networks: readonly DhcpNetwork[] = [options, ...others];
   const responders = await respondersFor(networks, options);
   const open: UdpSocket[] = [];
+  const timing = new ReplyTiming(options.clock);
   const close = () => {
+    timing.close();
     for (const socket of open) socket.close();
     for (const { probe } of networks) probe?.close();
   };
@@ -72,7 +75,7 @@ export async function startDhcpServer(options: DhcpServerOptions): Promise<DhcpS
       });
       open.push(socket);
       const conflicts = probe && new ConflictCheck(probe, options.clock);
-      const service = new DhcpService(socket, responders[index]!, { ...options, settings, ports, conflicts });
+      const service = new DhcpService(socket, responders[index]!, { ...options, settings, ports, timing, conflicts });
       socket.onDatagram((datagram) => service.onDatagram(datagram));
     }
   } catch (error) {
@@ -103,7 +106,11 @@ async function respondersFor(
   return networks.map(({ settings }) => responderOf(settings));
 }
 
-type ServiceOptions = DhcpServerOptions & { ports: DhcpPorts; conflicts: ConflictCheck | undefined };
+type ServiceOptions = DhcpServerOptions & {
+  ports: DhcpPorts;
+  timing: ReplyTiming;
+  conflicts: ConflictCheck | undefined;
+};
 
 class DhcpService {
   readonly #socket: UdpSocket;
@@ -195,14 +202,14 @@ class DhcpService {
 
   #send(decision: DhcpDecision, client: DhcpClient): void {
     if (decision.kind === "ignore") return;
-    const { settings, ports, observe } = this.#options;
+    const { settings, observe } = this.#options;
     const { reply } = decision;
-    const { peer, hardwareAddress } = replyDestination(reply, ports);
-    this.#socket.send(encodePacket(reply), peer, {
-      localAddress: settings.serverAddress,
-      ...(hardwareAddress && { hardwareAddress }),
-    });
     const message = readOption(reply.options, OPTIONS.messageType) ?? "OFFER";
+    if (!this.#transmit(reply, message, client)) {
+      const reason = "too many boot ROMs ask at once; it is answered when it asks again";
+      observe({ kind: "ignored", mac: reply.mac, message: "DISCOVER", client, reason });
+      return;
+    }
     observe({
       kind: "reply",
       mac: reply.mac,
@@ -211,6 +218,25 @@ class DhcpService {
       client,
       ...(reply.yourAddress !== IPV4_ANY && { address: reply.yourAddress }),
     });
+  }
+
+  /** False when it is not its turn before its try is over. */
+  #transmit(reply: DhcpPacket, message: MessageType, client: DhcpClient): boolean {
+    const { settings, ports, timing } = this.#options;
+    const needs = client.kind === "pi" && message === "OFFER" ? client.needs : undefined;
+    const { mac } = reply;
+    const { peer, hardwareAddress } = replyDestination(reply, ports);
+    // Firmware that drops what comes through a relay gets nothing out of a frame to another network either.
+    const frameTo = needs?.toMacOnly && reply.relayAddress === IPV4_ANY ? mac : hardwareAddress;
+    const localAddress = settings.serverAddress;
+    const bytes = encodePacket(reply);
+    const send = () => this.#socket.send(bytes, peer, { localAddress, ...(frameTo && { hardwareAddress: frameTo }) });
+    if (!needs) {
+      send();
+      return true;
+    }
+    const frame = { hardwareAddress: mac, etherType: NUDGE_ETHER_TYPE, payload: NUDGE_PAYLOAD, localAddress };
+    return timing.offer({ mac, needs, send, nudge: () => this.#socket.sendFrame?.(frame) ?? false });
   }
 
   /**
