@@ -2,8 +2,9 @@
  * What the values of a manifest must be together. Works on the plain data, also when parts of it have the wrong shape,
  * so that these problems are reported along with those.
  */
-import { type Ipv4, ipv4FromNumber, ipv4ToNumber, parseIpv4, parseMac } from "../bytes/addresses.ts";
-import { DecodeError } from "../bytes/decode-error.ts";
+import { parseMac } from "../bytes/addresses.ts";
+import { checkNetworks } from "./manifest-network-checks.ts";
+import { attempt, isPlain, listAt, nodesOf, type Plain, plainAt } from "./manifest-plain.ts";
 import type { LocatedProblem, ManifestPath } from "./manifest-problem.ts";
 
 export interface ManifestSurroundings {
@@ -15,15 +16,11 @@ export interface ManifestSurroundings {
   interfaceSubnet?: string;
 }
 
-type Plain = Record<string, unknown>;
-
 export function checkManifest(data: unknown, surroundings: ManifestSurroundings): LocatedProblem[] {
   if (!isPlain(data)) return [];
   return [
     ...duplicates(data),
-    ...addressesOutside(data, surroundings.interfaceSubnet),
-    ...rangeOrder(data),
-    ...missingAddresses(data),
+    ...checkNetworks(data, surroundings.interfaceSubnet),
     ...missingFiles(data, surroundings),
     ...missingImages(data),
   ];
@@ -74,75 +71,6 @@ function duplicates(data: Plain): LocatedProblem[] {
       ];
     });
   });
-}
-
-function addressesOutside(data: Plain, interfaceSubnet: string | undefined): LocatedProblem[] {
-  const network = plainAt(data, "network");
-  const text = typeof network.subnet === "string" ? network.subnet : interfaceSubnet;
-  const subnet = text === undefined ? undefined : parseSubnet(text);
-  if (!subnet) return [];
-  const range = plainAt(network, "range");
-  const places: { path: ManifestPath; value: unknown }[] = [
-    { path: ["network", "address"], value: network.address },
-    { path: ["network", "router"], value: network.router },
-    { path: ["network", "range", "from"], value: range.from },
-    { path: ["network", "range", "to"], value: range.to },
-    ...nodesOf(data).map((node, index) => ({ path: ["nodes", index, "address"], value: node.address })),
-  ];
-  return places.flatMap(({ path, value }) => {
-    const address = addressOf(value);
-    if (address === undefined) return [];
-    const hint = `Use one from ${ipv4FromNumber(subnet.first + 1)} to ${ipv4FromNumber(subnet.last - 1)}`;
-    const at = ipv4ToNumber(address);
-    if (at < subnet.first || at > subnet.last)
-      return [{ path, message: `The address ${address} is outside the network ${text}`, hint }];
-    if (at === subnet.first || at === subnet.last) {
-      return [
-        { path, message: `The address ${address} is that of the network ${text} itself, or its broadcast`, hint },
-      ];
-    }
-    return serverConflict(network, path, address);
-  });
-}
-
-function serverConflict(network: Plain, path: ManifestPath, address: Ipv4): LocatedProblem[] {
-  if (path[0] !== "nodes") return [];
-  for (const [key, owner] of [
-    ["address", "the manager"],
-    ["router", "the router"],
-  ] as const) {
-    if (network[key] === address) return [{ path, message: `The address ${address} is already that of ${owner}` }];
-  }
-  return [];
-}
-
-function rangeOrder(data: Plain): LocatedProblem[] {
-  const range = plainAt(plainAt(data, "network"), "range");
-  const [from, to] = [addressOf(range.from), addressOf(range.to)];
-  if (!from || !to || ipv4ToNumber(from) <= ipv4ToNumber(to)) return [];
-  return [
-    {
-      path: ["network", "range"],
-      message: `The range ends at ${to}, before it starts at ${from}`,
-      hint: "Swap from and to",
-    },
-  ];
-}
-
-function missingAddresses(data: Plain): LocatedProblem[] {
-  const network = plainAt(data, "network");
-  if (network.dhcp !== "server" || network.range !== undefined) return [];
-  return nodesOf(data).flatMap((node, index) =>
-    node.address === undefined
-      ? [
-          {
-            path: ["nodes", index],
-            message: `Node ${node.name} would get no address: dhcp is "server", and there is neither an address for it nor a range`,
-            hint: "Add network.range, or an address to the node",
-          },
-        ]
-      : [],
-  );
 }
 
 const PUBLIC_KEY = /^(ssh|ecdsa|sk)-\S+\s+\S|\s(ssh|ecdsa|sk)-\S+\s+AAAA/;
@@ -204,47 +132,4 @@ function missingImages(data: Plain): LocatedProblem[] {
         ]
       : [],
   );
-}
-
-/** First and last address as numbers. `undefined` for text that is not a network. */
-export function parseSubnet(text: string): { first: number; last: number; prefixBits: number } | undefined {
-  const [address, bits] = text.split("/");
-  const network = addressOf(address);
-  const prefixBits = Number(bits);
-  if (network === undefined || !Number.isInteger(prefixBits) || prefixBits < 0 || prefixBits > 32) return undefined;
-  const size = 2 ** (32 - prefixBits);
-  const first = Math.floor(ipv4ToNumber(network) / size) * size;
-  return { first, last: first + size - 1, prefixBits };
-}
-
-function addressOf(value: unknown): Ipv4 | undefined {
-  return typeof value === "string" ? attempt(() => parseIpv4(value)) : undefined;
-}
-
-function attempt<T>(parse: () => T): T | undefined {
-  try {
-    return parse();
-  } catch (error) {
-    if (error instanceof DecodeError) return undefined;
-    throw error;
-  }
-}
-
-function isPlain(value: unknown): value is Plain {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function plainAt(data: Plain, key: string): Plain {
-  const value = data[key];
-  return isPlain(value) ? value : {};
-}
-
-function listAt(data: Plain, key: string): unknown[] {
-  const value = data[key];
-  return Array.isArray(value) ? value : [];
-}
-
-/** Keeps positions: an entry that is not a map stands as an empty one. */
-function nodesOf(data: Plain): Plain[] {
-  return listAt(data, "nodes").map((entry) => (isPlain(entry) ? entry : {}));
 }

@@ -3,15 +3,12 @@
  * addresses outside the network) is checked in `manifest-checks.ts`.
  */
 import { z } from "zod";
-import { parseIpv4, parseMac } from "../bytes/addresses.ts";
 import { ADOPTED_NODES_DEFAULT, ADOPTED_NODES_MAX, FILE_BYTES_MAX } from "../limits.ts";
 import { findPiModel } from "../pi/models.ts";
+import { network } from "./manifest-network.ts";
+import { ipv4, mac } from "./manifest-values.ts";
 
 const HOST_NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
-const DOMAIN = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/;
-const MAC = /^[0-9a-fA-F]{2}([:-]?)[0-9a-fA-F]{2}(\1[0-9a-fA-F]{2}){4}$/;
-const IPV4 = /^((25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(\.(?!$)|$)){4}$/;
-const SUBNET = /^(\d+\.){3}\d+\/([89]|[12]\d|30)$/;
 const SERIAL = /^(0x)?[0-9a-fA-F]{1,16}$/;
 const USER_NAME = /^[a-z_][a-z0-9_-]{0,31}$/;
 /** crypt(5): `$id$…`. */
@@ -25,16 +22,6 @@ const hostName = (what: string) =>
   z
     .string()
     .regex(HOST_NAME, { error: `Expected ${what} of lower-case letters, digits and hyphens, at most 63 of them` });
-
-const mac = z
-  .string()
-  .regex(MAC, { error: "Expected an Ethernet address of six pairs of hex digits, as dc:a6:32:70:da:b0" })
-  .transform((text) => parseMac(text));
-
-const ipv4 = z
-  .string()
-  .regex(IPV4, { error: "Expected an IPv4 address, as 192.168.1.10" })
-  .transform((text) => parseIpv4(text));
 
 /** The firmware uses the low 32 bits as eight lower-case digits, whatever `/proc/cpuinfo` prints before them. */
 const serial = z
@@ -50,8 +37,6 @@ const model = z
     error: "Expected a model that boots over the network: 3b, 3b+, cm3, 4, 400, cm4, 5, 500, cm5 or cm5l",
   })
   .transform((text) => findPiModel(text)!.id);
-
-const port = z.int({ error: "Expected a port from 0 to 65535" }).min(0).max(65535);
 
 const sha256 = z
   .string()
@@ -108,38 +93,6 @@ const file = z
   .refine((value) => (value.content === undefined) !== (value.source === undefined), {
     error: "Expected either content (the text itself) or source (a path on the manager)",
   });
-
-const ports = z.strictObject({
-  dhcp: port.default(67),
-  tftp: port.default(69),
-  nfs: port.default(2049),
-  mount: port.default(20048),
-  portmap: port.default(111),
-});
-
-const network = z.strictObject({
-  interface: z
-    .string()
-    .min(1)
-    .max(15, { error: "Expected an interface name of at most 15 characters" })
-    .exactOptional(),
-  dhcp: z
-    .enum(["proxy", "server", "external"])
-    .default("proxy")
-    .describe(
-      "proxy: the router keeps giving addresses; server: Bramble does; external: something else does all of it",
-    ),
-  address: ipv4.exactOptional().describe("The manager's own address; by default the interface's"),
-  subnet: z.string().regex(SUBNET, { error: "Expected a network with its length, as 192.168.1.0/24" }).exactOptional(),
-  range: z
-    .strictObject({ from: ipv4, to: ipv4 })
-    .exactOptional()
-    .describe("Addresses for clients that have none of their own (dhcp: server)"),
-  router: ipv4.exactOptional(),
-  dns: z.array(ipv4).default([]),
-  domain: z.string().regex(DOMAIN, { error: "Expected a domain name in lower case, as home.arpa" }).exactOptional(),
-  ports: ports.prefault({}),
-});
 
 const access = z.strictObject({
   user: z.string().regex(USER_NAME, { error: "Expected a login name of lower-case letters and digits" }).default("pi"),

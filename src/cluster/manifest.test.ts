@@ -70,7 +70,7 @@ describe("a manifest", () => {
     [
       "an unknown key without a likeness",
       manifest("network: { vlan: 7 }"),
-      '3:12: network.vlan: Unknown key "vlan". Known here: interface, dhcp, address, subnet, range, router, dns, domain, ports',
+      '3:12: network.vlan: Unknown key "vlan". Known here: interface, dhcp, subnet, address, range, exclude, reservations, router, mtu, options, dns, domain, search, ntp, leaseTime, others, ports',
     ],
     [
       "an unknown key inside an image",

@@ -7,7 +7,8 @@ import { locate } from "./manifest-place.ts";
 import { type LocatedProblem, type ManifestPath, type ManifestProblem, suggest } from "./manifest-problem.ts";
 import { type Manifest, manifestJsonSchema, manifestSchema } from "./manifest-schema.ts";
 
-export { isPublicKey, type ManifestSurroundings, parseSubnet } from "./manifest-checks.ts";
+export { isPublicKey, type ManifestSurroundings } from "./manifest-checks.ts";
+export { parseSubnet } from "./manifest-plain.ts";
 export { formatProblem, type ManifestProblem } from "./manifest-problem.ts";
 export {
   type ImageReference,
@@ -92,6 +93,8 @@ function wholeFile(message: string): ManifestProblem {
 function keepText(document: Document): void {
   visit(document, {
     Pair(_, { key, value }) {
+      // Numbers as keys (DHCP options) are found by their text, as in any map of keys.
+      if (isScalar(key) && typeof key.value === "number" && key.source) key.value = key.source;
       const wanted = isScalar(key) && TEXT_KEYS.has(String(key.value));
       if (wanted && isScalar(value) && typeof value.value === "number" && value.source) value.value = value.source;
     },

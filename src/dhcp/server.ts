@@ -241,13 +241,13 @@ class DhcpService {
 
   /**
    * In server mode the address we give is the proof: the ACK's, and for a node the offer's, since the Pi 3B asks no
-   * further. In proxy mode the client's REQUEST is all we hear.
+   * further. Where another server gives it, the client's REQUEST is all we hear.
    */
   #noteAddress(facts: DhcpClientFacts, decision: DhcpDecision, client: DhcpClient): void {
     const given = decision.kind === "reply" && (decision.lease !== undefined || client.kind === "pi");
     const heard = facts.message === "REQUEST" || facts.message === "INFORM";
     const { settings, observe } = this.#options;
-    if (settings.mode === "proxy") {
+    if (settings.mode !== "server") {
       if (heard && facts.address) observe({ kind: "address-seen", mac: facts.mac, address: facts.address, client });
     } else if (given && decision.reply.yourAddress !== IPV4_ANY) {
       observe({ kind: "address-seen", mac: facts.mac, address: decision.reply.yourAddress, client });

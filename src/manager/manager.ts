@@ -37,7 +37,7 @@ import { watchManifest } from "./manifest-watch.ts";
 import type { NodeLayers } from "./node-layers.ts";
 import { RequestError } from "./request-error.ts";
 import { Secrets } from "./secrets.ts";
-import { type ServiceNetwork, Services, serviceNetwork } from "./services.ts";
+import { type ServiceNetwork, Services, serviceNetworks } from "./services.ts";
 import { type Serving, startServing } from "./serving.ts";
 import { socketPathOf } from "./state-folder.ts";
 import { type ManagerStatusView, viewNode } from "./status-view.ts";
@@ -62,7 +62,7 @@ export class Manager implements ManagerControl {
   readonly #directory: NodeDirectory;
   readonly #images: Images;
   readonly #keyValueStore: KeyValueStore;
-  readonly #network: ServiceNetwork;
+  readonly #networks: readonly ServiceNetwork[];
   readonly #secrets: Secrets;
   readonly #startedMs = systemClock.unixMs();
   readonly #stoppers: (() => void | Promise<void>)[] = [];
@@ -81,7 +81,7 @@ export class Manager implements ManagerControl {
       take: (next, added) => this.#apply(next, added),
       prepareNode: (name) => this.#secrets.prepareNode(name),
     });
-    this.#network = serviceNetwork(loaded.manifest);
+    this.#networks = serviceNetworks(loaded.manifest);
     this.journal = new Journal(join(stateFolder, "events.ndjson"), systemClock);
     if (onEvent) this.journal.listen(onEvent);
     const warn = (message: string) => this.#report({ kind: "warning", message });
@@ -92,7 +92,7 @@ export class Manager implements ManagerControl {
   }
 
   get network(): ServiceNetwork {
-    return this.#network;
+    return this.#networks[0]!;
   }
 
   /** Rejects with the first thing that stands in the way, everything begun undone. */
@@ -129,7 +129,7 @@ export class Manager implements ManagerControl {
     this.#serving = await startServing({
       loaded,
       directory: this.#directory,
-      network: this.#network,
+      networks: this.#networks,
       images: this.#images,
       secrets: this.#secrets,
       keyValueStore: this.#keyValueStore,
@@ -181,7 +181,7 @@ export class Manager implements ManagerControl {
     const findBootFile = tftpNodes(directory, this.#learnNeighbours, starts.beforeFile);
     const services = new Services({
       manifest,
-      network: this.#network,
+      networks: this.#networks,
       sockets: await createUdpSockets({ onSendError: (error) => warnOfSending(error.message) }),
       clock: systemClock,
       random: systemRandom,
@@ -249,7 +249,7 @@ export class Manager implements ManagerControl {
     return {
       version: VERSION,
       cluster: manifest.cluster,
-      address: this.#network.address,
+      address: this.network.address,
       dhcp: manifest.network.dhcp,
       startedMs: this.#startedMs,
       isServing: this.#isServing,

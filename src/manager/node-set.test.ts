@@ -71,7 +71,7 @@ async function nodeSet() {
       writeKnownHosts: () => {},
     } as unknown as Secrets,
     report: (occurrence) => void said.push(occurrence),
-    serverAddress: "10.77.0.1" as Ipv4,
+    serverAddressFor: () => "10.77.0.1" as Ipv4,
     ports: { nfs: 2049, mount: 20048 },
   });
   const apply = async (lines: string) => {

@@ -30,7 +30,8 @@ export interface NodeSetOptions {
   images: Images;
   secrets: Secrets;
   report: Report;
-  serverAddress: Ipv4;
+  /** Ours, as the node reaches it. */
+  serverAddressFor(node: ManifestNode): Ipv4;
   ports: { nfs: number; mount: number };
 }
 
@@ -137,10 +138,10 @@ export class NodeSet {
 
     if (known) this.#checkMove(known, image);
 
-    const { report, secrets, serverAddress, ports } = this.#options;
+    const { report, secrets, serverAddressFor, ports } = this.#options;
     const sources = new Map<string, Uint8Array | undefined>();
     const made = planNode(manifest, node, image, {
-      serverAddress,
+      serverAddress: serverAddressFor(node),
       ports,
       secrets: secrets.forNode(node.name),
       readSource: (path) => {

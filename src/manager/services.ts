@@ -1,58 +1,27 @@
-/** Opens and closes the ports of the three boot services of one network: NFS, TFTP and DHCP, in that order. */
+/** Opens and closes the ports of the three boot services on each of our networks: NFS, TFTP and DHCP, in that order. */
 
-import { type Ipv4, ipv4FromNumber } from "../bytes/addresses.ts";
-import { type Manifest, parseSubnet } from "../cluster/manifest.ts";
+import type { Manifest } from "../cluster/manifest.ts";
 import type { DhcpObservation } from "../dhcp/observation.ts";
-import type { DhcpPolicy, DhcpSettings, LeaseStore } from "../dhcp/policy.ts";
-import { type DhcpServer, startDhcpServer } from "../dhcp/server.ts";
+import type { DhcpPolicy, LeaseStore } from "../dhcp/policy.ts";
+import { type DhcpNetwork, type DhcpServer, startDhcpServer } from "../dhcp/server.ts";
 import { MOUNT_PROGRAM, MOUNT_VERSION } from "../nfs/mount.ts";
 import { NFS_PROGRAM, NFS_VERSION } from "../nfs/nfs-program.ts";
 import { PORTMAP_PROGRAM, PORTMAP_VERSION, type PortMapping } from "../nfs/portmap.ts";
-import type { Clock, Random, TcpListener, UdpBinding, UdpSockets } from "../ports.ts";
-import { addressOfInterface, type InterfaceAddress, interfaceAddresses } from "../system/network-interfaces.ts";
+import type { Clock, Random, TcpListener, UdpSockets } from "../ports.ts";
+import { openArpProbe } from "../system/arp-probe.ts";
 import { listenTcp } from "../system/tcp.ts";
 import { startTftpListener, type TftpListener, type TftpListenerOptions } from "../tftp/listener.ts";
+import { dhcpNetworks } from "./dhcp-settings.ts";
 import { startPortMapper } from "./port-mapper.ts";
 import type { Reception } from "./reception.ts";
+import { bindingOf, type ServiceNetwork } from "./service-networks.ts";
 
-const LEASE_TIME_S = 12 * 60 * 60;
-
-/** Where the services are reachable: one interface, one address. */
-export interface ServiceNetwork {
-  /** Absent: bound to the address only, as on loopback. */
-  interfaceName?: string;
-  address: Ipv4;
-  netmask: Ipv4;
-}
-
-/** From the manifest and this machine's interfaces. Throws when neither says where the Pis are. */
-export function serviceNetwork({ network }: Manifest): ServiceNetwork {
-  const own = ownAddress(network.interface, network.address);
-  const subnet = network.subnet === undefined ? undefined : parseSubnet(network.subnet);
-  return {
-    ...(network.interface !== undefined && { interfaceName: network.interface }),
-    address: network.address ?? own.address,
-    netmask: subnet ? netmaskOf(subnet.prefixBits) : own.netmask,
-  };
-}
-
-function ownAddress(interfaceName: string | undefined, address: Ipv4 | undefined): InterfaceAddress {
-  if (interfaceName !== undefined) return addressOfInterface(interfaceName);
-  const all = interfaceAddresses();
-  const candidates = all.filter((each) => (address ? each.address === address : each.interfaceName !== "lo"));
-  const [first, ...others] = candidates;
-  if (first && others.length === 0) return first;
-  const names = all.map((each) => `${each.interfaceName} (${each.address})`).join(", ");
-  throw new Error(
-    address
-      ? `Cannot serve on ${address}: no interface has that address; there are ${names}`
-      : `Cannot tell which network the Pis are on: set network.interface in the manifest to one of ${names}`,
-  );
-}
+export { bindingOf, type ServiceNetwork, serviceNetwork, serviceNetworks } from "./service-networks.ts";
 
 export interface ServicesOptions {
   manifest: Manifest;
-  network: ServiceNetwork;
+  /** The first has an address that every node knows. */
+  networks: readonly ServiceNetwork[];
   sockets: UdpSockets;
   clock: Clock;
   random: Random;
@@ -66,7 +35,7 @@ export class Services {
   readonly #options: ServicesOptions;
   #listeners: TcpListener[] = [];
   #stopPortMapper: () => Promise<void> = async () => {};
-  #tftp: TftpListener | undefined;
+  #tftp: TftpListener[] = [];
   #dhcp: DhcpServer | undefined;
 
   constructor(options: ServicesOptions) {
@@ -89,20 +58,22 @@ export class Services {
 
   async stop(): Promise<void> {
     this.#dhcp?.close();
-    this.#tftp?.close();
+    for (const listener of this.#tftp.splice(0)) listener.close();
     await this.#stopPortMapper();
     await Promise.all(this.#listeners.map((listener) => listener.close()));
     this.#listeners = [];
   }
 
   async #startNfs(): Promise<void> {
-    const { nfs, mount } = this.#options.manifest.network.ports;
-    for (const port of new Set([nfs, mount])) this.#listeners.push(await this.#listen(port));
+    const { manifest, networks } = this.#options;
+    const { nfs, mount } = manifest.network.ports;
+    for (const network of networks) {
+      for (const port of new Set([nfs, mount])) this.#listeners.push(await this.#listen(network, port));
+    }
   }
 
-  #listen(port: number): Promise<TcpListener> {
-    const { network, reception } = this.#options;
-    return listenTcp({ address: network.address, port }, (accepted) => reception.acceptConnection(accepted));
+  #listen({ address }: ServiceNetwork, port: number): Promise<TcpListener> {
+    return listenTcp({ address, port }, (accepted) => this.#options.reception.acceptConnection(accepted));
   }
 
   async #startPortmap(): Promise<void> {
@@ -114,71 +85,66 @@ export class Services {
   }
 
   async #servePortmap(port: number): Promise<() => Promise<void>> {
-    const { network, sockets, reception } = this.#options;
-    const socket = await sockets.bind({ ...bindingOf(network), port });
+    const { networks, sockets, reception } = this.#options;
+    const open: (() => void | Promise<void>)[] = [];
+    const close = async () => {
+      for (const each of open) await each();
+    };
     try {
-      const listener = await this.#listen(port);
-      reception.serveDatagrams(socket);
-      return () => {
-        socket.close();
-        return listener.close();
-      };
+      for (const network of networks) {
+        const socket = await sockets.bind({ ...bindingOf(network), port });
+        open.push(() => socket.close());
+        const listener = await this.#listen(network, port);
+        open.push(() => listener.close());
+        reception.serveDatagrams(socket);
+      }
+      return close;
     } catch (error) {
-      socket.close();
+      await close();
       throw error;
     }
   }
 
   async #startTftp(): Promise<void> {
-    const { manifest, network, sockets, tftp } = this.#options;
-    const binding = { ...bindingOf(network), port: manifest.network.ports.tftp };
-    this.#tftp = await startTftpListener({ sockets, binding, ...tftp });
+    const { manifest, networks, sockets, tftp } = this.#options;
+    for (const network of networks) {
+      const binding = { ...bindingOf(network), port: manifest.network.ports.tftp };
+      this.#tftp.push(await startTftpListener({ sockets, binding, ...tftp }));
+    }
   }
 
   async #startDhcp(): Promise<void> {
-    const { manifest, network, sockets, clock, dhcp } = this.#options;
-    const settings = dhcpSettings(manifest, network);
-    if (!settings) return;
-    const server = manifest.network.ports.dhcp;
-    this.#dhcp = await startDhcpServer({
-      sockets,
-      clock,
-      settings,
-      policy: dhcp.policy,
-      leaseStore: dhcp.leases,
-      observe: dhcp.observe,
-      ports: { server, client: server + 1 },
-      ...(network.interfaceName !== undefined && { interfaceName: network.interfaceName }),
-    });
+    const { manifest, networks, sockets, clock, dhcp, onWarning } = this.#options;
+    const { dhcp: mode, ports } = manifest.network;
+    const [first, ...others] = dhcpNetworks(manifest, networks).map((network) => this.#withProbe(network));
+    try {
+      this.#dhcp = await startDhcpServer({
+        ...first!,
+        others,
+        sockets,
+        clock,
+        policy: dhcp.policy,
+        leaseStore: dhcp.leases,
+        observe: dhcp.observe,
+        ports: { server: ports.dhcp, client: ports.dhcp + 1 },
+      });
+    } catch (error) {
+      // Then we would only have listened: the program that has the port is the one that answers.
+      if (mode !== "external") throw error;
+      onWarning(`No DHCP is heard, so less is known of each boot. ${(error as Error).message}`);
+    }
   }
-}
 
-/** With an interface, broadcasts must be heard, so any address of it; without one, our address only. */
-export function bindingOf(network: ServiceNetwork): Omit<UdpBinding, "port"> {
-  return network.interfaceName === undefined
-    ? { address: network.address }
-    : { address: "0.0.0.0" as Ipv4, interfaceName: network.interfaceName };
-}
-
-/** `undefined` when DHCP is somebody else's. */
-export function dhcpSettings({ network: wanted }: Manifest, network: ServiceNetwork): DhcpSettings | undefined {
-  const serverAddress = network.address;
-  switch (wanted.dhcp) {
-    case "external":
-      return undefined;
-    case "proxy":
-      return { mode: "proxy", serverAddress };
-    case "server":
-      return {
-        mode: "server",
-        serverAddress,
-        subnetMask: network.netmask,
-        routers: wanted.router ? [wanted.router] : [],
-        dnsServers: wanted.dns,
-        leaseTimeS: LEASE_TIME_S,
-        ...(wanted.domain !== undefined && { domainName: wanted.domain }),
-        ...(wanted.range && { range: { first: wanted.range.from, last: wanted.range.to } }),
-      };
+  /** Without the right to packet sockets, addresses are given without asking who has them. */
+  #withProbe(network: DhcpNetwork): DhcpNetwork {
+    const { settings, interfaceName } = network;
+    if (settings.mode !== "server" || interfaceName === undefined) return network;
+    try {
+      return { ...network, probe: openArpProbe(interfaceName, this.#options.clock) };
+    } catch (error) {
+      this.#options.onWarning((error as Error).message);
+      return network;
+    }
   }
 }
 
@@ -190,8 +156,4 @@ export function portMappings({ network: { ports } }: Manifest): PortMapping[] {
     { program: MOUNT_PROGRAM, version: MOUNT_VERSION, protocol: "tcp", port: ports.mount },
     { program: NFS_PROGRAM, version: NFS_VERSION, protocol: "tcp", port: ports.nfs },
   ];
-}
-
-function netmaskOf(prefixBits: number): Ipv4 {
-  return ipv4FromNumber((0xffffffff << (32 - prefixBits)) >>> 0);
 }

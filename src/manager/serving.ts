@@ -19,12 +19,13 @@ import { NodeLayers } from "./node-layers.ts";
 import { NodeSet } from "./node-set.ts";
 import { Reception } from "./reception.ts";
 import type { Secrets } from "./secrets.ts";
-import { bindingOf, portMappings, type ServiceNetwork } from "./services.ts";
+import { bindingOfAll, type ServiceNetwork, serverAddressFor } from "./service-networks.ts";
+import { portMappings } from "./services.ts";
 import { catchUpWithReport } from "./up-watch.ts";
 
 export interface ServingOptions {
   loaded: LoadedManifest;
-  network: ServiceNetwork;
+  networks: readonly ServiceNetwork[];
   directory: NodeDirectory;
   images: Images;
   secrets: Secrets;
@@ -48,13 +49,13 @@ export interface Serving {
 
 /** Nobody is served yet when it resolves: no node is open. Rejects with what stands in the way, and nothing runs then. */
 export async function startServing(options: ServingOptions): Promise<Serving> {
-  const { directory, report, workerCount, network, loaded } = options;
+  const { directory, report, workerCount, networks, loaded } = options;
   const { stateFolder, manifest } = loaded;
   const settings = {
     handleKey: options.secrets.handleKey(),
     portMappings: portMappings(manifest),
     // On a network of Pis every mount comes from a kernel. On loopback it may be a test, or QEMU's own network.
-    requirePrivilegedPorts: network.interfaceName !== undefined && network.interfaceName !== "lo",
+    requirePrivilegedPorts: networks[0]?.interfaceName !== undefined && networks[0].interfaceName !== "lo",
   };
   const onOpened = (node: string, { upReport }: NodeOpened) => {
     if (upReport) catchUpWithReport(upReport, node, options.status(), report);
@@ -62,7 +63,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
   let observe: (observation: DataPlaneObservation) => void = () => {};
   const workers = await startWorkers({
     ...(workerCount !== undefined && { count: workerCount }),
-    settings: { ...settings, stateFolder, tftpBinding: bindingOf(network) },
+    settings: { ...settings, stateFolder, tftpBinding: bindingOfAll(networks) },
     clock: systemClock,
     owners: () => directory.owners(),
     observe: (observation) => observe(observation),
@@ -76,7 +77,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
     catalog,
     serving: workers,
     onOpened,
-    serverAddress: network.address,
+    serverAddressFor: (node) => serverAddressFor(networks, node),
     ports: { nfs, mount },
   });
   observe = observeDataPlane(directory, nodes, options.activity, report);

@@ -1,0 +1,25 @@
+/** Single values of the manifest that several of its sections use: what each must look like, and its normal form. */
+import { z } from "zod";
+import { parseIpv4, parseMac } from "../bytes/addresses.ts";
+
+const MAC = /^[0-9a-fA-F]{2}([:-]?)[0-9a-fA-F]{2}(\1[0-9a-fA-F]{2}){4}$/;
+const IPV4 = /^((25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(\.(?!$)|$)){4}$/;
+const SUBNET = /^(\d+\.){3}\d+\/([89]|[12]\d|30)$/;
+/** Each part is a DNS label: at most 63 letters, digits and hyphens. */
+const DOMAIN = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/;
+
+export const mac = z
+  .string()
+  .regex(MAC, { error: "Expected an Ethernet address of six pairs of hex digits, as dc:a6:32:70:da:b0" })
+  .transform((text) => parseMac(text));
+
+export const ipv4 = z
+  .string()
+  .regex(IPV4, { error: "Expected an IPv4 address, as 192.168.1.10" })
+  .transform((text) => parseIpv4(text));
+
+export const subnet = z.string().regex(SUBNET, { error: "Expected a network with its length, as 192.168.1.0/24" });
+
+export const domainName = z.string().regex(DOMAIN, { error: "Expected a domain name in lower case, as home.arpa" });
+
+export const port = z.int({ error: "Expected a port from 0 to 65535" }).min(0).max(65535);
