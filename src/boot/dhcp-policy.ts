@@ -3,9 +3,11 @@
  * else. Option 97 says most; a MAC prefix of the maker's is the hint that remains for a 3B ROM and for Linux.
  */
 import type { Ipv4, Mac } from "../bytes/addresses.ts";
+import type { SeenPi } from "../cluster/adoption.ts";
 import type { DhcpObservation } from "../dhcp/observation.ts";
 import type { DhcpClient, DhcpClientFacts, DhcpPolicy } from "../dhcp/policy.ts";
 import { bootLoaderOf } from "../pi/boot-loader.ts";
+import { dhcpNeeds } from "../pi/dhcp-quirks.ts";
 import { decodeOption97, type PiIdentity } from "../pi/option97.ts";
 import { hasRaspberryPiOui } from "../pi/oui.ts";
 import type { NodeDirectory } from "./node-directory.ts";
@@ -19,7 +21,11 @@ export function dhcpPolicy(
     classify(facts) {
       const identity = identityOf(facts);
       const node = directory.identify(facts.mac, identity?.serial);
-      if (node) return { kind: "pi", node: node.name, ...(node.address && { reservedAddress: node.address }) };
+      if (node) {
+        const { name, address } = node;
+        const needs = dhcpNeeds(identity?.form);
+        return { kind: "pi", node: name, ...(address && { reservedAddress: address }), ...(needs && { needs }) };
+      }
       return identity || hasRaspberryPiOui(facts.mac) ? { kind: "unknown-pi" } : { kind: "other" };
     },
     isReserved: (address: Ipv4) => directory.nodes.some((node) => node.address === address),
@@ -28,16 +34,26 @@ export function dhcpPolicy(
   };
 }
 
-function identityOf(facts: DhcpClientFacts): PiIdentity | undefined {
-  return facts.guid && decodeOption97(facts.guid);
+function identityOf({ guid, mac }: DhcpClientFacts): PiIdentity | undefined {
+  return guid && decodeOption97(guid, mac);
 }
 
-/** Turns what the DHCP service saw into events, and into knowledge of who has which address. */
-export function observeDhcp(directory: NodeDirectory, report: Report): (observation: DhcpObservation) => void {
+/**
+ * Firmware of a Pi that asks to boot, and not its system: one that runs from a card is nobody to be adopted. Nor are
+ * other boot programs, which name another architecture.
+ */
+const ASKS_TO_BOOT = /^PXEClient:Arch:00000\b/;
+
+/** Turns what the DHCP service saw into events, and into knowledge of who has which address and who is there. */
+export function observeDhcp(
+  directory: NodeDirectory,
+  report: Report,
+  onUnknownPi: (pi: SeenPi) => void = (pi) => report({ kind: "unknown-pi", ...pi }),
+): (observation: DhcpObservation) => void {
   return (observation) => {
     switch (observation.kind) {
       case "request":
-        return reportRequest(observation.facts, observation.client, report);
+        return reportRequest(observation.facts, observation.client, report, onUnknownPi);
       case "reply": {
         const { message, mac, responder, address, client } = observation;
         return report({ kind: "dhcp-reply", message, mac, responder, ...(address && { address }) }, nodeOf(client));
@@ -62,7 +78,12 @@ export function observeDhcp(directory: NodeDirectory, report: Report): (observat
   };
 }
 
-function reportRequest(facts: DhcpClientFacts, client: DhcpClient, report: Report): void {
+function reportRequest(
+  facts: DhcpClientFacts,
+  client: DhcpClient,
+  report: Report,
+  onUnknownPi: (pi: SeenPi) => void,
+): void {
   const identity = identityOf(facts);
   const about = {
     ...(identity?.serial && { serial: identity.serial }),
@@ -71,7 +92,7 @@ function reportRequest(facts: DhcpClientFacts, client: DhcpClient, report: Repor
   const { mac, message, vendorClass, relay, server, address } = facts;
   const loader = bootLoaderOf(identity, facts.parameters);
   if (client.kind === "unknown-pi") {
-    report({ kind: "unknown-pi", mac, ...about });
+    if (message === "DISCOVER" && ASKS_TO_BOOT.test(vendorClass ?? "")) onUnknownPi({ mac, ...about });
   } else if (client.kind === "pi") {
     report(
       {
@@ -91,6 +112,8 @@ function reportRequest(facts: DhcpClientFacts, client: DhcpClient, report: Repor
 }
 
 function reportIgnored({ mac, reason, cause, client }: DhcpObservation & { kind: "ignored" }, report: Report): void {
+  // That we say nothing to others' machines is no news.
+  if (client.kind !== "pi" && cause === undefined) return;
   report({ kind: "dhcp-ignored", mac, reason, ...(cause && { cause }) }, nodeOf(client));
 }
 

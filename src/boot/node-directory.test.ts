@@ -122,4 +122,37 @@ describe("NodeDirectory", () => {
     }
     expect([...nodes.owners()]).toEqual([]);
   });
+
+  it.each([
+    ["another MAC", { name: "node1", mac: mac2 }],
+    ["a serial number of which no MAC is known", { name: "node2", serial: "11111111" }],
+    ["a MAC instead of a serial number", { name: "node2", mac: stranger }],
+  ])("forgets the address of a board when its node gets another one, with %s", (_, node) => {
+    const nodes = directory();
+    nodes.identify(mac2, "91cdf03d");
+    nodes.learnNeighbour(address, node.name === "node1" ? mac1 : mac2);
+    const told: (string | undefined)[] = [];
+    nodes.onOwnerChange = (_changed, owner) => told.push(owner);
+    nodes.setNodes([node]);
+    expect(nodes.ownerOf(address)).toBeUndefined();
+    expect(told).toEqual([undefined]);
+  });
+
+  it("keeps the address of a board whose node is named by its MAC from now on, or by its serial number", () => {
+    const nodes = directory();
+    nodes.identify(mac2, "91cdf03d");
+    nodes.learnNeighbour(address, mac2);
+    nodes.setNodes([{ name: "node2", mac: mac2 }]);
+    expect(nodes.ownerOf(address)).toBe("node2");
+    nodes.setNodes([{ name: "node2", serial: "91cdf03d" }]);
+    expect(nodes.ownerOf(address)).toBe("node2");
+  });
+
+  it("finds who somebody is without taking it for said", () => {
+    const nodes = directory();
+    expect(nodes.find(mac2, "91cdf03d")?.name).toBe("node2");
+    expect(nodes.find(mac2, undefined)).toBeUndefined();
+    expect(nodes.find(mac1, "11111111")?.name).toBe("node1");
+    expect(nodes.find(stranger, "11111111")).toBeUndefined();
+  });
 });

@@ -70,10 +70,18 @@ export class NodeDirectory {
     const byName = new Map(nodes.map((node) => [node.name, node]));
     for (const [address, known] of this.#byAddress) {
       const node = byName.get(known.node.name);
-      if (node === undefined || known.evidence === "manifest") this.#byAddress.delete(address);
+      const isGone = node === undefined || known.evidence === "manifest" || !this.#isSameBoard(known.node, node);
+      if (isGone) this.#byAddress.delete(address);
       else known.node = node;
     }
     for (const node of nodes) this.#takeNode(node);
+  }
+
+  /** False for a board that was replaced: the address that the old one had says nothing about the new one. */
+  #isSameBoard(before: NodeIdentity, now: NodeIdentity): boolean {
+    const [macBefore, macNow] = [this.macOf(before), this.macOf(now)];
+    if (macBefore && macNow) return macBefore === macNow;
+    return before.serial === undefined || now.serial === undefined || before.serial === now.serial;
   }
 
   #takeNode(node: NodeIdentity): void {
@@ -123,14 +131,20 @@ export class NodeDirectory {
    * MAC is remembered for the requests that carry no serial (Linux's own DHCP client).
    */
   identify(mac: Mac, serial: string | undefined): NodeIdentity | undefined {
+    const found = this.find(mac, serial);
+    if (found?.serial === undefined || this.#byMac.has(mac)) return found;
+    this.#macMemory.set(found.serial, mac);
+    this.#byMac.set(mac, found);
+    return found;
+  }
+
+  /** The same, and nothing is remembered. */
+  find(mac: Mac, serial: string | undefined): NodeIdentity | undefined {
     const byMac = this.#byMac.get(mac);
     if (byMac) return byMac;
     const bySerial = serial === undefined ? this.#bySerialTail(mac) : this.#bySerial.get(serial);
     // A node that the manifest pins to another MAC is not this machine, whatever serial it claims.
-    if (bySerial?.serial === undefined || bySerial.mac !== undefined) return undefined;
-    this.#macMemory.set(bySerial.serial, mac);
-    this.#byMac.set(mac, bySerial);
-    return bySerial;
+    return bySerial?.mac === undefined ? bySerial : undefined;
   }
 
   /** A 3B's ROM tells no serial, but the MAC of boards up to the 3B+ holds most of it. */
