@@ -8,6 +8,7 @@ import { DecodeError } from "../bytes/decode-error.ts";
 import { ManifestError } from "../manager/manifest-error.ts";
 import { VERSION } from "../manager/version.ts";
 import { addConsole } from "./commands/console.ts";
+import { addDoctor } from "./commands/doctor.ts";
 import { addFsck } from "./commands/fsck.ts";
 import { addImageCommands } from "./commands/image.ts";
 import { addInit } from "./commands/init.ts";
@@ -37,6 +38,7 @@ function program(): Command {
     .showHelpAfterError()
     .exitOverride();
   addInit(bramble);
+  addDoctor(bramble);
   addUp(bramble);
   addStatus(bramble);
   addWatch(bramble);

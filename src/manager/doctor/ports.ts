@@ -1,0 +1,61 @@
+/** Tries each port of the services as the manager would, and gives it back at once. */
+import type { NetworkFacts, PortFacts, RunningManager } from "../../cluster/doctor/facts.ts";
+import type { Manifest } from "../../cluster/manifest.ts";
+import { type PortProtocol, portOwner } from "../../system/port-owner.ts";
+import { listenTcp } from "../../system/tcp.ts";
+import { createUdpSockets } from "../../system/udp.ts";
+import { bindingOf } from "../services.ts";
+
+interface Wanted {
+  protocol: PortProtocol;
+  port: number;
+  service: string;
+}
+
+export async function lookAtPorts(
+  { network: { ports, dhcp, interface: interfaceName } }: Manifest,
+  network: NetworkFacts,
+  managers: readonly RunningManager[],
+): Promise<PortFacts[]> {
+  const wanted: Wanted[] = [
+    ...(dhcp === "external" ? [] : [{ protocol: "udp" as const, port: ports.dhcp, service: "DHCP" }]),
+    { protocol: "udp", port: ports.tftp, service: "TFTP" },
+    { protocol: "tcp", port: ports.nfs, service: "NFS" },
+    ...(ports.mount === ports.nfs ? [] : [{ protocol: "tcp" as const, port: ports.mount, service: "MOUNT" }]),
+    ...(["tcp", "udp"] as const).flatMap((protocol) =>
+      ports.portmap === 0 ? [] : [{ protocol, port: ports.portmap, service: "port mapper" }],
+    ),
+  ];
+  const udp = await createUdpSockets();
+  // Without an interface in the manifest the manager binds its address alone.
+  const binding = bindingOf({
+    address: network.address,
+    netmask: network.netmask,
+    ...(interfaceName !== undefined && { interfaceName }),
+  });
+  const ours = managers.filter(({ isOurs }) => isOurs).map(({ pid }) => pid);
+  const looked: PortFacts[] = [];
+  for (const each of wanted) {
+    const { protocol, port } = each;
+    try {
+      if (protocol === "udp") (await udp.bind({ ...binding, port })).close();
+      else await (await listenTcp({ address: network.address, port }, (accepted) => accepted.close())).close();
+      looked.push({ ...each, state: "free" });
+    } catch (error) {
+      looked.push({ ...each, ...refusal(error as NodeJS.ErrnoException, each, ours) });
+    }
+  }
+  return looked;
+}
+
+function refusal(
+  { code, message }: NodeJS.ErrnoException,
+  { protocol, port }: Wanted,
+  ours: readonly number[],
+): Pick<PortFacts, "state" | "owner" | "message"> {
+  if (code === "EACCES" || code === "EPERM") return { state: "forbidden", message };
+  if (code !== "EADDRINUSE") return { state: "unusable", message };
+  const owner = portOwner(protocol, port);
+  if (owner && ours.includes(owner.pid)) return { state: "ours", owner };
+  return { state: "taken", owner: owner ?? "unseen", message };
+}
