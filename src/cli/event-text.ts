@@ -35,6 +35,10 @@ function describe(event: BootEvent): string | undefined {
         `dhcp  an unknown Pi asks: ${event.mac}${event.serial ? `, serial ${event.serial}` : ""}`,
         "yellow",
       );
+    case "adopted": {
+      const who = [event.model && `Pi ${event.model}`, event.serial && `serial ${event.serial}`, event.mac];
+      return coloured(`adopted: ${who.filter(Boolean).join(", ")}; answered when it asks again`, "green");
+    }
     case "tftp-request":
     case "tftp-progress":
     case "root-activity":

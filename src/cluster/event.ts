@@ -32,6 +32,8 @@ export type BootOccurrence =
   /** Another DHCP server spoke, to a node or to anybody. */
   | ({ kind: "dhcp-other-server"; mac: Mac } & OtherServerAnswer)
   | { kind: "unknown-pi"; mac: Mac; serial?: string; model?: string }
+  /** The same Pi has become the node that this is about, by itself (`adopt: auto`). */
+  | { kind: "adopted"; mac: Mac; serial?: string; model?: string }
   /** `blockBytes` is what the client wishes; absent when it says nothing. */
   | { kind: "tftp-request"; path: string; client: Ipv4; blockBytes?: number }
   | { kind: "tftp-missing"; path: string; client: Ipv4; reason: string }

@@ -3,7 +3,7 @@
  * the other, and what is known of it is kept, so that one more of a thousand nodes costs one node.
  */
 import { realpathSync } from "node:fs";
-import type { ManifestNode } from "../cluster/manifest.ts";
+import type { Manifest, ManifestNode } from "../cluster/manifest.ts";
 import type { NodeEntry } from "../cluster/manifest-edit.ts";
 import { Turn } from "../order/turns.ts";
 import { addNodeToFile } from "./manifest-editing.ts";
@@ -61,23 +61,40 @@ export class LiveManifest {
    */
   addNode(entry: NodeEntry, manifestPath = this.#loaded.path): Promise<void> {
     return this.inTurn(async () => {
-      const { path, stateFolder } = this.#loaded;
+      const { path } = this.#loaded;
       const [theirs, ours] = [manifestPath, path].map((each) => realpathSync(each));
       if (theirs !== ours)
         throw new RequestError(409, `Cannot add ${entry.name} to ${theirs}: the manager serves ${ours}`);
-      const isKnown = readManifestText(path) === this.#loaded.text;
-      const extended = isKnown ? await extendLoaded(this.#loaded, entry) : undefined;
-      if (!extended) {
-        await addNodeToFile({ path, stateFolder }, entry);
-        return this.#read(readManifestText(path));
-      }
-      // What fails for the node is tried again, and reported, when it is planned.
-      const prepared = this.#user.prepareNode(entry.name).catch(() => {});
-      await Promise.all([replaceManifestText(path, extended.loaded.text), prepared]);
-      this.#seenText = extended.loaded.text;
-      await this.#user.take(extended.loaded, extended.added);
-      this.#loaded = extended.loaded;
+      await this.#add(entry);
     });
+  }
+
+  /**
+   * Adds the node that `choose` makes of the manifest as it is when nobody else changes it, if it makes one. Resolves with
+   * it, and rejects, as `addNode` does.
+   */
+  addChosen(choose: (manifest: Manifest) => NodeEntry | undefined): Promise<NodeEntry | undefined> {
+    return this.inTurn(async () => {
+      const entry = choose(this.#loaded.manifest);
+      if (entry) await this.#add(entry);
+      return entry;
+    });
+  }
+
+  async #add(entry: NodeEntry): Promise<void> {
+    const { path, stateFolder } = this.#loaded;
+    const isKnown = readManifestText(path) === this.#loaded.text;
+    const extended = isKnown ? await extendLoaded(this.#loaded, entry) : undefined;
+    if (!extended) {
+      await addNodeToFile({ path, stateFolder }, entry);
+      return this.#read(readManifestText(path));
+    }
+    // What fails for the node is tried again, and reported, when it is planned.
+    const prepared = this.#user.prepareNode(entry.name).catch(() => {});
+    await Promise.all([replaceManifestText(path, extended.loaded.text), prepared]);
+    this.#seenText = extended.loaded.text;
+    await this.#user.take(extended.loaded, extended.added);
+    this.#loaded = extended.loaded;
   }
 
   async #read(text: string): Promise<void> {

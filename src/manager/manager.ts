@@ -6,10 +6,9 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { FastifyInstance } from "fastify";
-import { dhcpPolicy, observeDhcp } from "../boot/dhcp-policy.ts";
+import { Discovery } from "../boot/discovery.ts";
 import { NodeDirectory } from "../boot/node-directory.ts";
 import type { Report } from "../boot/report.ts";
-import { observeTftp, tftpNodes } from "../boot/tftp-files.ts";
 import type { BootEvent } from "../cluster/event.ts";
 import type { ManifestNode } from "../cluster/manifest.ts";
 import type { NodeEntry } from "../cluster/manifest-edit.ts";
@@ -21,15 +20,14 @@ import { returnMemoryOfStart } from "../system/free-memory.ts";
 import { openLmdbStore } from "../system/lmdb-store.ts";
 import { neighbours } from "../system/neighbours.ts";
 import { systemRandom } from "../system/random.ts";
-import { createUdpSockets } from "../system/udp.ts";
 import { type ManagerControl, serveApi } from "./api-server.ts";
-import { bootStarts } from "./boot-starts.ts";
+import { AutoAdoption } from "./auto-adoption.ts";
+import { startBootServices } from "./boot-services.ts";
 import { ClusterActivity } from "./cluster-activity.ts";
 import type { ImportProgress } from "./image-store.ts";
 import { Images } from "./images.ts";
 import { Journal } from "./journal.ts";
 import { LearnedMacs } from "./learned-macs.ts";
-import { LeaseFile } from "./lease-file.ts";
 import { LiveManifest } from "./live-manifest.ts";
 import { ManifestError } from "./manifest-error.ts";
 import type { LoadedManifest } from "./manifest-file.ts";
@@ -37,14 +35,12 @@ import { watchManifest } from "./manifest-watch.ts";
 import type { NodeLayers } from "./node-layers.ts";
 import { RequestError } from "./request-error.ts";
 import { Secrets } from "./secrets.ts";
-import { type ServiceNetwork, Services, serviceNetworks } from "./services.ts";
+import { type ServiceNetwork, serviceNetworks } from "./services.ts";
 import { type Serving, startServing } from "./serving.ts";
 import { socketPathOf } from "./state-folder.ts";
 import { type ManagerStatusView, viewNode } from "./status-view.ts";
 import { VERSION } from "./version.ts";
-import { limitWarnings } from "./warning-limit.ts";
 
-const SEND_WARNING_INTERVAL_MS = 60_000;
 const STARTING = "the manager is still starting";
 
 export interface ManagerOptions {
@@ -142,7 +138,7 @@ export class Manager implements ManagerControl {
     this.#stoppers.push(() => this.#serving.stop());
     await this.#apply(loaded);
     this.#recallNodes();
-    await this.#startServices();
+    this.#stoppers.push(await this.#startServices());
     returnMemoryOfStart();
     const reload = () => void this.#reloadQuietly(() => this.#manifest.reload());
     const reloadIfChanged = () => void this.#reloadQuietly(() => this.#manifest.reloadIfChanged());
@@ -167,38 +163,26 @@ export class Manager implements ManagerControl {
     for (const { address, mac } of await neighbours()) this.#directory.learnNeighbour(address, mac);
   };
 
-  async #startServices(): Promise<void> {
-    const { manifest, stateFolder } = this.#manifest.loaded;
-    const directory = this.#directory;
-    const warnOfSending = limitWarnings(systemClock, SEND_WARNING_INTERVAL_MS, (message) =>
-      this.#report({ kind: "warning", message, about: "sending" }),
-    );
-    const starts = bootStarts({
-      hearsDhcp: manifest.network.dhcp !== "external",
+  #startServices(): Promise<() => Promise<void>> {
+    const discovery = new Discovery(systemClock, this.#report);
+    const adoption = new AutoAdoption({
       clock: systemClock,
-      begin: (node) => this.#serving.nodes.beginBoot(node),
+      manifest: () => this.#manifest.loaded.manifest,
+      addNode: (choose) => this.#manifest.addChosen(choose),
+      isNode: ({ mac, serial }) => this.#directory.find(mac, serial) !== undefined,
+      hasFiles: (name) => this.#serving.layers.hasFiles(name),
+      report: this.#report,
     });
-    const findBootFile = tftpNodes(directory, this.#learnNeighbours, starts.beforeFile);
-    const services = new Services({
-      manifest,
+    discovery.onSeen = (pi) => adoption.seen(pi);
+    return startBootServices({
+      loaded: this.#manifest.loaded,
       networks: this.#networks,
-      sockets: await createUdpSockets({ onSendError: (error) => warnOfSending(error.message) }),
-      clock: systemClock,
-      random: systemRandom,
-      reception: this.#serving.reception,
-      tftp: {
-        accept: (request) => this.#serving.reception.acceptTftp(request, findBootFile(request)),
-        observe: observeTftp(directory, this.#report),
-      },
-      dhcp: {
-        policy: dhcpPolicy(directory, starts.beforeReply),
-        leases: new LeaseFile(join(stateFolder, "leases.json")),
-        observe: observeDhcp(directory, this.#report),
-      },
-      onWarning: (message) => this.#report({ kind: "warning", message }),
+      directory: this.#directory,
+      serving: this.#serving,
+      report: this.#report,
+      learnNeighbours: this.#learnNeighbours,
+      onUnknownPi: (pi) => discovery.seen(pi),
     });
-    await services.start();
-    this.#stoppers.push(() => services.stop());
   }
 
   async #apply(loaded: LoadedManifest, added?: ManifestNode): Promise<void> {
@@ -265,7 +249,7 @@ export class Manager implements ManagerControl {
           nowMs,
         );
       }),
-      unknownPis: [...this.#status.unknownPis.values()],
+      unknownPis: [...this.#status.unknownPis.values()].filter(({ mac, serial }) => !this.#directory.find(mac, serial)),
     };
   }
 

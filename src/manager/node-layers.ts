@@ -38,6 +38,11 @@ export class NodeLayers {
     this.#report = report;
   }
 
+  /** Whether a node of this name has written something, though it may be in the manifest no more. */
+  hasFiles(node: string): boolean {
+    return this.#catalog.hasNodeLayer(node);
+  }
+
   async snapshot(node: string, name: string): Promise<{ node: string; name: string }> {
     const task = `Cannot take snapshot ${name} of ${node}`;
     this.#demand(node, task);

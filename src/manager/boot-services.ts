@@ -1,0 +1,64 @@
+/** The boot services of a manager, between the nodes that it serves and the events that it tells. */
+import { join } from "node:path";
+import { dhcpPolicy, observeDhcp } from "../boot/dhcp-policy.ts";
+import type { NodeDirectory } from "../boot/node-directory.ts";
+import type { Report } from "../boot/report.ts";
+import { observeTftp, tftpNodes } from "../boot/tftp-files.ts";
+import type { SeenPi } from "../cluster/adoption.ts";
+import { systemClock } from "../system/clock.ts";
+import { systemRandom } from "../system/random.ts";
+import { createUdpSockets } from "../system/udp.ts";
+import { bootStarts } from "./boot-starts.ts";
+import { LeaseFile } from "./lease-file.ts";
+import type { LoadedManifest } from "./manifest-file.ts";
+import { type ServiceNetwork, Services } from "./services.ts";
+import type { Serving } from "./serving.ts";
+import { limitWarnings } from "./warning-limit.ts";
+
+const SEND_WARNING_INTERVAL_MS = 60_000;
+
+export interface BootServicesOptions {
+  loaded: LoadedManifest;
+  networks: readonly ServiceNetwork[];
+  directory: NodeDirectory;
+  serving: Serving;
+  report: Report;
+  learnNeighbours(): Promise<void>;
+  /** Hears of each time that a Pi asks to boot which is no node. */
+  onUnknownPi(pi: SeenPi): void;
+}
+
+/** Resolves with how to stop them. Rejects with what stands in the way, and nothing runs then. */
+export async function startBootServices(options: BootServicesOptions): Promise<() => Promise<void>> {
+  const { loaded, networks, directory, serving, report, learnNeighbours, onUnknownPi } = options;
+  const { manifest, stateFolder } = loaded;
+  const warnOfSending = limitWarnings(systemClock, SEND_WARNING_INTERVAL_MS, (message) =>
+    report({ kind: "warning", message, about: "sending" }),
+  );
+  const starts = bootStarts({
+    hearsDhcp: manifest.network.dhcp !== "external",
+    clock: systemClock,
+    begin: (node) => serving.nodes.beginBoot(node),
+  });
+  const findBootFile = tftpNodes(directory, learnNeighbours, starts.beforeFile);
+  const services = new Services({
+    manifest,
+    networks,
+    sockets: await createUdpSockets({ onSendError: (error) => warnOfSending(error.message) }),
+    clock: systemClock,
+    random: systemRandom,
+    reception: serving.reception,
+    tftp: {
+      accept: (request) => serving.reception.acceptTftp(request, findBootFile(request)),
+      observe: observeTftp(directory, report),
+    },
+    dhcp: {
+      policy: dhcpPolicy(directory, starts.beforeReply),
+      leases: new LeaseFile(join(stateFolder, "leases.json")),
+      observe: observeDhcp(directory, report, onUnknownPi),
+    },
+    onWarning: (message) => report({ kind: "warning", message }),
+  });
+  await services.start();
+  return () => services.stop();
+}
