@@ -52,7 +52,7 @@ export function leaseResponders(
     const network = link
       ? networks.find((candidate) => candidate.holds(link))
       : // A client behind a relay agent renews with us directly, without it.
-        (networks.find((candidate) => candidate.holds(request.clientAddress)) ?? own);
+        (relayed.find((candidate) => candidate.holds(request.clientAddress)) ?? own);
     if (!network) return ignore(`no network of ours holds ${link}, the address of its relay agent`, "unknown-relay");
     return network.respond(request, facts, client, unixMs);
   });

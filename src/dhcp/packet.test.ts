@@ -2,8 +2,10 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ipv4FromNumber, macFromBytes, parseIpv4, parseMac } from "../bytes/addresses.ts";
 import { DecodeError } from "../bytes/decode-error.ts";
+import { leaseResponder } from "./lease.ts";
 import { makeOption, OPTIONS, printOption, readOption } from "./options.ts";
 import { type DhcpPacket, decodePacket, encodePacket, makePacket, printPacket } from "./packet.ts";
+import { type DhcpClient, readClientFacts } from "./policy.ts";
 
 const hex = (text: string) => Buffer.from(text.replace(/[\s|]/g, ""), "hex");
 const VENDOR_CLASS = Buffer.from("PXEClient:Arch:00000:UNDI:002001").toString("hex");
@@ -70,6 +72,69 @@ describe("the DISCOVER of a Raspberry Pi", () => {
       "  97 client GUID: 00 52 50 69 34 11 31 a0 00 32 2e f8 ed 10 45 15 5b",
       '  60 vendor class: "PXEClient:Arch:00000:UNDI:002001"',
     ]);
+  });
+});
+
+/** Option 97 of other firmware than that of the DISCOVERs above, as seen on the wire. */
+const GUIDS = {
+  "a Pi 4 of April 2021": "00 52506934 1131a000 322ef8ed 1045155b",
+  "a CM4": "00 52506934 4031c000 019424f8 e7000000",
+  "a Pi 4 of October 2021": "00 34695052 1431d000 010902f7 3df0cd91",
+  "a Pi 5": "00 35695052 7041d000 01020304 10325476",
+};
+
+describe("option 97 of", () => {
+  it.each(Object.entries(GUIDS))("%s passes unchanged", (_, guid) => {
+    const area = `63825363 350101 6111 ${guid} 3c20${VENDOR_CLASS} ff`;
+    const datagram = Buffer.concat([discoverHeader("0263d70c", "dc:a6:32:2e:f8:ed"), hex(area)]);
+    const padded = Buffer.concat([datagram, Buffer.alloc(Math.max(0, 300 - datagram.length))]);
+    const packet = decodePacket(padded);
+    expect(Buffer.from(readOption(packet.options, OPTIONS.clientGuid)!)).toEqual(hex(guid));
+    expect(Buffer.from(encodePacket(packet))).toEqual(padded);
+  });
+});
+
+describe("the answer of the server to a Pi 4", () => {
+  const discover = decodePacket(
+    Buffer.concat([discoverHeader("0263d70c", "dc:a6:32:2e:f8:ed"), hex(DISCOVERS["Pi 4 EEPROM bootloader"].bytes)]),
+  );
+  const respond = leaseResponder(
+    {
+      mode: "server",
+      serverAddress: parseIpv4("10.77.0.1"),
+      subnetMask: parseIpv4("255.255.255.0"),
+      routers: [parseIpv4("10.77.0.254")],
+      dnsServers: [parseIpv4("10.77.0.53")],
+      leaseTimeS: 3600,
+    },
+    { isReserved: () => false, isNode: () => true },
+    [],
+  );
+  const client: DhcpClient = { kind: "pi", node: "node1", reservedAddress: parseIpv4("10.77.0.148") };
+  const tail = `3604 0a4d0001 3304 ffffffff 0104 ffffff00 0304 0a4d00fe 0604 0a4d0035 3c09 505845436c69656e74
+    6111 00 52506934 1131a000 322ef8ed 1045155b
+    2b23 060103 0a0400505845 0917 0000 14 526173706265727279205069 20426f6f74 202020 ff
+    4209 31302e37372e302e31 ff`;
+
+  it.each([
+    ["OFFER", "DISCOVER", "350102"],
+    ["ACK", "REQUEST", "350105"],
+  ] as const)("%s is written byte for byte", (_, message, type) => {
+    const options = [makeOption(OPTIONS.messageType, message), ...discover.options.slice(1)];
+    const decision = respond(
+      { ...discover, options },
+      readClientFacts({ ...discover, options }, message),
+      client,
+      1000,
+    );
+    if (decision.kind !== "reply") throw new Error(decision.reason);
+    const bytes = Buffer.from(encodePacket(decision.reply));
+    const head = Buffer.alloc(236);
+    // op 2, Ethernet, xid as asked, no flags; yiaddr and siaddr; chaddr.
+    hex("020106000263d70c").copy(head);
+    hex("0a4d0094 0a4d0001").copy(head, 16);
+    hex("dca6322ef8ed").copy(head, 28);
+    expect(bytes.toString("hex")).toBe(Buffer.concat([head, hex(`63825363 ${type} ${tail}`)]).toString("hex"));
   });
 });
 

@@ -158,6 +158,63 @@ describe("the DHCP server", () => {
     expect(observed.at(-1)).toEqual({ kind: "failed", mac, reason: "EIO" });
   });
 
+  it("answers nobody where DHCP is another's, and learns who uses which address", async () => {
+    const { sockets, say, observed } = await start({ mode: "external", serverAddress });
+    for (const message of ["DISCOVER", "REQUEST", "INFORM", "RELEASE"] as const) say(message, [pxe, requested]);
+    expect(sockets.sent()).toEqual([]);
+    const kinds = observed.map(({ kind }) => kind);
+    expect(kinds).toEqual(["request", "request", "address-seen", "request", "address-seen", "request"]);
+    expect(observed[2]).toMatchObject({ mac, address });
+  });
+
+  it("prepares no boot where DHCP is another's: that begins with the first file", async () => {
+    let prepared = 0;
+    const { say } = await start({ mode: "external", serverAddress }, undefined, async () => void prepared++);
+    say("DISCOVER", [pxe]);
+    expect(prepared).toBe(0);
+  });
+
+  it("has a socket for each interface, answers from that one's address, and shares the leases", async () => {
+    const sockets = [new MemorySockets(), new MemorySockets()];
+    const second = { ...lease, serverAddress: parseIpv4("10.1.0.1") };
+    const other = { settings: second, interfaceName: "eth8" };
+    const range = { first: parseIpv4("10.0.0.50"), last: parseIpv4("10.0.0.60") };
+    const relayed = {
+      ...lease,
+      network: parseIpv4("10.2.0.0"),
+      range: { first: parseIpv4("10.2.0.9"), last: parseIpv4("10.2.0.9") },
+    };
+    let bound = 0;
+    const server = await startDhcpServer({
+      sockets: { bind: (binding) => sockets[bound++]!.bind(binding) },
+      clock: new MemoryClock(),
+      settings: { ...lease, range, relayed: [relayed] },
+      interfaceName: "eth7",
+      others: [other],
+      policy: { classify: () => ({ kind: "other" }), isReserved: () => false, isNode: () => false },
+      observe: () => {},
+    });
+    expect(sockets.flatMap(({ bindings }) => bindings.map(({ interfaceName }) => interfaceName))).toEqual([
+      "eth7",
+      "eth8",
+    ]);
+    const ask = (on: number, who: string, relayAddress = IPV4_ANY) => {
+      const options = [makeOption(OPTIONS.messageType, "DISCOVER")];
+      const packet = makePacket({ op: "request", transactionId: 1, mac: parseMac(who), relayAddress, options });
+      sockets[on]!.deliver(67, encodePacket(packet), { address: IPV4_ANY, port: 68 });
+      const [sent] = sockets[on]!.sent();
+      return sent && [decodePacket(sent.bytes).yourAddress, sent.options.localAddress, sent.to.address];
+    };
+    expect(ask(0, "02:00:00:00:00:01")?.[1]).toBe("10.0.0.1");
+    // No range there.
+    expect(ask(1, "02:00:00:00:00:01")).toBeUndefined();
+    const agent = parseIpv4("10.2.0.1");
+    expect(ask(1, "02:00:00:00:00:01", agent)).toEqual(["10.2.0.9", "10.1.0.1", agent]);
+    expect(ask(0, "02:00:00:00:00:02", agent)).toBeUndefined();
+    server.close();
+    expect(sockets.map(({ openCount }) => openCount)).toEqual([0, 0]);
+  });
+
   it("tells of what it does not answer, and why", async () => {
     const { say, observed } = await start(proxy);
     say("DISCOVER", [pxe], parseMac("00:11:22:33:44:55"));
