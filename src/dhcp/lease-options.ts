@@ -40,7 +40,7 @@ export function leaseOptions(
     ...(dnsServers.length > 0 ? [makeOption(OPTIONS.dnsServers, dnsServers)] : []),
     ...(domainName ? [makeOption(OPTIONS.domainName, domainName)] : []),
     // In the ACK too, and whatever the REQUEST holds: bootloaders of January 2020 leave option 60 out of it.
-    ...(client.kind === "pi" ? pxeOptions(request.options, serverAddress, client.needs) : []),
+    ...(client.kind === "pi" ? pxeOptions(request, serverAddress, client.needs) : []),
   ];
   const givenBack = givenBackOptions(request);
   const taken = new Set(always.map(({ code }) => code));

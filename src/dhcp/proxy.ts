@@ -29,7 +29,7 @@ export function proxyResponder({ serverAddress }: DhcpProxySettings): DhcpRespon
       options: [
         makeOption(OPTIONS.messageType, "OFFER"),
         makeOption(OPTIONS.serverIdentifier, serverAddress),
-        ...pxeOptions(request.options, serverAddress, client.needs),
+        ...pxeOptions(request, serverAddress, client.needs),
       ],
     });
     return { kind: "reply", reply };

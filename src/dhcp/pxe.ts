@@ -3,9 +3,10 @@
  * option 43), as Raspberry Pi firmware reads them.
  * Left out: multicast discovery, boot server lists, and everything on port 4011, which no Pi uses.
  */
-import type { Ipv4 } from "../bytes/addresses.ts";
+import { IPV4_ANY, type Ipv4 } from "../bytes/addresses.ts";
 import { Writer } from "../bytes/writer.ts";
 import { type DhcpOption, makeOption, OPTIONS, readOption } from "./options.ts";
+import type { DhcpPacket } from "./packet.ts";
 import type { FirmwareNeeds } from "./reply-timing.ts";
 
 export const PXE_VENDOR_CLASS = "PXEClient";
@@ -46,19 +47,21 @@ export function pxeMenu(text: string = PI_BOOT_MENU_TEXT): Uint8Array {
 /**
  * 60, 97 (the client's own, given back), 43, 66, in that order. 66 is ASCII without a NUL: firmware reads nothing
  * else, and it must be the address the answer itself comes from. Without 66, that address alone says who is the boot
- * server: so dnsmasq answers, and Pis up to the 3B+ must be answered.
+ * server: so dnsmasq answers, and Pis up to the 3B+ must be answered. Behind a relay agent the answer comes from that one's
+ * address: there 66 is always needed.
  */
 export function pxeOptions(
-  request: readonly DhcpOption[],
+  request: Pick<DhcpPacket, "options" | "relayAddress">,
   tftpServer: Ipv4,
   { menuOnly }: Pick<FirmwareNeeds, "menuOnly"> = { menuOnly: false },
 ): DhcpOption[] {
-  const guid = readOption(request, OPTIONS.clientGuid);
+  const guid = readOption(request.options, OPTIONS.clientGuid);
+  const isNamedBySource = menuOnly && request.relayAddress === IPV4_ANY;
   return [
     makeOption(OPTIONS.vendorClass, PXE_VENDOR_CLASS),
     ...(guid ? [makeOption(OPTIONS.clientGuid, guid)] : []),
     makeOption(OPTIONS.vendorSpecific, pxeMenu()),
-    ...(menuOnly ? [] : [makeOption(OPTIONS.tftpServerName, tftpServer)]),
+    ...(isNamedBySource ? [] : [makeOption(OPTIONS.tftpServerName, tftpServer)]),
   ];
 }
 
