@@ -7,6 +7,7 @@ import { dhcpPolicy } from "../src/boot/dhcp-policy.ts";
 import { NodeDirectory } from "../src/boot/node-directory.ts";
 import { type Ipv4, type Mac, parseMac } from "../src/bytes/addresses.ts";
 import type { DhcpObservation } from "../src/dhcp/observation.ts";
+import type { DhcpSettings, DhcpSubnet } from "../src/dhcp/policy.ts";
 import { startDhcpServer } from "../src/dhcp/server.ts";
 import { PI_MODELS } from "../src/pi/models.ts";
 import type { EthernetPort } from "../src/ports.ts";
@@ -39,11 +40,14 @@ export interface BootOutcome {
 }
 
 export interface ServiceSettings {
-  mode: DhcpMode;
+  /** `none`: files only. */
+  mode: DhcpMode | "none";
   boards: readonly VirtualBoard[];
   files?: Files;
   /** Ours on the network; a port in front of it is where faults of the server stand. */
   port?: EthernetPort;
+  /** Behind a router with a relay agent. */
+  behind?: { router: Ipv4; subnet: DhcpSubnet };
   observe?(observation: DhcpObservation): void;
 }
 
@@ -63,34 +67,29 @@ export class VirtualNetwork {
     return makeBoard(findVirtualModel(model)!, { serial }, seededRandom(number));
   }
 
-  host(address: Ipv4, port: EthernetPort = this.lan.plug()): NetworkStack {
+  host(address: Ipv4, port: EthernetPort = this.lan.plug(), router?: Ipv4): NetworkStack {
     const mac = `02:00:00:00:00:${Number(address.split(".")[3]).toString(16).padStart(2, "0")}` as Mac;
     const stack = new NetworkStack({ mac: parseMac(mac), clock: this.clock, transmit: (frame) => port.send(frame) });
-    stack.configure({ address, netmask: NETMASK });
+    stack.configure({ address, netmask: NETMASK, ...(router && { router }) });
     port.onFrame((frame) => stack.receive(frame));
     return stack;
   }
 
-  /** Our DHCP and TFTP; in proxy mode beside a router. The boards are nodes 10.77.0.11 and on. Returns how to stop them. */
+  /** Our DHCP and TFTP. The boards are nodes 10.77.0.11 and on. Returns how to stop them. */
   async serve(settings: ServiceSettings): Promise<() => void> {
-    const { mode, boards, files = ALL_FILES, port, observe = () => {} } = settings;
+    const { mode, boards, files = ALL_FILES, port, behind, observe = () => {} } = settings;
     const { clock } = this;
-    const sockets = stackUdpSockets(this.host(SERVER, port));
+    const sockets = stackUdpSockets(this.host(SERVER, port, behind?.router));
+    const network = behind?.subnet.network?.replace(/\d+$/, "") ?? "10.77.0.";
     const nodes = boards.map(({ mac, serial }, index) => {
-      const address = `10.77.0.${index + 11}` as Ipv4;
+      const address = `${network}${index + 11}` as Ipv4;
       return { name: `node${index + 1}`, mac, serial, ...(mode === "server" && { address }) };
     });
-    const common = { serverAddress: SERVER } as const;
-    const dhcp = await startDhcpServer({
-      sockets,
-      clock,
-      settings:
-        mode === "proxy"
-          ? { mode, ...common }
-          : { mode, ...common, subnetMask: NETMASK, routers: [], dnsServers: [], leaseTimeS: 3600 },
-      policy: dhcpPolicy(new NodeDirectory(nodes)),
-      observe,
-    });
+    const policy = dhcpPolicy(new NodeDirectory(nodes));
+    const dhcp =
+      mode === "none"
+        ? undefined
+        : await startDhcpServer({ sockets, clock, settings: dhcpSettings(mode, behind?.subnet), policy, observe });
     const tftp = await startTftpServer({
       sockets,
       clock,
@@ -99,7 +98,7 @@ export class VirtualNetwork {
       handler: { open: ({ path }) => answerFile(files, path) },
     });
     return () => {
-      dhcp.close();
+      dhcp?.close();
       tftp.close();
     };
   }
@@ -142,6 +141,12 @@ export class VirtualNetwork {
   wait(durationMs: number): Promise<void> {
     return new Promise((resolve) => void this.clock.after(durationMs, resolve));
   }
+}
+
+function dhcpSettings(mode: DhcpMode, relayed?: DhcpSubnet): DhcpSettings {
+  if (mode === "proxy") return { mode, serverAddress: SERVER };
+  const own = { serverAddress: SERVER, subnetMask: NETMASK, routers: [], dnsServers: [], leaseTimeS: 3600 };
+  return { mode, ...own, ...(relayed && { relayed: [relayed] }) };
 }
 
 function recording(port: EthernetPort, frames: Uint8Array[]): EthernetPort {

@@ -130,11 +130,11 @@ export class NetworkStack {
   }
 
   /** Finds the hardware address packets for `address` go to (its own, or the router's); `undefined` if nobody answers. */
-  async resolve(address: Ipv4): Promise<Mac | undefined> {
+  async resolve(address: Ipv4, triesMax = ARP_TRIES): Promise<Mac | undefined> {
     const own = this.#settings;
     if (own === undefined) return undefined;
     const target = nextHop(own, address);
-    for (let attempt = 0; attempt < ARP_TRIES && !this.#neighbours.has(target); attempt++) {
+    for (let attempt = 0; attempt < triesMax && !this.#neighbours.has(target); attempt++) {
       const request = {
         operation: "request",
         senderMac: this.mac,
