@@ -24,7 +24,7 @@ export function statusTable(status: ManagerStatusView, nowMs: number): string {
   ]);
   const strangers = status.unknownPis.map(
     (pi) =>
-      `an unknown Pi asks to boot: ${pi.mac}${pi.serial ? `, serial ${pi.serial}` : ""}; add it with "bramble nodes add"`,
+      `an unknown Pi asks to boot: ${pi.mac}${pi.serial ? `, serial ${pi.serial}` : ""}; make it a node with: bramble nodes adopt ${pi.serial ?? pi.mac} --name NAME`,
   );
   return [
     formatTable(["NODE", "STAGE", "BOOT", "MODEL", "ADDRESS", "WRITTEN", ""], rows),

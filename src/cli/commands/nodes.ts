@@ -4,10 +4,13 @@ import { apiOf, globalOptions, loadManifestOf, printJson } from "../context.ts";
 import { addNode } from "../node-addition.ts";
 import { formatBytes, formatTable } from "../table.ts";
 import { UserError } from "../user-error.ts";
+import { addBoardCommands } from "./node-boards.ts";
 import { addLayerCommands } from "./node-layers.ts";
 
 export function addNodesCommands(bramble: Command): void {
-  const nodes = bramble.command("nodes").description("list, add, remove, reset, snapshot and clone nodes");
+  const nodes = bramble
+    .command("nodes")
+    .description("list, add, adopt, replace, remove, reset, snapshot and clone nodes");
   nodes
     .command("list", { isDefault: true })
     .description("the nodes of the manifest")
@@ -45,6 +48,7 @@ export function addNodesCommands(bramble: Command): void {
       });
       console.log(`${name} is no longer in the manifest`);
     });
+  addBoardCommands(nodes);
   addLayerCommands(nodes);
   nodes
     .command("reset <name>")
