@@ -1,6 +1,6 @@
 /** Who else answers DHCP, and with what. */
 import type { BootOffer } from "./boot-offer.ts";
-import type { DhcpAnswers, DoctorFacts, NetworkFacts } from "./facts.ts";
+import type { DhcpAnswers, DoctorFacts, NetworkFacts, NetworkPlace } from "./facts.ts";
 import type { Finding } from "./finding.ts";
 import { isIn } from "./network-checks.ts";
 
@@ -8,12 +8,11 @@ import { isIn } from "./network-checks.ts";
 const X86_BOOT_FILE =
   /(pxelinux|lpxelinux|gldr|grub|ipxe|undionly|snponly|bootmgr|wdsnbp|syslinux|netboot\.xyz)|\.(kpxe|kkpxe|pxe|efi|0|com|n12|lkrn|bios)$/i;
 
-export function checkDhcp(facts: DoctorFacts): Finding[] {
-  if (!("seen" in facts.dhcp) || !("seen" in facts.network)) return [];
-  const answers = facts.dhcp.seen;
-  const network = facts.network.seen;
+export function checkDhcp(network: NetworkFacts, facts: DoctorFacts): Finding[] {
+  if (!("seen" in network.dhcp)) return [];
+  const answers = network.dhcp.seen;
   return [
-    ...checkServers(facts, answers),
+    ...checkServers(network, facts, answers),
     ...answers.offers.flatMap((offer) => [
       ...checkSubnet(offer, network),
       ...checkBootFile(offer),
@@ -29,7 +28,7 @@ function addressGivers({ offers }: DhcpAnswers): BootOffer[] {
   return [...new Map(givers.map((offer) => [`${offer.server} ${offer.serverMac}`, offer])).values()];
 }
 
-function checkServers({ wanted }: DoctorFacts, answers: DhcpAnswers): Finding[] {
+function checkServers({ interfaceName }: NetworkPlace, { wanted }: DoctorFacts, answers: DhcpAnswers): Finding[] {
   const givers = addressGivers(answers);
   const waited = `${answers.waitedMs / 1000} s`;
   if (givers.length === 0) {
@@ -39,7 +38,7 @@ function checkServers({ wanted }: DoctorFacts, answers: DhcpAnswers): Finding[] 
         id: "dhcp-from-nobody",
         severity: "error",
         what: "Nobody gives addresses in this network",
-        evidence: `no DHCP server answered a DISCOVER within ${waited}; one on this machine itself would not be heard`,
+        evidence: `no DHCP server answered a DISCOVER on ${interfaceName} within ${waited}; one on this machine itself would not be heard`,
         remedy:
           wanted.dhcp === "proxy"
             ? "dhcp: proxy needs a router that does; is it on, and in the same segment? Otherwise dhcp: server"
@@ -57,7 +56,7 @@ function checkServers({ wanted }: DoctorFacts, answers: DhcpAnswers): Finding[] 
         wanted.dhcp === "server"
           ? "Another DHCP server gives addresses in this network"
           : `${givers.length} DHCP servers give addresses in this network`,
-      evidence: givers.map(describe).join("; "),
+      evidence: `${givers.map(describe).join("; ")}, on ${interfaceName}`,
       remedy:
         wanted.dhcp === "server"
           ? "dhcp: proxy and leave addresses to it, or switch it off"
@@ -70,7 +69,7 @@ function describe({ server, serverMac, address }: BootOffer): string {
   return `${server} (${serverMac}) offers ${address}`;
 }
 
-function checkSubnet(offer: BootOffer, { address, netmask, interfaceName }: NetworkFacts): Finding[] {
+function checkSubnet(offer: BootOffer, { address, netmask, interfaceName }: NetworkPlace): Finding[] {
   if (offer.address === undefined || isIn(offer.address, address, netmask)) return [];
   return [
     {
@@ -98,7 +97,7 @@ function checkBootFile(offer: BootOffer): Finding[] {
 }
 
 /** Somebody else says from where Pis boot. */
-function checkOtherBootServer(offer: BootOffer, { address }: NetworkFacts): Finding[] {
+function checkOtherBootServer(offer: BootOffer, { address }: NetworkPlace): Finding[] {
   const tftp = textOf(offer);
   const isOther = (tftp !== undefined && tftp !== address) || (offer.vendor?.hasPiBoot && offer.server !== address);
   if (!isOther) return [];
@@ -121,7 +120,7 @@ function textOf({ tftpServer }: BootOffer): string | undefined {
 }
 
 /** `dhcp: external`: the other server must send Pis here. */
-function checkExternal({ offers, askedAsPi }: DhcpAnswers, { address }: NetworkFacts): Finding[] {
+function checkExternal({ offers, askedAsPi }: DhcpAnswers, { address }: NetworkPlace): Finding[] {
   if (offers.length === 0) return [];
   const isGood = (offer: BootOffer) =>
     textOf(offer) === address || (offer.vendor?.form === "menu" && offer.server === address);

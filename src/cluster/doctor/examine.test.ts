@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { type Ipv4, type Mac, parseMac } from "../../bytes/addresses.ts";
 import type { BootOffer } from "./boot-offer.ts";
 import { examine } from "./examine.ts";
-import type { DoctorFacts, InterfaceFacts, PortFacts } from "./facts.ts";
+import type { DoctorFacts, InterfaceFacts, NetworkFacts, PortFacts } from "./facts.ts";
 import { exitCodeOf, FINDING_IDS } from "./finding.ts";
 import { readIptablesRules } from "./iptables-rules.ts";
 
@@ -42,6 +42,16 @@ const router: BootOffer = {
 const proxyOffer: BootOffer = { ...router, server: ip("192.0.2.9"), serverMac: "0c:d9:96:11:a0:09" as Mac };
 delete proxyOffer.address;
 
+const net0: NetworkFacts = {
+  interfaceName: "eth0",
+  address: ip("192.0.2.1"),
+  netmask: MASK,
+  wanted: {},
+  ports: { seen: [{ protocol: "udp", port: 67, service: "DHCP", state: "free" }] },
+  dhcp: { seen: { waitedMs: 3000, askedAsPi: false, offers: [router] } },
+  spanningTree: { seen: { listenedMs: 4500, bpdus: [] } },
+};
+
 /** A machine where nothing is wrong, in proxy mode beside a router. */
 function healthy(): DoctorFacts {
   return {
@@ -51,10 +61,7 @@ function healthy(): DoctorFacts {
     manifest: { seen: { path: "bramble.yaml", problems: [] } },
     images: { seen: [{ source: "a.img", problems: [], isUnread: false }] },
     interfaces: { seen: [lo, eth0] },
-    network: { seen: { interfaceName: "eth0", address: ip("192.0.2.1"), netmask: MASK } },
-    ports: { seen: [{ protocol: "udp", port: 67, service: "DHCP", state: "free" }] },
-    dhcp: { seen: { waitedMs: 3000, askedAsPi: false, offers: [router] } },
-    spanningTree: { seen: { listenedMs: 4500, bpdus: [] } },
+    networks: { seen: [net0] },
     firewall: { seen: [] },
     host: { isWsl: false, gateway: ip("192.0.2.254"), forwards: false },
     clock: { seen: { unixMs: Date.UTC(2027, 0), isSynchronised: true } },
@@ -64,18 +71,20 @@ function healthy(): DoctorFacts {
 }
 
 type Change = Partial<{ [K in keyof DoctorFacts]: DoctorFacts[K] }>;
-const wanted = (some: Partial<DoctorFacts["wanted"]>) => ({ wanted: { ...healthy().wanted, ...some } });
+const dhcpMode = (dhcp: DoctorFacts["wanted"]["dhcp"]) => ({ wanted: { ...healthy().wanted, dhcp } });
+const network = (some: Partial<NetworkFacts>): Change => ({ networks: { seen: [{ ...net0, ...some }] } });
 const served = (some: Partial<InterfaceFacts>, ...others: InterfaceFacts[]): Change => ({
   interfaces: { seen: [lo, { ...eth0, ...some }, ...others] },
 });
 const offers = (mode: DoctorFacts["wanted"]["dhcp"], ...list: BootOffer[]): Change => ({
-  ...wanted({ dhcp: mode }),
-  dhcp: { seen: { waitedMs: 3000, askedAsPi: mode === "external", offers: list } },
+  ...dhcpMode(mode),
+  ...network({ dhcp: { seen: { waitedMs: 3000, askedAsPi: mode === "external", offers: list } } }),
 });
-const port = (some: Partial<PortFacts>): Change => ({
+const taken = (some: Partial<PortFacts>): Partial<NetworkFacts> => ({
   ports: { seen: [{ protocol: "udp", port: 67, service: "DHCP", state: "taken", ...some }] },
 });
-const network = (skipped: string): Change => ({ network: { skipped } });
+const port = (some: Partial<PortFacts>): Change => network(taken(some));
+const noNetwork = (skipped: string): Change => ({ networks: { skipped } });
 const disk = (some: object): Change => ({
   disk: { seen: { folder: "/var/lib/bramble", freeBytes: 50 * GIB, syncMs: 2, ...some } },
 });
@@ -100,7 +109,7 @@ describe("what is found", () => {
   it.each<[string, Change, string[]]>([
     [
       "a manifest with problems",
-      { manifest: { seen: { path: "b", problems: ["b:1:1: x"] } }, network: { skipped: "" } },
+      { manifest: { seen: { path: "b", problems: ["b:1:1: x"] } }, networks: { skipped: "" } },
       ["error manifest-wrong"],
     ],
     ["Node 18", { program: { ...healthy().program, nodeVersion: "18.19.1" } }, ["error node-old"]],
@@ -119,20 +128,20 @@ describe("what is found", () => {
 
     [
       "the manifest's interface does not exist",
-      network('Cannot use network interface "eth7": it does not exist'),
+      noNetwork('Cannot use network interface "eth7": it does not exist'),
       ["error interface-missing"],
     ],
     [
       "the manifest's interface has no address",
       {
         ...served({ address: undefined } as never),
-        ...network('Cannot use network interface "eth0": it has no IPv4 address'),
+        ...noNetwork('Cannot use network interface "eth0": it has no IPv4 address'),
       },
       ["error interface-without-address"],
     ],
     [
       "two interfaces and no word which",
-      network("Cannot tell which network the Pis are on"),
+      noNetwork("Cannot tell which network the Pis are on"),
       ["error network-unclear"],
     ],
     ["an interface that is off", served({ isUp: false, hasCarrier: false }), ["error interface-down"]],
@@ -140,14 +149,13 @@ describe("what is found", () => {
     [
       "another machine's address in the manifest",
       {
-        ...wanted({ address: ip("192.0.2.5") }),
-        network: { seen: { interfaceName: "eth0", address: ip("192.0.2.5"), netmask: MASK } },
+        ...network({ address: ip("192.0.2.5"), wanted: { address: ip("192.0.2.5") } }),
       },
       ["error address-not-here"],
     ],
     [
       "a subnet without the manager",
-      wanted({ subnet: { text: "10.0.0.0/24", first: 0x0a000000, last: 0x0a0000ff } }),
+      network({ wanted: { subnet: { text: "10.0.0.0/24", first: 0x0a000000, last: 0x0a0000ff } } }),
       ["error address-outside-subnet"],
     ],
     ["two interfaces in one network", served({}, { ...eth1, address: ip("192.0.2.3") }), ["warning subnet-twice"]],
@@ -160,13 +168,17 @@ describe("what is found", () => {
     [
       "a router that forwards nothing",
       {
-        ...wanted({ dhcp: "server", router: ip("192.0.2.1") }),
-        dhcp: { skipped: "x" },
+        ...dhcpMode("server"),
+        ...network({ wanted: { router: ip("192.0.2.1") }, dhcp: { skipped: "x" } }),
         host: { isWsl: false, forwards: false },
       },
       ["warning router-does-not-forward"],
     ],
-    ["spanning tree", { spanningTree: { seen: { listenedMs: 4500, bpdus: [bpdu, bpdu] } } }, ["warning spanning-tree"]],
+    [
+      "spanning tree",
+      network({ spanningTree: { seen: { listenedMs: 4500, bpdus: [bpdu, bpdu] } } }),
+      ["warning spanning-tree"],
+    ],
 
     [
       "Docker's bridge",
@@ -181,8 +193,7 @@ describe("what is found", () => {
       {
         ...served({ address: ip("10.0.2.15") }),
         ...host({ gateway: ip("10.0.2.2") }),
-        network: { seen: { interfaceName: "eth0", address: ip("10.0.2.15"), netmask: MASK } },
-        dhcp: { skipped: "x" },
+        ...network({ address: ip("10.0.2.15"), dhcp: { skipped: "x" } }),
       },
       ["error nat-network"],
     ],
@@ -344,9 +355,30 @@ describe("what is found", () => {
   });
 });
 
+describe("several networks", () => {
+  const second: NetworkFacts = { ...net0, interfaceName: "eth1", address: ip("198.51.100.1"), dhcp: { skipped: "x" } };
+  const both = (...networks: NetworkFacts[]): DoctorFacts => ({
+    ...healthy(),
+    interfaces: { seen: [lo, eth0, { ...eth1, mtuBytes: 9000 }] },
+    networks: { seen: networks },
+  });
+
+  it("are looked at one by one", () => {
+    const { findings, skipped } = examine(both(net0, second));
+    expect(findings.map(({ id, evidence }) => `${id} ${evidence}`)).toEqual([expect.stringContaining("mtu-large")]);
+    expect(skipped).toEqual([{ what: "other DHCP servers on eth1", why: "x" }]);
+  });
+
+  it("show what is wrong with all of them once", () => {
+    const withPort = (one: NetworkFacts) => ({ ...one, ...taken({ owner: { name: "dnsmasq", pid: 7 } }) });
+    const { findings } = examine(both(withPort(net0), withPort(second)));
+    expect(findings.map(({ id }) => id)).toEqual(["port-taken", "mtu-large"]);
+  });
+});
+
 describe("what is skipped", () => {
   it("says why; but not again what a finding says already", () => {
-    const facts: DoctorFacts = { ...healthy(), dhcp: { skipped: "needs CAP_NET_RAW" }, ports: { skipped: "" } };
+    const facts = { ...healthy(), ...network({ dhcp: { skipped: "needs CAP_NET_RAW" }, ports: { skipped: "" } }) };
     expect(examine(facts).skipped).toEqual([{ what: "other DHCP servers", why: "needs CAP_NET_RAW" }]);
   });
 });

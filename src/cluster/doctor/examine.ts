@@ -1,7 +1,7 @@
 /** Facts in, findings out: everything `bramble doctor` says. */
 import { checkImages, checkManifestFacts } from "./cluster-checks.ts";
 import { checkDhcp } from "./dhcp-checks.ts";
-import type { DoctorFacts } from "./facts.ts";
+import type { DoctorFacts, NetworkFacts } from "./facts.ts";
 import { type Examination, type Finding, type Looked, type Skipped, worstFirst } from "./finding.ts";
 import {
   checkClock,
@@ -11,18 +11,22 @@ import {
   checkProgram,
   checkSurroundings,
 } from "./host-checks.ts";
-import { checkNetwork, checkSpanningTree } from "./network-checks.ts";
+import { checkNetwork, checkPlaces } from "./network-checks.ts";
 import { checkFirewall, checkPorts } from "./service-checks.ts";
 
-const CHECKS: readonly ((facts: DoctorFacts) => Finding[])[] = [
-  checkManifestFacts,
-  checkProgram,
+const NETWORK_CHECKS: readonly ((network: NetworkFacts, facts: DoctorFacts) => Finding[])[] = [
   checkNetwork,
   checkSurroundings,
   checkDhcp,
   checkPorts,
   checkFirewall,
-  checkSpanningTree,
+];
+
+const CHECKS: readonly ((facts: DoctorFacts) => Finding[])[] = [
+  checkManifestFacts,
+  checkProgram,
+  checkPlaces,
+  (facts) => networksOf(facts).flatMap((network) => NETWORK_CHECKS.flatMap((check) => check(network, facts))),
   checkImages,
   checkDisk,
   checkPrivileges,
@@ -33,16 +37,32 @@ const CHECKS: readonly ((facts: DoctorFacts) => Finding[])[] = [
 /** Kinds of findings in `ignored` are left out. */
 export function examine(facts: DoctorFacts, ignored: ReadonlySet<string> = new Set()): Examination {
   const findings = CHECKS.flatMap((check) => check(facts)).filter(({ id }) => !ignored.has(id));
-  return { findings: worstFirst(findings), skipped: skippedOf(facts) };
+  return { findings: worstFirst(eachOnce(findings)), skipped: skippedOf(facts) };
+}
+
+function networksOf({ networks }: DoctorFacts): NetworkFacts[] {
+  return "seen" in networks ? networks.seen : [];
+}
+
+/** Two networks can show one thing, as a program that has a port on all interfaces. */
+function eachOnce(findings: readonly Finding[]): Finding[] {
+  return [...new Map(findings.map((finding) => [`${finding.what} ${finding.evidence}`, finding])).values()];
 }
 
 function skippedOf(facts: DoctorFacts): Skipped[] {
+  const networks = networksOf(facts);
+  const perNetwork = networks.flatMap(({ interfaceName, dhcp, spanningTree, ports }): [string, Looked<unknown>][] => {
+    const where = networks.length > 1 ? ` on ${interfaceName}` : "";
+    return [
+      [`other DHCP servers${where}`, dhcp],
+      [`spanning tree${where}`, spanningTree],
+      [`ports${where}`, ports],
+    ];
+  });
   const looked: [string, Looked<unknown>][] = [
     ["the manifest", facts.manifest],
     ["interfaces", facts.interfaces],
-    ["other DHCP servers", facts.dhcp],
-    ["spanning tree", facts.spanningTree],
-    ["ports", facts.ports],
+    ...perNetwork,
     ["the firewall", facts.firewall],
     ["images", facts.images],
     ["the disk", facts.disk],

@@ -12,11 +12,8 @@ export interface DoctorFacts {
   manifest: Looked<{ path: string; problems: string[] }>;
   images: Looked<ImageState[]>;
   interfaces: Looked<InterfaceFacts[]>;
-  /** Where the services would be; or why that is unclear. */
-  network: Looked<NetworkFacts>;
-  ports: Looked<PortFacts[]>;
-  dhcp: Looked<DhcpAnswers>;
-  spanningTree: Looked<{ listenedMs: number; bpdus: Bpdu[] }>;
+  /** Where the services would be, at least one; or why that is unclear. */
+  networks: Looked<NetworkFacts[]>;
   firewall: Looked<Ruleset[]>;
   host: HostFacts;
   clock: Looked<ClockFacts>;
@@ -30,10 +27,6 @@ export type DhcpMode = "proxy" | "server" | "external";
 export interface Wanted {
   dhcp: DhcpMode;
   ports: { dhcp: number; tftp: number; nfs: number; mount: number; portmap: number };
-  router?: Ipv4;
-  /** Of the manifest: `network.address` and `network.subnet`. */
-  address?: Ipv4;
-  subnet?: { text: string; first: number; last: number };
 }
 
 export interface ProgramFacts {
@@ -80,10 +73,25 @@ export interface InterfaceFacts {
   reversePathFilter?: number;
 }
 
-export interface NetworkFacts {
+/** Where the services would be reached. */
+export interface NetworkPlace {
   interfaceName: string;
   address: Ipv4;
   netmask: Ipv4;
+}
+
+export interface NetworkFacts extends NetworkPlace {
+  /** What the manifest says of it. */
+  wanted: NetworkWanted;
+  ports: Looked<PortFacts[]>;
+  dhcp: Looked<DhcpAnswers>;
+  spanningTree: Looked<{ listenedMs: number; bpdus: Bpdu[] }>;
+}
+
+export interface NetworkWanted {
+  address?: Ipv4;
+  subnet?: { text: string; first: number; last: number };
+  router?: Ipv4;
 }
 
 export interface PortFacts {

@@ -1,5 +1,5 @@
 /** The machine the manager runs on: program, rights, clock, disk, container, other managers. */
-import type { DoctorFacts } from "./facts.ts";
+import type { DoctorFacts, NetworkPlace } from "./facts.ts";
 import type { Finding } from "./finding.ts";
 import { isIn } from "./network-checks.ts";
 
@@ -147,9 +147,8 @@ const NAT_CONTAINERS = new Set(["docker", "podman", "kubernetes", "oci"]);
 /** What QEMU, VirtualBox and rootless Podman give by default: 10.0.2.0/24 with the host at .2. */
 const USER_NETWORK_GATEWAY = "10.0.2.2";
 
-export function checkSurroundings({ host, network, interfaces }: DoctorFacts): Finding[] {
-  if (!("seen" in network)) return [];
-  const { interfaceName, address, netmask } = network.seen;
+export function checkSurroundings(network: NetworkPlace, { host, interfaces }: DoctorFacts): Finding[] {
+  const { interfaceName, address, netmask } = network;
   const driver = "seen" in interfaces ? interfaces.seen.find(({ name }) => name === interfaceName)?.driver : undefined;
   if (host.container !== undefined && NAT_CONTAINERS.has(host.container) && (driver === "veth" || driver === "tun")) {
     return [

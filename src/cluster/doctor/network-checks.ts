@@ -8,20 +8,24 @@ const FIRMWARE_MTU_BYTES = 1500;
 /** RFC 3704: answers must leave by the interface the question came in by. */
 const STRICT = 1;
 
-export function checkNetwork(facts: DoctorFacts): Finding[] {
+/** That there is a network at all. */
+export function checkPlaces({ networks, interfaces }: DoctorFacts): Finding[] {
+  if ("seen" in networks || networks.skipped === "") return [];
+  return [unclear(networks.skipped, "seen" in interfaces ? interfaces.seen : [])];
+}
+
+export function checkNetwork(network: NetworkFacts, facts: DoctorFacts): Finding[] {
   const interfaces = "seen" in facts.interfaces ? facts.interfaces.seen : [];
-  if (!("seen" in facts.network))
-    return facts.network.skipped === "" ? [] : [unclear(facts.network.skipped, interfaces)];
-  const network = facts.network.seen;
   const served = interfaces.find(({ name }) => name === network.interfaceName);
   if (!served) return [];
   return [
     ...checkLink(served),
-    ...checkAddress(facts, network, interfaces),
+    ...checkAddress(network, interfaces),
     ...checkSubnets(served, interfaces),
     ...checkMtu(served),
     ...checkReversePath(served, interfaces),
-    ...checkForwarding(facts, network),
+    ...checkForwarding(network, facts),
+    ...checkSpanningTree(network),
   ];
 }
 
@@ -75,12 +79,8 @@ function checkLink({ name, isUp, hasCarrier }: InterfaceFacts): Finding[] {
   ];
 }
 
-function checkAddress(
-  { wanted }: DoctorFacts,
-  network: NetworkFacts,
-  interfaces: readonly InterfaceFacts[],
-): Finding[] {
-  const { address, subnet } = wanted;
+function checkAddress(network: NetworkFacts, interfaces: readonly InterfaceFacts[]): Finding[] {
+  const { address, subnet } = network.wanted;
   const owner = interfaces.find((each) => each.address === network.address);
   const findings: Finding[] = [];
   if (address !== undefined && !owner) {
@@ -108,13 +108,13 @@ function checkAddress(
 function checkSubnets(served: InterfaceFacts, interfaces: readonly InterfaceFacts[]): Finding[] {
   const twins = twinsOf(served, interfaces);
   if (twins.length === 0) return [];
-  const described = [served, ...twins].map(({ name, address }) => `${name} ${address}`).join(", ");
+  const described = [served, ...twins].map(({ name, address }) => `${name} ${address}`).sort();
   return [
     {
       id: "subnet-twice",
       severity: "warning",
       what: "Two interfaces are in one network",
-      evidence: described,
+      evidence: described.join(", "),
       remedy:
         "take the address from one of them: the kernel sends by either, and Pis do not take answers from another address",
     },
@@ -179,8 +179,8 @@ function checkReversePath(served: InterfaceFacts, interfaces: readonly Interface
 }
 
 /** Serving needs no forwarding; being the way out does. */
-function checkForwarding({ wanted, host }: DoctorFacts, { address }: NetworkFacts): Finding[] {
-  if (wanted.dhcp !== "server" || wanted.router !== address || host.forwards !== false) return [];
+function checkForwarding({ address, wanted: { router } }: NetworkFacts, { wanted, host }: DoctorFacts): Finding[] {
+  if (wanted.dhcp !== "server" || router !== address || host.forwards !== false) return [];
   return [
     {
       id: "router-does-not-forward",
@@ -192,7 +192,7 @@ function checkForwarding({ wanted, host }: DoctorFacts, { address }: NetworkFact
   ];
 }
 
-export function checkSpanningTree({ spanningTree }: DoctorFacts): Finding[] {
+function checkSpanningTree({ interfaceName, spanningTree }: NetworkFacts): Finding[] {
   const [bpdu] = "seen" in spanningTree ? spanningTree.seen.bpdus : [];
   if (!bpdu) return [];
   const { protocol, root, bridge, port, forwardDelayS, helloS } = bpdu;
@@ -202,7 +202,7 @@ export function checkSpanningTree({ spanningTree }: DoctorFacts): Finding[] {
       severity: "warning",
       what: `The switch speaks spanning tree: a port may stay dead for ${2 * forwardDelayS} s after a Pi is switched on`,
       evidence:
-        `${protocol} from bridge ${bridge.mac} port ${port}, root ${root.mac}: forward delay ${forwardDelayS} s, ` +
+        `on ${interfaceName}, ${protocol} from bridge ${bridge.mac} port ${port}, root ${root.mac}: forward delay ${forwardDelayS} s, ` +
         `hello ${helloS} s. A Pi 3B gives up after about 8 s; whether a Pi's port is an edge port cannot be seen from here`,
       remedy: "set the Pis' ports to edge (portfast), or switch spanning tree off there",
     },

@@ -1,10 +1,10 @@
 /** Ports and packet filters: can Pis reach the services? */
 import { IPV4_ANY, IPV4_BROADCAST, type Ipv4, ipv4FromNumber, ipv4ToNumber } from "../../bytes/addresses.ts";
-import type { DoctorFacts, NetworkFacts, PortFacts, Wanted } from "./facts.ts";
+import type { DoctorFacts, NetworkFacts, NetworkPlace, PortFacts, Wanted } from "./facts.ts";
 import type { Finding } from "./finding.ts";
 import { type FilteredPacket, fateOf } from "./firewall.ts";
 
-export function checkPorts({ ports, privileges }: DoctorFacts): Finding[] {
+export function checkPorts({ ports }: NetworkFacts, { privileges }: DoctorFacts): Finding[] {
   if (!("seen" in ports)) return [];
   const taken = ports.seen.flatMap((port) => checkPort(port));
   const forbidden = ports.seen.filter(({ state }) => state === "forbidden");
@@ -84,7 +84,7 @@ const PRIVILEGED_PORT = 800;
 const DHCP_CLIENT_OFFSET = 1;
 
 /** What Pis send to us, each as one packet. */
-export function probes({ dhcp, ports }: Wanted, { address, netmask, interfaceName }: NetworkFacts): Probe[] {
+export function probes({ dhcp, ports }: Wanted, { address, netmask, interfaceName }: NetworkPlace): Probe[] {
   const pi = neighbourOf(address, netmask);
   const toUs = { source: pi, destination: address, interfaceName, state: "new" } as const;
   const question: Probe[] =
@@ -130,9 +130,9 @@ function neighbourOf(address: Ipv4, netmask: Ipv4): Ipv4 {
   return ipv4FromNumber(own === network + 2 ? network + 3 : network + 2);
 }
 
-export function checkFirewall({ firewall, network, wanted }: DoctorFacts): Finding[] {
-  if (!("seen" in firewall) || !("seen" in network)) return [];
-  const asked = probes(wanted, network.seen);
+export function checkFirewall(network: NetworkFacts, { firewall, wanted }: DoctorFacts): Finding[] {
+  if (!("seen" in firewall)) return [];
+  const asked = probes(wanted, network);
   const fates = asked.map((probe) => ({ ...probe, fate: fateOf(firewall.seen, probe.packet) }));
   const blocked = fates.filter(({ fate }) => fate.verdict === "dropped" || fate.verdict === "diverted");
   const unclear = fates.filter(({ fate }) => fate.verdict === "unclear");
@@ -144,7 +144,7 @@ export function checkFirewall({ firewall, network, wanted }: DoctorFacts): Findi
       severity: "error",
       what: `This machine's firewall keeps out what Pis send: ${blocked.map(({ what }) => what).join(", ")}`,
       evidence: tell(blocked),
-      remedy: allow(wanted, network.seen),
+      remedy: allow(wanted, network),
     });
   }
   if (unclear.length > 0) {
@@ -153,14 +153,14 @@ export function checkFirewall({ firewall, network, wanted }: DoctorFacts): Findi
       severity: "note",
       what: `It cannot be told whether the firewall lets in ${unclear.map(({ what }) => what).join(", ")}`,
       evidence: tell(unclear),
-      remedy: allow(wanted, network.seen),
+      remedy: allow(wanted, network),
     });
   }
   return findings;
 }
 
 /** For the plainest of them; a firewall's own program has its own words. */
-function allow({ ports }: Wanted, { interfaceName }: NetworkFacts): string {
+function allow({ ports }: Wanted, { interfaceName }: NetworkPlace): string {
   const tcp = [ports.nfs, ports.mount, ports.portmap].filter((port) => port !== 0).join(",");
   const udp = [ports.dhcp, ports.tftp, ports.portmap].filter((port) => port !== 0);
   return (

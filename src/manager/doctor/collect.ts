@@ -2,21 +2,14 @@
  * Looks at this machine and its network for `bramble doctor`. Each part by itself: where one cannot be looked at, the
  * others still are. Modules that need native libraries are imported late, for these may be what is missing.
  */
-import type {
-  DoctorFacts,
-  InterfaceFacts,
-  NetworkFacts,
-  PrivilegeFacts,
-  ProgramFacts,
-  Wanted,
-} from "../../cluster/doctor/facts.ts";
-import type { Looked } from "../../cluster/doctor/finding.ts";
+import type { DoctorFacts, InterfaceFacts, PrivilegeFacts, ProgramFacts } from "../../cluster/doctor/facts.ts";
 import type { Manifest } from "../../cluster/manifest.ts";
 import { manifestSchema } from "../../cluster/manifest-schema.ts";
 import { capabilities } from "../../system/capabilities.ts";
 import { containerKind, defaultGateway, forwardsPackets, isWsl } from "../../system/host-kind.ts";
 import type { LoadedManifest } from "../manifest-file.ts";
 import { lookAtDisk } from "./disk.ts";
+import { look } from "./look.ts";
 import { runningManagers } from "./running-managers.ts";
 
 export interface DoctorOptions {
@@ -40,28 +33,32 @@ export async function collectFacts(options: DoctorOptions): Promise<DoctorFacts>
   const program = await lookAtProgram();
   const { facts: manifest, loaded } = await lookAtManifest(options);
   // A wrong manifest says nothing of the network that could be relied on; a missing one leaves the defaults.
-  const settings = loaded?.manifest ?? manifestSchema.parse({ cluster: "doctor" });
+  const settings = withInterface(
+    loaded?.manifest ?? manifestSchema.parse({ cluster: "doctor" }),
+    options.interfaceName,
+  );
   const isKnown = loaded !== undefined || !options.hasManifest || options.interfaceName !== undefined;
   const interfaces = await look(lookAtInterfaces);
-  const network: Looked<NetworkFacts> = isKnown
-    ? await look(() => lookAtNetwork(settings, options.interfaceName))
-    : { skipped: TOLD };
   const managers = await look(async () => runningManagers(options.stateFolder));
-  const [dhcp, spanningTree] = await lookAtLan(options, settings, network, interfaces);
+  const networks = isKnown
+    ? await look(async () => {
+        const { lookAtNetworks } = await import("./networks.ts");
+        return lookAtNetworks(settings, {
+          interfaces: "seen" in interfaces ? interfaces.seen : [],
+          managers: "seen" in managers ? managers.seen : [],
+          asksNetwork: options.asksNetwork,
+        });
+      })
+    : { skipped: TOLD };
+  const { dhcp, ports } = settings.network;
   return {
-    wanted: await wantedOf(settings),
+    wanted: { dhcp, ports },
     program,
     privileges: lookAtPrivileges(),
     manifest,
     images: loaded ? await look(async () => (await import("./images.ts")).lookAtImages(loaded)) : { skipped: TOLD },
     interfaces,
-    network,
-    ports: await whenSeen(network, async (seen) => {
-      const { lookAtPorts } = await import("./ports.ts");
-      return lookAtPorts(settings, seen, "seen" in managers ? managers.seen : []);
-    }),
-    dhcp,
-    spanningTree,
+    networks,
     firewall: await look(lookAtFirewall),
     host: lookAtHost(),
     clock: await look(lookAtClock),
@@ -70,17 +67,11 @@ export async function collectFacts(options: DoctorOptions): Promise<DoctorFacts>
   };
 }
 
-/** Whatever goes wrong with looking is the reason why it was skipped. */
-async function look<T>(see: () => Promise<T>): Promise<Looked<T>> {
-  try {
-    return { seen: await see() };
-  } catch (error) {
-    return { skipped: (error as Error).message };
-  }
-}
-
-function whenSeen<A, B>(first: Looked<A>, see: (seen: A) => Promise<B>): Promise<Looked<B>> {
-  return "seen" in first ? look(() => see(first.seen)) : Promise.resolve({ skipped: TOLD });
+/** With one given, it alone is looked at; what the manifest says of its own interface's address is not that one's. */
+function withInterface(manifest: Manifest, interfaceName: string | undefined): Manifest {
+  if (interfaceName === undefined || interfaceName === manifest.network.interface) return manifest;
+  const { dhcp, dns, ports } = manifest.network;
+  return { ...manifest, network: { dhcp, dns, ports, interface: interfaceName } };
 }
 
 async function lookAtProgram(): Promise<ProgramFacts> {
@@ -112,18 +103,6 @@ async function lookAtManifest(
   }
 }
 
-async function wantedOf({ network }: Manifest): Promise<Wanted> {
-  const { parseSubnet } = await import("../../cluster/manifest.ts");
-  const subnet = network.subnet === undefined ? undefined : parseSubnet(network.subnet);
-  return {
-    dhcp: network.dhcp,
-    ports: network.ports,
-    ...(network.router && { router: network.router }),
-    ...(network.address && { address: network.address }),
-    ...(subnet && network.subnet && { subnet: { text: network.subnet, ...subnet } }),
-  };
-}
-
 async function lookAtInterfaces(): Promise<InterfaceFacts[]> {
   const { interfaceStates } = await import("../../system/interface-state.ts");
   const { interfaceAddresses } = await import("../../system/network-interfaces.ts");
@@ -132,37 +111,6 @@ async function lookAtInterfaces(): Promise<InterfaceFacts[]> {
     const found = addresses.get(state.name);
     return { ...state, ...(found && { address: found.address, netmask: found.netmask }) };
   });
-}
-
-/** Where the services would be, by the rules of the manager itself. */
-async function lookAtNetwork(manifest: Manifest, interfaceName: string | undefined): Promise<NetworkFacts> {
-  const { serviceNetwork } = await import("../services.ts");
-  const { interfaceAddresses } = await import("../../system/network-interfaces.ts");
-  const network = { ...manifest.network, ...(interfaceName !== undefined && { interface: interfaceName }) };
-  const { address, netmask, interfaceName: named } = serviceNetwork({ ...manifest, network });
-  const owner = named ?? interfaceAddresses().find((each) => each.address === address)?.interfaceName;
-  return { interfaceName: owner ?? "lo", address, netmask };
-}
-
-async function lookAtLan(
-  { asksNetwork }: DoctorOptions,
-  manifest: Manifest,
-  network: Looked<NetworkFacts>,
-  interfaces: Looked<InterfaceFacts[]>,
-): Promise<[DoctorFacts["dhcp"], DoctorFacts["spanningTree"]]> {
-  const both = (skipped: string): [DoctorFacts["dhcp"], DoctorFacts["spanningTree"]] => [{ skipped }, { skipped }];
-  if (!asksNetwork) return both("--offline");
-  if (!("seen" in network) || !("seen" in interfaces)) return both(TOLD);
-  const served = interfaces.seen.find(({ name }) => name === network.seen.interfaceName);
-  if (!served?.mac || served.isLoopback) return both(`${network.seen.interfaceName} is no Ethernet`);
-  if (!served.isUp || !served.hasCarrier) return both(`${served.name} has no link`);
-  const mac = served.mac;
-  const heard = await look(async () => {
-    const { listenToLan } = await import("./lan.ts");
-    const { dhcp, ports } = manifest.network;
-    return listenToLan({ interfaceName: served.name, mac, asPi: dhcp === "external", serverPort: ports.dhcp });
-  });
-  return "seen" in heard ? [{ seen: heard.seen.dhcp }, { seen: heard.seen.spanningTree }] : both(heard.skipped);
 }
 
 function lookAtPrivileges(): PrivilegeFacts {

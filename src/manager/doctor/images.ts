@@ -1,8 +1,9 @@
 /** The images of a manifest: are they there, and could each node boot from its own? Nothing is unpacked for that. */
 import { existsSync, readFileSync, statSync } from "node:fs";
+import { type Ipv4, parseIpv4 } from "../../bytes/addresses.ts";
 import type { ImageState } from "../../cluster/doctor/facts.ts";
 import { imageProblems, readImageFacts } from "../../cluster/image-facts.ts";
-import type { ImageReference, ManifestNode } from "../../cluster/manifest.ts";
+import type { ImageReference, Manifest, ManifestNode } from "../../cluster/manifest.ts";
 import { type PlanImage, planNode } from "../../cluster/plan.ts";
 import { createNodeSecrets } from "../../cluster/ssh-keys.ts";
 import { imageFiles } from "../../disk/image-files.ts";
@@ -13,7 +14,7 @@ import { systemRandom } from "../../system/random.ts";
 import { fileOrigin, isSameOrigin, type StoredImage } from "../image-metadata.ts";
 import { ImageStore } from "../image-store.ts";
 import type { LoadedManifest } from "../manifest-file.ts";
-import { serviceNetwork } from "../services.ts";
+import { serviceNetwork } from "../service-networks.ts";
 
 export async function lookAtImages(loaded: LoadedManifest): Promise<ImageState[]> {
   const { manifest } = loaded;
@@ -107,9 +108,8 @@ function problemsOf(
   const problems = imageProblems(facts);
   if (problems.length > 0) return problems;
   const image: PlanImage = { name, facts, boot, root };
-  const { address: serverAddress } = serviceNetwork(manifest);
   const context = {
-    serverAddress,
+    serverAddress: serverAddressOf(manifest),
     ports: manifest.network.ports,
     secrets: createNodeSecrets(systemRandom),
     readSource(path: string) {
@@ -122,6 +122,15 @@ function problemsOf(
   return [...kinds.values()].flatMap((node) =>
     planNode(manifest, node, image, context).problems.map((problem) => `${node.name}: ${problem}`),
   );
+}
+
+/** An interface that is missing is not the image's fault: any address will do then (RFC 5737). */
+function serverAddressOf(manifest: Manifest): Ipv4 {
+  try {
+    return serviceNetwork(manifest).address;
+  } catch {
+    return parseIpv4("192.0.2.1");
+  }
 }
 
 function kindOf(node: ManifestNode): string {

@@ -1,10 +1,10 @@
 /** Tries each port of the services as the manager would, and gives it back at once. */
-import type { NetworkFacts, PortFacts, RunningManager } from "../../cluster/doctor/facts.ts";
+import type { PortFacts, RunningManager } from "../../cluster/doctor/facts.ts";
 import type { Manifest } from "../../cluster/manifest.ts";
 import { type PortProtocol, portOwner } from "../../system/port-owner.ts";
 import { listenTcp } from "../../system/tcp.ts";
 import { createUdpSockets } from "../../system/udp.ts";
-import { bindingOf } from "../services.ts";
+import { bindingOf, type ServiceNetwork } from "../service-networks.ts";
 
 interface Wanted {
   protocol: PortProtocol;
@@ -13,8 +13,8 @@ interface Wanted {
 }
 
 export async function lookAtPorts(
-  { network: { ports, dhcp, interface: interfaceName } }: Manifest,
-  network: NetworkFacts,
+  { network: { ports, dhcp } }: Manifest,
+  network: ServiceNetwork,
   managers: readonly RunningManager[],
 ): Promise<PortFacts[]> {
   const wanted: Wanted[] = [
@@ -27,12 +27,7 @@ export async function lookAtPorts(
     ),
   ];
   const udp = await createUdpSockets();
-  // Without an interface in the manifest the manager binds its address alone.
-  const binding = bindingOf({
-    address: network.address,
-    netmask: network.netmask,
-    ...(interfaceName !== undefined && { interfaceName }),
-  });
+  const binding = bindingOf(network);
   const ours = managers.filter(({ isOurs }) => isOurs).map(({ pid }) => pid);
   const looked: PortFacts[] = [];
   for (const each of wanted) {
