@@ -21,6 +21,7 @@ import { seededRandom } from "../src/simulator/seed.ts";
 import { SimulatedClock } from "../src/simulator/simulated-clock.ts";
 import { stackUdpSockets } from "../src/simulator/stack-sockets.ts";
 import { type LinkFaults, VirtualLan } from "../src/simulator/virtual-lan.ts";
+import { VirtualPi, type VirtualPiEvent } from "../src/simulator/virtual-pi.ts";
 import { startTftpServer } from "../src/tftp/server.ts";
 
 export const SERVER = "10.77.0.1" as Ipv4;
@@ -37,6 +38,13 @@ export interface BootOutcome {
   /** What the board sent. */
   frames: Uint8Array[];
   durationMs: number;
+}
+
+export interface PoweredPi {
+  pi: VirtualPi;
+  events: VirtualPiEvent[];
+  /** When it is off. */
+  off: Promise<void>;
 }
 
 export interface ServiceSettings {
@@ -132,6 +140,22 @@ export class VirtualNetwork {
     } finally {
       await port.close();
     }
+  }
+
+  /** A board that tries again as its firmware does, and ends where its kernel would start. */
+  powerOn(board: VirtualBoard, settings: Partial<FirmwareSettings> = {}): PoweredPi {
+    const events: VirtualPiEvent[] = [];
+    const pi = new VirtualPi({
+      name: "node1",
+      board,
+      tapName: "tap0",
+      openPort: () => this.lan.plug(),
+      firmware: settings,
+      clock: this.clock,
+      random: this.#random,
+      report: (event) => void events.push(event),
+    });
+    return { pi, events, off: pi.run() };
   }
 
   run<Value>(promise: Promise<Value>): Promise<Value> {

@@ -8,7 +8,6 @@ import type { FirmwareSettings, RomBugs } from "./firmware-settings.ts";
 import { MAC_BROADCAST } from "./frames.ts";
 import { NetworkStack } from "./network-stack.ts";
 import { VirtualLan } from "./virtual-lan.ts";
-import { VirtualPi, type VirtualPiEvent } from "./virtual-pi.ts";
 
 let network: VirtualNetwork;
 beforeEach(() => {
@@ -96,33 +95,20 @@ describe("the address of another board (1067, 1303)", () => {
 describe("giving up (825, 954)", () => {
   async function powerOnBeforeServer(model: string, settings: Partial<FirmwareSettings> = {}) {
     const board = network.board(model);
-    const events: VirtualPiEvent[] = [];
-    const { clock, lan } = network;
-    const random = { bytes: (countBytes: number) => new Uint8Array(countBytes).fill(7) };
-    const report = (event: VirtualPiEvent) => void events.push(event);
-    const pi = new VirtualPi({
-      name: "node1",
-      board,
-      tapName: "tap0",
-      openPort: () => lan.plug(),
-      firmware: settings,
-      clock,
-      random,
-      report,
-    });
-    const running = pi.run();
+    const { clock } = network;
+    const { pi, events, off } = network.powerOn(board, settings);
     await clock.runFor(40_000);
     await network.serve({ mode: "server", boards: [board] });
     await clock.runFor(120_000);
-    return { pi, running, kinds: () => events.map(({ kind }) => kind) };
+    return { pi, off, kinds: () => events.map(({ kind }) => kind) };
   }
 
   it("a 3B that was five times without an answer is dead until its power is cut", async () => {
-    const { pi, running, kinds } = await powerOnBeforeServer("3b");
+    const { pi, off, kinds } = await powerOnBeforeServer("3b");
     expect(kinds()).toContain("gave-up");
     expect(kinds()).not.toContain("firmware-done");
     pi.powerCycle();
-    await network.run(running);
+    await network.run(off);
     expect(kinds().at(-2)).toBe("firmware-done");
   });
 
@@ -131,8 +117,8 @@ describe("giving up (825, 954)", () => {
     ["a 3B+", "3b+", {}],
     ["a Pi 4", "4", {}],
   ])("%s goes on until somebody answers", async (_, model, settings) => {
-    const { running, kinds } = await powerOnBeforeServer(model, settings);
-    await network.run(running);
+    const { off, kinds } = await powerOnBeforeServer(model, settings);
+    await network.run(off);
     expect(kinds()).not.toContain("gave-up");
     expect(kinds().at(-2)).toBe("firmware-done");
   });
