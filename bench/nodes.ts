@@ -69,7 +69,7 @@ stateDir: state
 network:
   address: 127.0.0.1
   dhcp: external
-  ports: { tftp: 0, nfs: 0, mount: 0, portmap: 0 }
+  ports: { tftp: 0, nfs: 0, mount: 0, portmap: 0, netconsole: 0 }
 nodes:
   - { name: first, mac: "02:00:00:00:ff:ff" }
 `;

@@ -4,7 +4,12 @@ import { coloured, formatBytes, formatCount, formatDuration } from "./table.ts";
 /** One line for one event; `undefined` for those that only move a progress bar. */
 export function eventText(event: BootEvent): string | undefined {
   const what = describe(event);
-  return what === undefined ? undefined : `${clockTime(event.unixMs)}  ${(event.node ?? "-").padEnd(10)}  ${what}`;
+  return what === undefined ? undefined : eventLine(event, what);
+}
+
+/** When, to whom, what. */
+export function eventLine(event: BootEvent, what: string): string {
+  return `${clockTime(event.unixMs)}  ${(event.node ?? "-").padEnd(10)}  ${what}`;
 }
 
 function clockTime(unixMs: number): string {
@@ -54,6 +59,11 @@ function describe(event: BootEvent): string | undefined {
     }
     case "tftp-failed":
       return coloured(`tftp  ${event.path} failed: ${event.reason}`, "red");
+    case "console-line": {
+      const dropped =
+        event.dropped === undefined ? "" : `(${formatCount(event.dropped, "line")} before this left out) `;
+      return coloured(`cons  ${dropped}${event.text}`, "dim");
+    }
     case "mount":
       return `nfs   mounted its ${event.tree} tree from ${event.client}`;
     case "mount-refused":

@@ -51,6 +51,8 @@ export type BootOccurrence =
       blockBytes?: number;
       retransmits?: number;
     }
+  /** A line that its boot loader or its kernel printed, by netconsole. `dropped`: so many before it came too fast. */
+  | { kind: "console-line"; client: Ipv4; text: string; dropped?: number }
   | { kind: "mount"; tree: "boot" | "root"; client: Ipv4 }
   | { kind: "mount-refused"; path: string; client: Ipv4; reason: string }
   /** A client speaks a version of NFS or MOUNT that is not served. */

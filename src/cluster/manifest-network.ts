@@ -92,6 +92,7 @@ const ports = z.strictObject({
   nfs: port.default(2049),
   mount: port.default(20048),
   portmap: port.default(111),
+  netconsole: port.default(6666).describe("Where nodes send what they print while they boot; 0 for none"),
 });
 
 export const network = z.strictObject({

@@ -32,7 +32,11 @@ describe("a manifest", () => {
       image: { source: "pi.img.xz" },
       root: "persistent",
       durability: "sync",
-      network: { dhcp: "proxy", dns: [], ports: { dhcp: 67, tftp: 69, nfs: 2049, mount: 20048, portmap: 111 } },
+      network: {
+        dhcp: "proxy",
+        dns: [],
+        ports: { dhcp: 67, tftp: 69, nfs: 2049, mount: 20048, portmap: 111, netconsole: 6666 },
+      },
       access: { user: "pi", authorizedKeys: ["key.pub", "ssh-ed25519 AAAAC3Nza me@home"], sudo: "nopasswd" },
       files: [{ path: "/etc/motd", source: "motd", mode: 0o600, owner: "root", group: "root" }],
       config: ["dtparam=i2c_arm=on", "[pi4]", "arm_boost=1"],

@@ -11,7 +11,7 @@
  *                                serves another manifest
  *   POST /v1/nodes/:node/reset   drops what the node wrote
  *   POST /v1/reload              reads the manifest again
- *   …                            what is about layers: layers-api.ts
+ *   …                            what is about layers: layers-api.ts; about logs and packets: records-api.ts
  *
  * A failure answers with its `message`; with `problems` too when the manifest is wrong, which the caller can show by line.
  */
@@ -26,11 +26,14 @@ import type { Journal } from "./journal.ts";
 import { addLayersApi } from "./layers-api.ts";
 import { ManifestError } from "./manifest-error.ts";
 import type { NodeLayers } from "./node-layers.ts";
+import type { NodeRecords } from "./node-records.ts";
+import { addRecordsApi } from "./records-api.ts";
 import { RequestError } from "./request-error.ts";
 
 /** What the API can ask of the manager. Methods throw `RequestError` for the caller's mistakes. */
 export interface ManagerControl {
   readonly activity: ClusterActivity;
+  readonly records: NodeRecords;
   status(): unknown;
   plan(node: string): Promise<unknown>;
   reset(node: string): Promise<unknown>;
@@ -65,6 +68,7 @@ export async function serveApi(
     control.addNode(nodeEntryOf(request.body), request.query.manifest),
   );
   addLayersApi(api, () => control.layers());
+  addRecordsApi(api, control.records);
   api.post("/v1/reload", () => control.reload());
   api.get<{ Querystring: { after?: string; follow?: string } }>("/v1/events", (request, reply) => {
     const after = Number(request.query.after ?? 0);

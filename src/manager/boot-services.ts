@@ -9,9 +9,11 @@ import { systemClock } from "../system/clock.ts";
 import { systemRandom } from "../system/random.ts";
 import { createUdpSockets } from "../system/udp.ts";
 import { bootStarts } from "./boot-starts.ts";
+import type { NodeCaptures } from "./capture/node-captures.ts";
 import { LeaseFile } from "./lease-file.ts";
 import type { LoadedManifest } from "./manifest-file.ts";
-import { type ServiceNetwork, Services } from "./services.ts";
+import { startNetconsole } from "./netconsole.ts";
+import { bindingOf, type ServiceNetwork, Services } from "./services.ts";
 import type { Serving } from "./serving.ts";
 import { limitWarnings } from "./warning-limit.ts";
 
@@ -22,6 +24,8 @@ export interface BootServicesOptions {
   networks: readonly ServiceNetwork[];
   directory: NodeDirectory;
   serving: Serving;
+  /** Keeps the packets. */
+  captures: NodeCaptures;
   report: Report;
   learnNeighbours(): Promise<void>;
   /** Hears of each time that a Pi asks to boot which is no node. */
@@ -30,7 +34,7 @@ export interface BootServicesOptions {
 
 /** Resolves with how to stop them. Rejects with what stands in the way, and nothing runs then. */
 export async function startBootServices(options: BootServicesOptions): Promise<() => Promise<void>> {
-  const { loaded, networks, directory, serving, report, learnNeighbours, onUnknownPi } = options;
+  const { loaded, networks, directory, serving, captures, report, learnNeighbours, onUnknownPi } = options;
   const { manifest, stateFolder } = loaded;
   const warnOfSending = limitWarnings(systemClock, SEND_WARNING_INTERVAL_MS, (message) =>
     report({ kind: "warning", message, about: "sending" }),
@@ -41,10 +45,13 @@ export async function startBootServices(options: BootServicesOptions): Promise<(
     begin: (node) => serving.nodes.beginBoot(node),
   });
   const findBootFile = tftpNodes(directory, learnNeighbours, starts.beforeFile);
+  const { portmap, netconsole: consolePort } = manifest.network.ports;
+  const untapped = await createUdpSockets({ onSendError: (error) => warnOfSending(error.message) });
+  const sockets = captures.tap(untapped, { except: portmap });
   const services = new Services({
     manifest,
     networks,
-    sockets: await createUdpSockets({ onSendError: (error) => warnOfSending(error.message) }),
+    sockets,
     clock: systemClock,
     random: systemRandom,
     reception: serving.reception,
@@ -60,5 +67,19 @@ export async function startBootServices(options: BootServicesOptions): Promise<(
     onWarning: (message) => report({ kind: "warning", message }),
   });
   await services.start();
-  return () => services.stop();
+  const netconsole = await startNetconsole({
+    sockets,
+    bindings: consolePort === 0 ? [] : networks.map((network) => ({ ...bindingOf(network), port: consolePort })),
+    clock: systemClock,
+    ownerOf: (address) => directory.ownerOf(address),
+    learnNeighbours,
+    report,
+  }).catch((error: Error) => {
+    // Nobody's boot depends on it.
+    report({ kind: "warning", message: `Lines that nodes print are not heard. ${error.message}` });
+  });
+  return () => {
+    netconsole?.close();
+    return services.stop();
+  };
 }

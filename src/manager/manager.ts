@@ -33,6 +33,7 @@ import { ManifestError } from "./manifest-error.ts";
 import type { LoadedManifest } from "./manifest-file.ts";
 import { watchManifest } from "./manifest-watch.ts";
 import type { NodeLayers } from "./node-layers.ts";
+import { NodeRecords } from "./node-records.ts";
 import { RequestError } from "./request-error.ts";
 import { Secrets } from "./secrets.ts";
 import { type ServiceNetwork, serviceNetworks } from "./services.ts";
@@ -41,6 +42,7 @@ import { socketPathOf } from "./state-folder.ts";
 import { type ManagerStatusView, viewNode } from "./status-view.ts";
 import { VERSION } from "./version.ts";
 
+const NO_PACKETS = { packets: [], last: 0 };
 const STARTING = "the manager is still starting";
 
 export interface ManagerOptions {
@@ -55,6 +57,7 @@ export interface ManagerOptions {
 export class Manager implements ManagerControl {
   readonly journal: Journal;
   readonly activity = new ClusterActivity(systemClock, () => this.#manifest.loaded.manifest.nodes);
+  readonly records: NodeRecords;
   readonly #directory: NodeDirectory;
   readonly #images: Images;
   readonly #keyValueStore: KeyValueStore;
@@ -82,6 +85,13 @@ export class Manager implements ManagerControl {
     if (onEvent) this.journal.listen(onEvent);
     const warn = (message: string) => this.#report({ kind: "warning", message });
     this.#directory = new NodeDirectory([], new LearnedMacs(join(stateFolder, "learned-macs.json"), warn));
+    this.records = new NodeRecords({
+      journal: this.journal,
+      directory: this.#directory,
+      clock: systemClock,
+      stateFolder,
+      packetsOfWorker: async (...asked) => (this.#isServing ? this.#serving.packetsOf(...asked) : NO_PACKETS),
+    });
     this.#images = new Images(stateFolder);
     this.#secrets = new Secrets(stateFolder, systemRandom);
     this.#keyValueStore = openLmdbStore(join(stateFolder, "trees"));
@@ -110,6 +120,7 @@ export class Manager implements ManagerControl {
     await this.journal.load();
     for (const event of this.journal.events) this.#status = nextStatus(this.#status, event);
     this.#stoppers.push(
+      () => this.records.close(),
       () => this.journal.close(),
       this.journal.listen((event) => {
         this.#status = nextStatus(this.#status, event);
@@ -179,6 +190,7 @@ export class Manager implements ManagerControl {
       networks: this.#networks,
       directory: this.#directory,
       serving: this.#serving,
+      captures: this.records.captures,
       report: this.#report,
       learnNeighbours: this.#learnNeighbours,
       onUnknownPi: (pi) => discovery.seen(pi),

@@ -3,12 +3,14 @@ import { join } from "node:path";
 import type { NodeDirectory } from "../boot/node-directory.ts";
 import { observeNfs } from "../boot/node-exports.ts";
 import type { Report } from "../boot/report.ts";
+import type { Ipv4 } from "../bytes/addresses.ts";
 import type { ClusterStatus } from "../cluster/status.ts";
 import type { KeyValueStore } from "../ports.ts";
 import { systemClock } from "../system/clock.ts";
 import { openDataFiles } from "../system/data-files.ts";
 import { systemRandom } from "../system/random.ts";
 import { openTreeCatalog, type TreeCatalog } from "../tree/tree-catalog.ts";
+import type { PacketsSince } from "./capture/packet-rings.ts";
 import type { ClusterActivity } from "./cluster-activity.ts";
 import type { DataPlaneObservation, NodeOpened } from "./data-plane/messages.ts";
 import { startWorkers, type Workers } from "./data-plane/workers.ts";
@@ -43,6 +45,8 @@ export interface Serving {
   readonly nodes: NodeSet;
   readonly layers: NodeLayers;
   readonly reception: Reception;
+  /** The packets of TFTP that the node's worker has seen from and to these addresses. */
+  packetsOf(node: string, addresses: readonly Ipv4[], after: number): Promise<PacketsSince>;
   /** What nodes have written is durable when it resolves. */
   stop(): Promise<void>;
 }
@@ -98,6 +102,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
     nodes,
     layers: new NodeLayers({ nodes, catalog, serving: workers, report }),
     reception,
+    packetsOf: (...asked) => workers.packetsOf(...asked),
     async stop() {
       await workers.stop();
       await catalog.close();

@@ -6,7 +6,7 @@ import { makeSmallImage, SMALL_IMAGE_COMMANDS } from "./small-image.ts";
 /** What `start` needs. */
 export const CLUSTER_TOOLS = [...SMALL_IMAGE_COMMANDS, "setpriv"];
 
-const SERVICES = ["dhcp", "tftp", "nfs", "mount", "portmap"] as const;
+const SERVICES = ["dhcp", "tftp", "nfs", "mount", "portmap", "netconsole"] as const;
 
 const asNobody = { asNobody: true };
 

@@ -11,7 +11,7 @@ import { makeSmallImage, SMALL_IMAGE_COMMANDS } from "./small-image.ts";
 const work = new Workplace();
 const MANIFEST = `# the attic
 cluster: attic
-network: { address: 127.0.0.1, dhcp: external, ports: { tftp: 0, nfs: 0, mount: 0, portmap: 0 } }
+network: { address: 127.0.0.1, dhcp: external, ports: { tftp: 0, nfs: 0, mount: 0, portmap: 0, netconsole: 0 } }
 image: os.img
 stateDir: state
 nodes:

@@ -11,6 +11,7 @@ import type { UdpBinding, UdpPeer } from "../../ports.ts";
 import type { TftpReadRequest } from "../../tftp/handler.ts";
 import type { TftpObservation } from "../../tftp/observation.ts";
 import type { TreeDescription } from "../../tree/tree-description.ts";
+import type { PacketsSince } from "../capture/packet-rings.ts";
 import type { BusyFiles } from "./busy-files.ts";
 
 /** What a data plane needs to know once. */
@@ -70,6 +71,8 @@ export interface Questions {
   flush: { asked: undefined; answered: undefined };
   /** Paths of the generated files at which the node's own changes stand instead. */
   overriddenPaths: { asked: { node: string }; answered: string[] };
+  /** Packets of TFTP from and to these addresses; `after` is the `last` of the answer before. */
+  packets: { asked: { addresses: readonly Ipv4[]; after: number }; answered: PacketsSince };
   stop: { asked: undefined; answered: undefined };
 }
 

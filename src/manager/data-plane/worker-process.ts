@@ -3,6 +3,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import type { Ipv4 } from "../../bytes/addresses.ts";
 import type { Clock } from "../../ports.ts";
 import type { AcceptedConnection } from "../../system/tcp.ts";
+import type { PacketsSince } from "../capture/packet-rings.ts";
 import type {
   DataPlaneObservation,
   FromWorker,
@@ -116,6 +117,10 @@ export class WorkerProcess {
 
   overriddenPaths(node: string): Promise<string[]> {
     return this.#ask("overriddenPaths", { node });
+  }
+
+  packets(addresses: readonly Ipv4[], after: number): Promise<PacketsSince> {
+    return this.#ask("packets", { addresses, after });
   }
 
   serveConnection(node: string, accepted: AcceptedConnection): void {

@@ -15,6 +15,7 @@ import { releaseProgramPages } from "../../system/program-pages.ts";
 import { systemRandom } from "../../system/random.ts";
 import { acceptedFrom } from "../../system/tcp.ts";
 import { createUdpSockets } from "../../system/udp.ts";
+import { TransferCapture } from "../capture/transfer-capture.ts";
 import { limitWarnings } from "../warning-limit.ts";
 import { createDataPlane, type DataPlane } from "./data-plane.ts";
 import type { FromWorker, Question, Questions, ToWorker, WorkerSettings } from "./messages.ts";
@@ -31,6 +32,7 @@ process.once("disconnect", () => process.kill(process.pid, "SIGKILL"));
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
 process.on("uncaughtExceptionMonitor", ({ message }) => say({ kind: "crash", reason: message }));
 
+const capture = new TransferCapture(systemClock);
 let stop: (() => Promise<void>) | undefined;
 let dataPlane: DataPlane | undefined;
 
@@ -43,6 +45,7 @@ process.on("message", (message: ToWorker, socket: Socket | undefined) => {
       );
       break;
     case "owners":
+      for (const [address] of message.owners) capture.forget(address);
       dataPlane?.setOwners(message.owners);
       break;
     case "connection":
@@ -70,6 +73,8 @@ async function answer(question: Question): Promise<Questions[keyof Questions]["a
       return dataPlane.flush() as Promise<undefined>;
     case "overriddenPaths":
       return dataPlane.overriddenPaths(question.asked.node);
+    case "packets":
+      return capture.since(question.asked.addresses, question.asked.after);
     case "stop":
       return stop?.() as Promise<undefined>;
   }
@@ -85,7 +90,7 @@ async function start(settings: WorkerSettings): Promise<undefined> {
     keyValueStore,
     dataFiles: openDataFiles(join(settings.stateFolder, "data")),
     clock: systemClock,
-    sockets: await createUdpSockets({ onSendError: (error) => warn(error.message) }),
+    sockets: capture.tap(await createUdpSockets({ onSendError: (error) => warn(error.message) })),
     writeVerifier: systemRandom.bytes(8),
     openImage: (path) => openOsImage(openFileSource(path)),
     observe: (observation) => say({ kind: "observation", observation }),

@@ -12,6 +12,7 @@ import { type FileLock, lockFile } from "../../system/file-lock.ts";
 import { replayJournals } from "../../system/journal-file.ts";
 import type { AcceptedConnection } from "../../system/tcp.ts";
 import type { TftpReadRequest } from "../../tftp/handler.ts";
+import type { PacketsSince } from "../capture/packet-rings.ts";
 import type { DataPlaneObservation, DataPlaneSettings, NodeOpened, NodeOpening, NodeServing } from "./messages.ts";
 import { WorkerProcess } from "./worker-process.ts";
 
@@ -130,6 +131,10 @@ export class Workers implements NodeServing {
 
   overriddenPaths(node: string): Promise<string[]> {
     return this.#workerOf(node).overriddenPaths(node);
+  }
+
+  packetsOf(node: string, addresses: readonly Ipv4[], after: number): Promise<PacketsSince> {
+    return this.#workerOf(node).packets(addresses, after);
   }
 
   /** An address has another owner. Connections from it are closed wherever they are. */
