@@ -23,6 +23,7 @@ export class Lan {
   readonly prefix: string;
   readonly address: Ipv4;
   readonly #namespaces: string[] = [];
+  #ports = 0;
 
   /** `label` tells the networks of one process apart: two characters at most. */
   constructor(label: string) {
@@ -37,11 +38,9 @@ export class Lan {
   /** A host with an interface `eth0`, and an address if one is given. */
   addHost(name: string, mac: string, address?: string): LanHost {
     const namespace = `${this.bridge}-${name}`;
-    const port = `v${this.#namespaces.length}${this.bridge}`.slice(0, 15);
     ip("netns", "add", namespace);
     this.#namespaces.push(namespace);
-    ip("link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", namespace);
-    ip("link", "set", port, "master", this.bridge, "up");
+    this.#plugIn(namespace, "eth0");
     ip("-n", namespace, "link", "set", "eth0", "address", mac, "up");
     ip("-n", namespace, "link", "set", "lo", "up");
     if (address) ip("-n", namespace, "addr", "add", `${address}/24`, "dev", "eth0");
@@ -56,6 +55,19 @@ export class Lan {
       run: async (program, args, timeoutMs = 60_000) =>
         (await run(...command(program, args), { timeout: timeoutMs, maxBuffer: 16 * 1024 * 1024 })).stdout,
     };
+  }
+
+  /** Gives a host, of this network or another, an interface on this one. */
+  connect({ namespace }: LanHost, interfaceName: string, address: string): void {
+    this.#plugIn(namespace, interfaceName);
+    ip("-n", namespace, "addr", "add", `${address}/24`, "dev", interfaceName);
+    ip("-n", namespace, "link", "set", interfaceName, "up");
+  }
+
+  #plugIn(namespace: string, interfaceName: string): void {
+    const port = `v${this.#ports++}${this.bridge}`.slice(0, 15);
+    ip("link", "add", port, "type", "veth", "peer", "name", interfaceName, "netns", namespace);
+    ip("link", "set", port, "master", this.bridge, "up");
   }
 
   remove(): void {
