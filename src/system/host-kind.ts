@@ -6,8 +6,13 @@ import type { Ipv4 } from "../bytes/addresses.ts";
 export function containerKind(): string | undefined {
   if (process.env.KUBERNETES_SERVICE_HOST !== undefined) return "kubernetes";
   if (existsSync("/run/.containerenv")) return "podman";
-  if (existsSync("/.dockerenv")) return "docker";
+  if (existsSync("/.dockerenv") && hasFilesOfDocker()) return "docker";
   return readText("/run/systemd/container").trim() || process.env.container || undefined;
+}
+
+/** Docker mounts these over a container's own. A virtual machine made from an image for containers has the marker alone. */
+function hasFilesOfDocker(): boolean {
+  return / \/etc\/(hosts|hostname|resolv\.conf) /.test(readText("/proc/self/mountinfo"));
 }
 
 export function isWsl(): boolean {

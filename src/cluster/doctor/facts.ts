@@ -139,7 +139,8 @@ export interface DiskFacts {
 }
 
 export interface RunningManager {
-  pid: number;
+  /** Absent when its process cannot be told from others. */
+  pid?: number;
   /** Of this state folder. */
   isOurs: boolean;
 }

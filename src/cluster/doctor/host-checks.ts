@@ -196,7 +196,7 @@ export function checkManagers({ managers }: DoctorFacts): Finding[] {
             id: "manager-running",
             severity: "note",
             what: "A manager of this cluster runs",
-            evidence: `process ${pid}`,
+            evidence: pid === undefined ? "its socket in the state folder is open" : `process ${pid}`,
             remedy: "nothing; bramble status says how the nodes are",
           }
         : {

@@ -203,7 +203,7 @@ function checkSpanningTree({ interfaceName, spanningTree }: NetworkFacts): Findi
       what: `The switch speaks spanning tree: a port may stay dead for ${2 * forwardDelayS} s after a Pi is switched on`,
       evidence:
         `on ${interfaceName}, ${protocol} from bridge ${bridge.mac} port ${port}, root ${root.mac}: forward delay ${forwardDelayS} s, ` +
-        `hello ${helloS} s. A Pi 3B gives up after about 8 s; whether a Pi's port is an edge port cannot be seen from here`,
+        `hello ${helloS} s. A Pi 3B gives up for good after about 25 s; whether a Pi's port is an edge port cannot be seen from here`,
       remedy: "set the Pis' ports to edge (portfast), or switch spanning tree off there",
     },
   ];

@@ -28,7 +28,7 @@ export async function lookAtPorts(
   ];
   const udp = await createUdpSockets();
   const binding = bindingOf(network);
-  const ours = managers.filter(({ isOurs }) => isOurs).map(({ pid }) => pid);
+  const ours = managers.filter(({ isOurs }) => isOurs);
   const looked: PortFacts[] = [];
   for (const each of wanted) {
     const { protocol, port } = each;
@@ -46,11 +46,13 @@ export async function lookAtPorts(
 function refusal(
   { code, message }: NodeJS.ErrnoException,
   { protocol, port }: Wanted,
-  ours: readonly number[],
+  ours: readonly RunningManager[],
 ): Pick<PortFacts, "state" | "owner" | "message"> {
   if (code === "EACCES" || code === "EPERM") return { state: "forbidden", message };
   if (code !== "EADDRINUSE") return { state: "unusable", message };
   const owner = portOwner(protocol, port);
-  if (owner && ours.includes(owner.pid)) return { state: "ours", owner };
+  // An owner that may not be seen is our manager, when one runs as another user.
+  if (ours.some(({ pid }) => owner === undefined || pid === owner.pid))
+    return { state: "ours", ...(owner && { owner }) };
   return { state: "taken", owner: owner ?? "unseen", message };
 }

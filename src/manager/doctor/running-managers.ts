@@ -7,10 +7,20 @@ import { socketPathOf } from "../state-folder.ts";
 export function runningManagers(stateFolder: string): RunningManager[] {
   const socket = socketLink(resolve(socketPathOf(stateFolder)));
   const ownNetwork = linkTarget("/proc/self/ns/net");
-  return names("/proc")
+  const found = names("/proc")
     .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid && isManager(name))
-    .filter((name) => [ownNetwork, ""].includes(linkTarget(`/proc/${name}/ns/net`)))
-    .map((name) => ({ pid: Number(name), isOurs: socket !== undefined && descriptors(name).includes(socket) }));
+    .map((name) => ({
+      pid: Number(name),
+      network: linkTarget(`/proc/${name}/ns/net`),
+      descriptors: descriptors(name),
+    }));
+  const near = found
+    .filter(({ network }) => network === ownNetwork)
+    .map(({ pid, descriptors: open }) => ({ pid, isOurs: socket !== undefined && open.includes(socket) }));
+  if (socket === undefined || near.some(({ isOurs }) => isOurs)) return near;
+  // Another user's processes cannot be looked into; but somebody listens in our state folder.
+  const [hidden] = found.filter(({ network }) => network === "");
+  return [...near, { ...(hidden && { pid: hidden.pid }), isOurs: true }];
 }
 
 /** `node … dist/cli/main.js … up …`, or an installed `bramble`. */
