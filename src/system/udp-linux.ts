@@ -175,10 +175,11 @@ class LinuxUdpSocket implements UdpSocket {
     libc.close(this.#fd);
   }
 
-  /** The one it is bound to, else the first that matches. */
+  /** The one it is bound to, else the first that matches. Not loopback: it drops frames to others' hardware addresses. */
   #interfaceFor(matches: (entry: Interface) => boolean): Interface | undefined {
     const { interfaceName } = this.#binding;
-    return findInterface(interfaceName === undefined ? matches : (entry) => entry.name === interfaceName);
+    const isIt = interfaceName === undefined ? matches : (entry: Interface) => entry.name === interfaceName;
+    return findInterface((entry) => !entry.isLoopback && isIt(entry));
   }
 
   #sendDatagramFrame(bytes: Uint8Array, to: UdpPeer, hardwareAddress: Mac, localAddress: Ipv4 | undefined): boolean {
@@ -245,6 +246,7 @@ function portOf(fd: number): number {
 
 interface Interface {
   name: string;
+  isLoopback: boolean;
   address: Ipv4;
   holds(address: Ipv4): boolean;
 }
@@ -258,7 +260,7 @@ function findInterface(matches: (entry: Interface) => boolean): Interface | unde
           const mask = ipv4ToNumber(entry.netmask as Ipv4);
           const network = ipv4ToNumber(entry.address as Ipv4) & mask;
           const holds = (address: Ipv4) => (ipv4ToNumber(address) & mask) === network;
-          return { name, address: entry.address as Ipv4, holds };
+          return { name, isLoopback: entry.internal, address: entry.address as Ipv4, holds };
         }),
     )
     .find(matches);
