@@ -184,7 +184,7 @@ function recording(port: EthernetPort, frames: Uint8Array[]): EthernetPort {
   };
 }
 
-function answerFile(files: Files, path: string) {
+export function answerFile(files: Files, path: string) {
   const content = files[path];
   if (content === undefined) return { kind: "missing", reason: "no such file" } as const;
   const bytes = Buffer.from(content);
