@@ -86,6 +86,8 @@ export interface EepromConfiguration {
   menuText: string;
   /** `DHCP_OPTION97`, where 0 is the serial four times. Absent: as released. */
   identifierMagic?: number;
+  /** `NETCONSOLE`, as `6665@169.254.1.1/,6666@/`. */
+  netconsole?: string;
   /** How often network boot is tried until the board stops for good: `BOOT_ORDER` without f and `NET_BOOT_MAX_RETRIES`. */
   networkTries: number;
 }

@@ -8,6 +8,7 @@
  */
 import type { Ipv4 } from "../bytes/addresses.ts";
 import type { Clock, EthernetPort, Random } from "../ports.ts";
+import { netconsole } from "./boot-console.ts";
 import { type BootStage, eepromConfiguration, eepromStage, romStage, secondStage } from "./boot-stages.ts";
 import {
   type LoadedSystem,
@@ -64,12 +65,13 @@ export async function bootOverNetwork(
 
 async function bootFromEeprom(
   board: VirtualBoard,
-  world: FirmwareWorld,
+  outside: FirmwareWorld,
   settings: Partial<FirmwareSettings>,
   linkUpMs: number,
 ): Promise<BootedFirmware> {
-  log(world, `NETWORK: ${board.mac} wait for link TFTP: 0.0.0.0`);
-  await new Promise<void>((resolve) => void world.clock.after(linkUpMs, resolve));
+  log(outside, `NETWORK: ${board.mac} wait for link TFTP: 0.0.0.0`);
+  await new Promise<void>((resolve) => void outside.clock.after(linkUpMs, resolve));
+  const world = withNetconsole(board, outside, settings);
   log(world, "LINK STATUS: speed: 1000 full duplex");
   const stage = eepromStage(board, settings);
   const { network, files } = await startStage(board, world, stage);
@@ -78,6 +80,15 @@ async function bootFromEeprom(
   const system = await load(files, board, how);
   log(world, "Stopping network");
   return finish(network, files, system);
+}
+
+function withNetconsole(board: VirtualBoard, world: FirmwareWorld, settings: Partial<FirmwareSettings>): FirmwareWorld {
+  const say = netconsole(eepromConfiguration(settings).netconsole, world.port, board.mac);
+  const report = (event: FirmwareEvent) => {
+    if (event.kind === "firmware-log") say(event.text);
+    world.report(event);
+  };
+  return { ...world, report };
 }
 
 function filePrefix(board: VirtualBoard, settings: Partial<FirmwareSettings>): string {
