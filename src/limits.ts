@@ -140,16 +140,16 @@ export const FAT_FILES_MAX = 250_000;
 export const EXT4_GROUPS_MAX = 1024 * 1024;
 
 /** ext4 blocks kept after reading: the inode tables and directories that a boot walks through. */
-export const EXT4_METADATA_CACHE_BYTES = 8 * 1024 * 1024;
+export const EXT4_METADATA_CACHE_BYTES = 1024 * 1024;
 
 /** Runs of one file: a 4 GiB file with no two blocks side by side. */
 export const EXT4_FILE_RUNS_MAX = 1024 * 1024;
 
-/** Runs kept over all files read lately, 24 bytes each. */
+/** Files of one run kept over all read lately, 24 bytes each; and as many runs of other files. */
 export const EXT4_RUNS_CACHED_MAX = 256 * 1024;
 
-/** Directory entries kept over all directories looked into lately, about 100 bytes each. */
-export const EXT4_ENTRIES_CACHED_MAX = 64 * 1024;
+/** Directory entries kept over all directories looked into lately, about 100 bytes each. Layers keep their own listings. */
+export const EXT4_ENTRIES_CACHED_MAX = 4 * 1024;
 
 /** A directory is held whole: at about 100 bytes an entry, a million are 100 MB. A root file system has thousands. */
 export const EXT4_DIRECTORY_ENTRIES_MAX = 1024 * 1024;

@@ -18,9 +18,10 @@ const ENCODED_BYTES_MAX = 12 * 1024 * 1024;
 interface Directory {
   entries: LayerEntry[];
   byName: Map<string, LayerEntry>;
+  parentId: number;
 }
 
-const NO_DIRECTORY: Directory = { entries: [], byName: new Map() };
+const NO_DIRECTORY: Directory = { entries: [], byName: new Map(), parentId: 0 };
 
 export class ImageLayer implements Layer {
   readonly image: FileSystemImage;
@@ -81,7 +82,8 @@ export class ImageLayer implements Layer {
     if (this.attributes(id)?.type !== "directory") return NO_DIRECTORY;
     const entries = this.image.entries(id).map(({ name, id }, index) => ({ name, id, cookie: FIRST_COOKIE + index }));
     const byName = new Map(entries.map((entry) => [nameKey(entry.name, this.caseSensitive), entry]));
-    const directory = { entries, byName };
+    // From here on the image is not asked about it: it keeps few of its directories.
+    const directory = { entries, byName, parentId: this.image.parent(id) };
     this.#directories.set(id, directory, 1 + entries.length);
     return directory;
   }
@@ -99,7 +101,8 @@ export class ImageLayer implements Layer {
   }
 
   parentOf(directoryId: number): number {
-    return this.image.parent(directoryId);
+    const directory = this.#directory(directoryId);
+    return directory === NO_DIRECTORY ? this.image.parent(directoryId) : directory.parentId;
   }
 
   symlinkTarget(id: number): FileName {

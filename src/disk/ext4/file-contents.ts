@@ -1,16 +1,11 @@
 import { DecodeError } from "../../bytes/decode-error.ts";
-import { EXT4_RUNS_CACHED_MAX } from "../../limits.ts";
 import type { ByteSource, FileRange } from "../../ports.ts";
 import { runsOfBlockMap } from "./block-map.ts";
-import { BoundedCache } from "./bounded-cache.ts";
 import { inlineDataTail } from "./extended-attributes.ts";
 import { runsOfExtentTree } from "./extent-tree.ts";
-import type { FileRuns } from "./file-runs.ts";
+import { type FileMap, FileMaps } from "./file-maps.ts";
 import { INODE_FLAGS, type Inode } from "./inode.ts";
 import type { MetadataBlocks } from "./metadata-blocks.ts";
-
-/** Where the contents of one inode are: in blocks, or in the inode itself. */
-export type FileMap = { sizeBytes: number } & ({ runs: FileRuns } | { inline: Uint8Array });
 
 /** One read of the source straight into the caller's memory. */
 interface Segment {
@@ -24,9 +19,7 @@ export class FileContents {
   readonly #blocks: MetadataBlocks;
   readonly #verifiesChecksums: boolean;
   readonly #inodeOf: (id: number) => Inode;
-  readonly #maps = new BoundedCache<FileMap>(EXT4_RUNS_CACHED_MAX, (map) =>
-    "runs" in map ? map.runs.count + 1 : 1 + Math.ceil(map.inline.length / 24),
-  );
+  readonly #maps = new FileMaps((id) => this.mapOf(this.#inodeOf(id)));
 
   /** `inodeOf` gives the inode of a file, or throws. */
   constructor(source: ByteSource, blocks: MetadataBlocks, verifiesChecksums: boolean, inodeOf: (id: number) => Inode) {
@@ -48,12 +41,12 @@ export class FileContents {
   }
 
   readSync(id: number, target: Uint8Array, offset: number): number {
-    return this.readMapSync(this.#maps.get(id, this.#load), target, offset);
+    return this.readMapSync(this.#maps.get(id), target, offset);
   }
 
   /** The map is read at once even so, when it is not kept: a block or two, once for each file. */
   readNow(id: number, target: Uint8Array, offset: number): number | undefined {
-    const map = this.#maps.get(id, this.#load);
+    const map = this.#maps.get(id);
     const filled = inRange(map, target, offset);
     for (const segment of this.#segments(map, filled, offset)) {
       if (!this.#source.readNow(segment.target, segment.sourceOffset)) return undefined;
@@ -62,7 +55,7 @@ export class FileContents {
   }
 
   rangeNow(id: number, offset: number, lengthBytes: number): FileRange | undefined {
-    const map = this.#maps.get(id, this.#load);
+    const map = this.#maps.get(id);
     if (!("runs" in map) || offset + lengthBytes > map.sizeBytes) return undefined;
     const { blockBytes } = this.#blocks;
     const fileBlock = Math.floor(offset / blockBytes);
@@ -73,7 +66,7 @@ export class FileContents {
   }
 
   async read(id: number, target: Uint8Array, offset: number): Promise<number> {
-    const map = this.#maps.get(id, this.#load);
+    const map = this.#maps.get(id);
     const filled = inRange(map, target, offset);
     for (const segment of this.#segments(map, filled, offset)) {
       await this.#source.read(segment.target, segment.sourceOffset);
@@ -88,8 +81,6 @@ export class FileContents {
       this.#source.readSync(segment.target, segment.sourceOffset);
     return filled.length;
   }
-
-  readonly #load = (id: number): FileMap => this.mapOf(this.#inodeOf(id));
 
   /** Fills in what needs no reading (holes, inline contents) and tells the rest. */
   #segments(map: FileMap, target: Uint8Array, offset: number): Segment[] {

@@ -6,11 +6,51 @@ import { DecodeError } from "../../bytes/decode-error.ts";
 import { EXT4_FILE_RUNS_MAX } from "../../limits.ts";
 import { outside } from "./metadata-blocks.ts";
 
-export class FileRuns {
+export interface FoundRun {
+  /** 0 for a hole. */
+  sourceBlock: number;
+  countBlocks: number;
+}
+
+export interface Runs {
+  readonly count: number;
   /**
-   * Three numbers a run: first block in the file, first block in the file system, count of blocks. A plain array: nearly
-   * every file is one run, and a typed array of three numbers takes 400 bytes.
+   * What holds `fileBlock`: a run from it on (`sourceBlock`), or a hole (`sourceBlock` 0), and for how many
+   * blocks (`Infinity` for the hole behind the last run).
    */
+  find(fileBlock: number): FoundRun;
+  /** The run that is all of the file, from its first block on; of 0 blocks when nothing was ever written. */
+  only(): FoundRun | undefined;
+}
+
+const NOTHING: FoundRun = { sourceBlock: 0, countBlocks: Infinity };
+
+/** A file that lies in one piece. */
+export class OneRun implements Runs {
+  readonly #sourceBlock: number;
+  readonly #countBlocks: number;
+
+  constructor(sourceBlock: number, countBlocks: number) {
+    this.#sourceBlock = sourceBlock;
+    this.#countBlocks = countBlocks;
+  }
+
+  get count(): number {
+    return this.#countBlocks === 0 ? 0 : 1;
+  }
+
+  find(fileBlock: number): FoundRun {
+    if (fileBlock >= this.#countBlocks) return NOTHING;
+    return { sourceBlock: this.#sourceBlock + fileBlock, countBlocks: this.#countBlocks - fileBlock };
+  }
+
+  only(): FoundRun {
+    return { sourceBlock: this.#sourceBlock, countBlocks: this.#countBlocks };
+  }
+}
+
+export class FileRuns implements Runs {
+  /** Three numbers a run: first block in the file, first block in the file system, count of blocks. */
   #runs: number[] = [];
 
   get count(): number {
@@ -43,11 +83,7 @@ export class FileRuns {
     else runs.push(fileBlock, sourceBlock, countBlocks);
   }
 
-  /**
-   * What holds `fileBlock`: a run from it on (`sourceBlock`), or a hole (`sourceBlock` 0), and for how many
-   * blocks (`Infinity` for the hole behind the last run).
-   */
-  find(fileBlock: number): { sourceBlock: number; countBlocks: number } {
+  find(fileBlock: number): FoundRun {
     const runs = this.#runs;
     let low = 0;
     let high = this.count;
@@ -56,10 +92,15 @@ export class FileRuns {
       if (runs[middle * 3]! + runs[middle * 3 + 2]! <= fileBlock) low = middle + 1;
       else high = middle;
     }
-    if (low === this.count) return { sourceBlock: 0, countBlocks: Infinity };
+    if (low === this.count) return NOTHING;
     const first = runs[low * 3]!;
     if (fileBlock < first) return { sourceBlock: 0, countBlocks: first - fileBlock };
     const skipped = fileBlock - first;
     return { sourceBlock: runs[low * 3 + 1]! + skipped, countBlocks: runs[low * 3 + 2]! - skipped };
+  }
+
+  only(): FoundRun | undefined {
+    const [fileBlock = 0, sourceBlock = 0, countBlocks = 0] = this.#runs;
+    return this.#runs.length <= 3 && fileBlock === 0 ? { sourceBlock, countBlocks } : undefined;
   }
 }

@@ -16,16 +16,19 @@ const FAT32_ENTRY_MASK = 0x0fffffff;
 export class ClusterChains {
   readonly freeClusters: number;
   readonly #layout: FatLayout;
+  /** Up to the last cluster in use: those behind it are free, which is 0. */
   readonly #next: Uint32Array | Uint16Array;
 
   constructor(source: ByteSource, layout: FatLayout) {
     this.#layout = layout;
-    this.#next = decodeTable(readBytes(source, layout.tableByte, layout.tableBytes), layout.kind);
+    const next = decodeTable(readBytes(source, layout.tableByte, layout.tableBytes), layout.kind);
     let freeClusters = 0;
     for (let cluster = FIRST_CLUSTER; cluster < FIRST_CLUSTER + layout.clusterCount; cluster += 1) {
-      if (this.#next[cluster] === 0) freeClusters += 1;
+      if (next[cluster] === 0) freeClusters += 1;
     }
     this.freeClusters = freeClusters;
+    // Boot partitions are mostly empty behind their files, and the table of one of 512 MiB takes a megabyte.
+    this.#next = next.slice(0, 1 + next.findLastIndex((entry) => entry !== 0));
   }
 
   /** The runs of a file of a known size. Throws `DecodeError` when its chain is shorter. */
