@@ -4,8 +4,8 @@ import { runInNewContext } from "node:vm";
 import koffi from "koffi";
 import { releaseProgramPages } from "./program-pages.ts";
 
-/** Gives back what a process needed only to start. */
-export function returnMemoryOfStart(): void {
+/** Gives back what a process needed for its work until now: garbage, free memory, and pages of its program. */
+export function returnSpareMemory(): void {
   returnFreeMemory();
   releaseProgramPages();
 }

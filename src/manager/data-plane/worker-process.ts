@@ -182,7 +182,7 @@ export class WorkerProcess {
     const { entryPath, settings, clock, lockDescriptor } = this.#options;
     const child = fork(entryPath, [], {
       serialization: "advanced",
-      execArgv: ["--max-semi-space-size=4"],
+      execArgv: ["--max-semi-space-size=2"],
       env: { ...process.env, UV_THREADPOOL_SIZE: String(DISK_THREADS), MALLOC_ARENA_MAX: String(MALLOC_POOLS) },
       // Standard output belongs to whoever reads `up --json`.
       stdio: ["ignore", "ignore", "inherit", "ipc", lockDescriptor ?? "ignore"],
