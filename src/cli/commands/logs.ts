@@ -46,21 +46,9 @@ export function logText(): (event: BootEvent) => string | undefined {
   };
 }
 
-/** Also of what the other views show in their own way. */
+/** Also of a request, which the other views show by what comes of it. */
 function lineOf(event: BootEvent): string | undefined {
-  switch (event.kind) {
-    case "tftp-request": {
-      const blocks = event.blockBytes === undefined ? "" : ` in blocks of ${event.blockBytes}`;
-      return eventLine(event, coloured(`tftp  asks for ${event.path}${blocks}`, "dim"));
-    }
-    case "planned":
-      return (
-        [
-          ...event.problems.map((problem) => eventLine(event, coloured(`plan  ${problem}`, "red"))),
-          ...event.warnings.map((warning) => eventLine(event, coloured(`plan  ${warning}`, "yellow"))),
-        ].join("\n") || undefined
-      );
-    default:
-      return eventText(event);
-  }
+  if (event.kind !== "tftp-request") return eventText(event);
+  const blocks = event.blockBytes === undefined ? "" : ` in blocks of ${event.blockBytes}`;
+  return eventLine(event, coloured(`tftp  asks for ${event.path}${blocks}`, "dim"));
 }
