@@ -1,23 +1,26 @@
 /** `bramble up` as its own process, in the network of the test. */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { promisify } from "node:util";
 import type { BootEvent } from "../../src/cluster/event.ts";
 import { BRAMBLE } from "./simulation.ts";
 
 export class ManagerProcess {
   readonly events: BootEvent[] = [];
   readonly #folder: string;
+  readonly #where: readonly string[];
   readonly #child: ChildProcess;
   #errors = "";
 
   private constructor(folder: string) {
     this.#folder = folder;
-    const words = ["--manifest", join(folder, "bramble.yaml"), "--state", join(folder, "state"), "up", "--json"];
-    this.#child = spawn(process.execPath, [BRAMBLE, ...words], { stdio: ["ignore", "pipe", "pipe"] });
+    this.#where = ["--manifest", join(folder, "bramble.yaml"), "--state", join(folder, "state")];
+    const words = [BRAMBLE, ...this.#where, "up", "--json"];
+    this.#child = spawn(process.execPath, words, { stdio: ["ignore", "pipe", "pipe"] });
     createInterface({ input: this.#child.stdout! }).on("line", (line) => this.events.push(JSON.parse(line)));
   }
 
@@ -35,6 +38,16 @@ export class ManagerProcess {
     return this.events.flatMap((event) =>
       event.kind === "warning" && event.node === undefined ? [event.message] : [],
     );
+  }
+
+  get manifest(): string {
+    return readFileSync(join(this.#folder, "bramble.yaml"), "utf8");
+  }
+
+  /** What a command prints that is meant for this manager; rejects with its errors when it fails. */
+  async bramble(...words: string[]): Promise<string> {
+    const { stdout } = await promisify(execFile)(process.execPath, [BRAMBLE, ...this.#where, ...words]);
+    return stdout;
   }
 
   async stop(): Promise<void> {
