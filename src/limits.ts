@@ -32,6 +32,12 @@ export const TFTP_WINDOW_BLOCKS_MAX = 64;
 /** 64 Ethernet frames; with TFTP_TRANSFERS_MAX this bounds what all windows together can take. */
 export const TFTP_WINDOW_BYTES_MAX = 64 * 1468;
 
+/** Read of a file at a time, for the blocks that come next: 22 of 1468 bytes. */
+export const TFTP_READ_AHEAD_BYTES = 32 * 1024;
+
+/** Above this, a transfer has memory for the blocks of one window only: 512 transfers have theirs. */
+export const TFTP_READ_AHEAD_BYTES_MAX = 512 * TFTP_READ_AHEAD_BYTES;
+
 /** Largest READ and WRITE payload offered. The Linux client takes up to 1 MiB over TCP. */
 export const NFS_TRANSFER_BYTES_MAX = 1024 * 1024;
 

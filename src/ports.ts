@@ -90,7 +90,26 @@ export interface UdpSocket {
   /** Sends an Ethernet frame that is no datagram. False when it cannot; absent where it never can. */
   sendFrame?(frame: EthernetFrame): boolean;
   onDatagram(handler: (datagram: ReceivedDatagram) => void): void;
+  /** Absent where the system has no such calls. */
+  readonly bulk?: UdpBulk;
   close(): void;
+}
+
+/** A socket of many small questions and large answers, each of which the peer waits for: without copies and without pauses. */
+export interface UdpBulk {
+  /** Instead of the socket's `onDatagram`. `bytes` are only valid during the call. */
+  onDatagram(handler: (bytes: Uint8Array, from: UdpPeer) => void): void;
+  /**
+   * Sends `head` and `body` as one datagram. `body` is not copied: it must stay as it is until `flush`, or until this turn of
+   * the event loop is over.
+   */
+  send(head: Uint8Array, body: Uint8Array, to: UdpPeer, localAddress?: Ipv4): void;
+  /** Sends what still waits for company. */
+  flush(): void;
+  /** The kernel takes no more for now: what is sent all the same may be lost. */
+  isFull(): boolean;
+  /** Called each time that it takes more again. */
+  onRoom(handler: () => void): void;
 }
 
 export interface UdpBinding {

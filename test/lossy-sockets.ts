@@ -19,7 +19,15 @@ export function lossySockets(sockets: UdpSockets, loss: number, seed: number): L
     },
     async bind(binding) {
       const socket = await sockets.bind(binding);
+      const { bulk } = socket;
       return {
+        ...(bulk && {
+          bulk: {
+            ...bulk,
+            onDatagram: (handler) => bulk.onDatagram((bytes, from) => isLost() || handler(bytes, from)),
+            send: (head, body, to, localAddress) => isLost() || bulk.send(head, body, to, localAddress),
+          },
+        }),
         localPort: socket.localPort,
         send: (bytes, to, options) => {
           if (!isLost()) socket.send(bytes, to, options);

@@ -27,8 +27,9 @@ export const libc = {
   bind: library.func("int bind(int fd, const void *address, uint32_t length)"),
   setsockopt: library.func("int setsockopt(int fd, int level, int name, const void *value, uint32_t length)"),
   getsockname: library.func("int getsockname(int fd, void *address, void *length)"),
-  recvmmsg: library.func("int recvmmsg(int fd, void *messages, uint32_t count, int flags, void *timeout)"),
-  sendmmsg: library.func("int sendmmsg(int fd, void *messages, uint32_t count, int flags)"),
+  // The messages by their address, which is a number known beforehand.
+  recvmmsg: library.func("int recvmmsg(int fd, uintptr_t messages, uint32_t count, int flags, uintptr_t timeout)"),
+  sendmmsg: library.func("int sendmmsg(int fd, uintptr_t messages, uint32_t count, int flags)"),
   sendto: library.func(
     "long sendto(int fd, const void *bytes, size_t length, int flags, const void *address, uint32_t addressLength)",
   ),
@@ -47,7 +48,7 @@ export function lastErrorCode(): string {
 }
 
 /** Where the bytes of a buffer lie. Valid as long as the buffer lives: its memory is outside the moving heap. */
-export function addressOf(buffer: Buffer): bigint {
+export function addressOf(buffer: Uint8Array): bigint {
   return koffi.address(buffer);
 }
 

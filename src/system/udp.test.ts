@@ -124,6 +124,52 @@ describe.each(KINDS)("UDP sockets by %s", (_, make) => {
 });
 
 describe("UDP sockets of Linux", () => {
+  it("send heads with bodies that lie elsewhere, and hand on what comes in without copying it", async () => {
+    const sockets = await createUdpSockets();
+    const [sender, receiver] = [await bind(sockets), await bind(sockets)];
+    const [bulk, to] = [sender.socket.bulk!, { address: loopback, port: receiver.socket.localPort }];
+    const received: string[] = [];
+    let done = () => {};
+    const all = new Promise<void>((resolve) => {
+      done = resolve;
+    });
+    receiver.socket.bulk!.onDatagram((bytes, from) => {
+      expect(from).toEqual({ address: loopback, port: sender.socket.localPort });
+      received.push(Buffer.from(bytes).toString("latin1"));
+      if (received.length === 200) done();
+    });
+    const file = Buffer.from(Array.from({ length: 200 * 7 }, (_, i) => 97 + (i % 26)));
+    for (let i = 0; i < 200; i++) bulk.send(Buffer.from(`${i}:`), file.subarray(i * 7, i * 7 + (i % 8)), to, loopback);
+    await all;
+    expect(received).toEqual(
+      Array.from({ length: 200 }, (_, i) => `${i}:${file.toString("latin1", i * 7, i * 7 + (i % 8))}`),
+    );
+  });
+
+  it("send what is larger than an Ethernet frame whole, in its turn", async () => {
+    const sockets = await createUdpSockets();
+    const [sender, receiver] = [await bind(sockets), await bind(sockets)];
+    const to = { address: loopback, port: receiver.socket.localPort };
+    sender.socket.bulk!.send(Buffer.from("first"), new Uint8Array(0), to);
+    // The receiver takes no datagrams of this size: that the next one comes shows that it left.
+    sender.socket.bulk!.send(Buffer.from("large"), new Uint8Array(9000), to);
+    sender.socket.bulk!.send(Buffer.from("last"), new Uint8Array(0), to);
+    expect((await receiver.count(2)).map(({ bytes }) => Buffer.from(bytes).toString())).toEqual(["first", "last"]);
+  });
+
+  it("let the memory of a body be used again after flush", async () => {
+    const sockets = await createUdpSockets();
+    const [sender, receiver] = [await bind(sockets), await bind(sockets)];
+    const body = Buffer.from("a");
+    for (const letter of "abcdef") {
+      body.write(letter);
+      sender.socket.bulk!.send(Buffer.from(">"), body, { address: loopback, port: receiver.socket.localPort });
+      sender.socket.bulk!.flush();
+    }
+    const received = await receiver.count(6);
+    expect(received.map(({ bytes }) => Buffer.from(bytes).toString())).toEqual([">a", ">b", ">c", ">d", ">e", ">f"]);
+  });
+
   it("tell the address and the interface that a datagram came in by, and answer from there", async () => {
     const sockets = await createUdpSockets();
     const [server, client] = [await bind(sockets, any), await bind(sockets, any, "lo")];

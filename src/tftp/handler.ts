@@ -2,7 +2,7 @@
 import type { Ipv4 } from "../bytes/addresses.ts";
 import type { Awaitable, UdpPeer } from "../ports.ts";
 import { ERROR_CODE, type TftpOptions, type TftpPacket } from "./packet.ts";
-import type { TransferSource } from "./transfer.ts";
+import type { TransferSource } from "./read-ahead.ts";
 
 export interface TftpRequest {
   /** Normalised: no leading slash, no empty parts, no `..`. */

@@ -9,7 +9,7 @@ import { refusalPacket, type TftpReadRequest, type TftpRefusal, type TftpRequest
 import type { TftpObservation } from "./observation.ts";
 import { encodePacket, type TftpPacket } from "./packet.ts";
 import { normalisePath } from "./path.ts";
-import { receivePackets } from "./receive.ts";
+import { readPacket } from "./receive.ts";
 
 export interface TftpListenerOptions {
   sockets: UdpSockets;
@@ -46,7 +46,10 @@ export class TftpListener {
     this.#requests = requests;
     this.#refusals = refusals;
     this.#options = options;
-    receivePackets(requests, options.observe, (packet, datagram) => this.#onPacket(packet, datagram));
+    requests.onDatagram((datagram) => {
+      const packet = readPacket(datagram.bytes, datagram.from, options.observe);
+      if (packet) this.#onPacket(packet, datagram);
+    });
   }
 
   get localPort(): number {

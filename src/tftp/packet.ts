@@ -72,6 +72,12 @@ export function decodePacket(bytes: Uint8Array): TftpPacket {
   }
 }
 
+/** The block of an acknowledgement, which is what a server hears most; `undefined` for any other packet. */
+export function acknowledgedBlock(bytes: Uint8Array): number | undefined {
+  if (bytes.length < 4 || bytes[0] !== 0 || bytes[1] !== OPCODE.acknowledge) return undefined;
+  return (bytes[2]! << 8) | bytes[3]!;
+}
+
 export function encodePacket(packet: TftpPacket): Uint8Array {
   const writer = new Writer(packet.kind === "data" ? 4 + packet.data.length : 64).u16(OPCODE[packet.kind]);
   switch (packet.kind) {

@@ -1,19 +1,14 @@
 /**
  * One file on its way to one client: the sender of RFC 1350 section 2 with the options of options.ts.
- * A state machine without sockets or timers: packets and ticks go in, `send` takes bytes out, `deadlineMs` says when
- * it wants to be called next. Block numbers are counted without end here and wrap to 0 on the wire.
+ * A state machine without sockets or timers: packets, turns and ticks go in, packets go out, `deadlineMs` says when it wants to
+ * be called next. Block numbers are counted without end here and wrap to 0 on the wire.
  */
-import type { Awaitable, Clock } from "../ports.ts";
+import type { Clock } from "../ports.ts";
 import type { TransferProgress } from "./observation.ts";
 import type { Agreement } from "./options.ts";
 import { ERROR_CODE, encodePacket, OPCODE } from "./packet.ts";
-
-export interface TransferSource {
-  sizeBytes: number;
-  /** Fills `target` from `offset`, and returns how many bytes there were. */
-  read(target: Uint8Array, offset: number): Awaitable<number>;
-  close(): void;
-}
+import { ReadAhead, type ReadAheadMemory, type TransferSource } from "./read-ahead.ts";
+import { Retransmission } from "./retransmission.ts";
 
 export type TransferOutcome =
   | { kind: "complete" }
@@ -23,54 +18,77 @@ export type TransferOutcome =
 
 export interface TransferEnds {
   clock: Pick<Clock, "monotonicMs">;
-  /** The bytes are only valid during the call. */
+  memory: ReadAheadMemory;
+  /** An option acknowledgement or an error, at once. */
   send(bytes: Uint8Array): void;
+  /** `head` is only valid during the call, `body` until `flush`. */
+  sendBlock(head: Uint8Array, body: Uint8Array): void;
+  flush(): void;
+  /** There are blocks to send: asks for calls of `sendNext`, now or when it is its turn. */
+  askForTurn(): void;
   onEnd(outcome: TransferOutcome): void;
 }
 
-/** Waiting times, in milliseconds. The interval doubles with each retransmission in a row. */
-const RETRANSMIT = {
-  /** bootcode.bin takes a file for missing after about one second without data. */
-  dataMs: 300,
-  /** A second OACK without need made a Pi come up with 128 MB; a lost one is asked for again by the client. */
-  offerMs: 1000,
-  longestMs: 2400,
+/** A second OACK without need made a Pi come up with 128 MB. */
+const OFFER = {
+  /** A client that asks for a block size is an EEPROM, or newer: it repeats its request if the answer was lost. */
+  intervalMs: 1000,
+  /**
+   * bootcode.bin and start.elf ask for the size only, or for nothing. They do not repeat requests, and take the file for missing
+   * after about one second.
+   */
+  earlyIntervalMs: 250,
+  earlyRepeats: 2,
 };
 /** How long a client may be silent. Firmware sometimes sends the end of a probe to a wrong port. */
 const SILENCE = { offerMs: 5_000, dataMs: 15_000, timeouts: 5, quietMs: 1_000 };
 
+const dataHead = Uint8Array.of(0, OPCODE.data, 0, 0);
+
 export class Transfer {
-  readonly #source: TransferSource;
+  readonly startedAtMs: number;
   readonly #agreement: Agreement;
   readonly #ends: TransferEnds;
+  readonly #file: ReadAhead;
+  readonly #retransmission: Retransmission;
   readonly #lastBlock: number;
-  /** The packets of the window; block n stands in n modulo their number. */
-  readonly #packets: Uint8Array[] = [];
+  readonly sizeBytes: number;
 
   #phase: "offering" | "sending" | "ended" = "sending";
   #acknowledged = 0;
+  /** The highest that was sent. */
   #sent = 0;
+  /** The one to send next: after `#sent`, or before, when some are sent again. */
+  #next = 1;
   #reading = false;
   /** Repeated acknowledgements of one block start one retransmission, else each copy would start another. */
   #repaired = false;
-  #intervalMs: number;
-  #retransmitAtMs = 0;
+  #offers = 0;
+  /** A block, sent once, whose way there and back is being measured; 0: none. */
+  #timedBlock = 0;
+  #timedAtMs = 0;
+  #retransmitAtMs = Number.POSITIVE_INFINITY;
   #heardAtMs: number;
   /** Packets sent again. */
   retransmits = 0;
 
   constructor(source: TransferSource, agreement: Agreement, ends: TransferEnds) {
-    this.#source = source;
+    const { blockBytes, windowBlocks, timeoutMs, acknowledged } = agreement;
+    this.sizeBytes = source.sizeBytes;
     this.#agreement = agreement;
     this.#ends = ends;
+    this.#file = new ReadAhead(source, ends.memory, blockBytes * windowBlocks);
     // A file that ends with a full block is followed by an empty one.
-    this.#lastBlock = Math.floor(source.sizeBytes / agreement.blockBytes) + 1;
-    this.#intervalMs = agreement.timeoutMs ?? RETRANSMIT.dataMs;
-    this.#heardAtMs = ends.clock.monotonicMs();
+    this.#lastBlock = Math.floor(source.sizeBytes / blockBytes) + 1;
+    this.#phase = acknowledged.size === 0 ? "sending" : "offering";
+    const offerMs = this.#isEarly ? OFFER.earlyIntervalMs : OFFER.intervalMs;
+    this.#retransmission = new Retransmission(timeoutMs, this.#phase === "offering" ? offerMs : undefined);
+    this.startedAtMs = ends.clock.monotonicMs();
+    this.#heardAtMs = this.startedAtMs;
   }
 
-  get sizeBytes(): number {
-    return this.#source.sizeBytes;
+  get #isEarly(): boolean {
+    return !this.#agreement.acknowledged.has("blksize");
   }
 
   get deadlineMs(): number {
@@ -79,7 +97,7 @@ export class Transfer {
 
   /** Bytes that the client has acknowledged. */
   get sentBytes(): number {
-    return Math.min(this.#acknowledged * this.#agreement.blockBytes, this.#source.sizeBytes);
+    return Math.min(this.#acknowledged * this.#agreement.blockBytes, this.sizeBytes);
   }
 
   /** How far it is, or was when it ended. */
@@ -89,13 +107,8 @@ export class Transfer {
   }
 
   start(): void {
-    if (this.#agreement.acknowledged.size === 0) {
-      this.#fillWindow();
-      return;
-    }
-    this.#phase = "offering";
-    this.#intervalMs = this.#agreement.timeoutMs ?? RETRANSMIT.offerMs;
-    this.#offer();
+    if (this.#phase === "offering") this.#offer(this.startedAtMs);
+    else this.#ends.askForTurn();
   }
 
   /**
@@ -104,18 +117,19 @@ export class Transfer {
    * ROMs use the same ports each time).
    */
   onRepeatedRequest(): boolean {
-    if (this.#phase === "offering") this.#offer();
+    const nowMs = this.#ends.clock.monotonicMs();
+    if (this.#phase === "offering") this.#offer(nowMs);
     else if (this.#acknowledged === 0) this.#sendAgain();
-    else if (this.#sent === this.#lastBlock || this.#isQuiet()) return false;
+    else if (this.#sent === this.#lastBlock || nowMs - this.#heardAtMs >= SILENCE.quietMs) return false;
     return true;
   }
 
-  onAcknowledge(wireBlock: number): void {
+  onAcknowledge(wireBlock: number, nowMs: number): void {
     if (this.#phase === "ended") return;
     if (this.#phase === "offering") {
       if (wireBlock !== 0) return;
       this.#phase = "sending";
-      this.#progress();
+      this.#progress(nowMs, this.#offers === 1 ? nowMs - this.#heardAtMs : undefined);
       return;
     }
     const block = this.#acknowledged + ((wireBlock - this.#acknowledged) & 0xffff);
@@ -129,9 +143,12 @@ export class Transfer {
       this.#end({ kind: "complete" });
       return;
     }
+    const isTimed = this.#timedBlock !== 0 && block >= this.#timedBlock;
+    const roundTripMs = isTimed ? nowMs - this.#timedAtMs : undefined;
+    if (isTimed) this.#timedBlock = 0;
     // RFC 7440 section 4: an acknowledgement from inside the window says that the next block is missing.
-    if (block < this.#sent) this.#sendAgain();
-    this.#progress();
+    if (block < this.#sent) this.#goBack();
+    this.#progress(nowMs, roundTripMs);
   }
 
   onError(code: number, message: string): void {
@@ -147,16 +164,17 @@ export class Transfer {
   onTimer(): void {
     if (this.#phase === "ended") return;
     const nowMs = this.#ends.clock.monotonicMs();
-    if (nowMs >= this.#heardAtMs + this.#silenceMs()) {
-      const waited = `${Math.round((nowMs - this.#heardAtMs) / 1000)} s`;
+    const silentMs = nowMs - this.#heardAtMs;
+    if (silentMs >= this.#silenceMs()) {
       const what = this.#phase === "offering" ? "the option acknowledgement" : `block ${this.#acknowledged + 1}`;
-      this.#end({ kind: "failed", reason: `no answer to ${what} for ${waited}` });
+      this.#end({ kind: "failed", reason: `no answer to ${what} for ${Math.round(silentMs / 1000)} s` });
     } else if (nowMs >= this.#retransmitAtMs) {
-      if (this.#agreement.timeoutMs === undefined)
-        this.#intervalMs = Math.min(this.#intervalMs * 2, RETRANSMIT.longestMs);
       this.#repaired = false;
-      if (this.#phase === "offering") this.#offer();
-      else this.#sendAgain();
+      if (this.#phase === "offering") this.#offerAgain(nowMs);
+      else {
+        this.#retransmission.timedOut(silentMs);
+        this.#sendAgain();
+      }
     }
   }
 
@@ -175,13 +193,47 @@ export class Transfer {
     this.#end({ kind: "failed", reason });
   }
 
+  /** Its turn: sends one block. False when there is none to send before something happens. */
+  sendNext(nowMs: number): boolean {
+    const block = this.#next;
+    if (this.#reading || this.#phase !== "sending" || block > this.#lastToSend()) return false;
+    const { blockBytes } = this.#agreement;
+    const offset = (block - 1) * blockBytes;
+    const body = this.#file.view(offset, Math.min(blockBytes, this.sizeBytes - offset));
+    if (body === undefined) {
+      this.#read();
+      return !this.#reading && this.sendNext(nowMs);
+    }
+    dataHead[2] = (block >>> 8) & 0xff;
+    dataHead[3] = block & 0xff;
+    this.#ends.sendBlock(dataHead, body);
+    this.#next = block + 1;
+    if (block <= this.#sent) {
+      this.retransmits++;
+      this.#timedBlock = 0;
+    } else {
+      this.#sent = block;
+      if (this.#timedBlock === 0) {
+        this.#timedBlock = block;
+        this.#timedAtMs = nowMs;
+      }
+    }
+    this.#waitForAnswer(nowMs);
+    return this.#next <= this.#lastToSend();
+  }
+
+  #lastToSend(): number {
+    return Math.min(this.#acknowledged + this.#agreement.windowBlocks, this.#lastBlock);
+  }
+
   /** The client is there and has what it should have: the next window. */
-  #progress(): void {
-    this.#heardAtMs = this.#ends.clock.monotonicMs();
-    this.#intervalMs = this.#agreement.timeoutMs ?? RETRANSMIT.dataMs;
+  #progress(nowMs: number, roundTripMs: number | undefined): void {
+    this.#heardAtMs = nowMs;
+    this.#retransmission.answered(roundTripMs);
     this.#repaired = false;
-    this.#fillWindow();
-    this.#waitForAnswer();
+    // Nothing is waited for before it has been sent.
+    this.#retransmitAtMs = Number.POSITIVE_INFINITY;
+    this.#ends.askForTurn();
   }
 
   /**
@@ -194,87 +246,54 @@ export class Transfer {
     this.#sendAgain();
   }
 
-  #offer(): void {
-    if (this.#retransmitAtMs !== 0) this.retransmits++;
+  #offer(nowMs: number): void {
+    if (this.#offers++ > 0) this.retransmits++;
     this.#ends.send(encodePacket({ kind: "optionAcknowledge", options: this.#agreement.acknowledged }));
-    this.#waitForAnswer();
+    this.#waitForAnswer(nowMs);
   }
 
-  #sendAgain(): void {
-    for (let block = this.#acknowledged + 1; block <= this.#sent; block++) {
-      this.retransmits++;
-      this.#ends.send(this.#packet(block));
-    }
-    this.#waitForAnswer();
-  }
-
-  #fillWindow(): void {
-    while (!this.#reading && this.#phase === "sending") {
-      const block = this.#sent + 1;
-      if (block > Math.min(this.#acknowledged + this.#agreement.windowBlocks, this.#lastBlock)) return;
-      const packet = this.#packet(block);
-      const read = this.#read(block, packet.subarray(4));
-      if (typeof read === "number") {
-        this.#sendNew(block, packet, read);
-      } else {
-        this.#reading = true;
-        read.then(
-          (countBytes) => this.#onRead(block, packet, countBytes),
-          (error: unknown) => this.#onRead(block, packet, error),
-        );
-      }
-    }
-  }
-
-  #read(block: number, target: Uint8Array): Awaitable<number> {
-    if (target.length === 0) return 0;
-    try {
-      return this.#source.read(target, (block - 1) * this.#agreement.blockBytes);
-    } catch (error) {
-      return Promise.reject(error);
-    }
-  }
-
-  #onRead(block: number, packet: Uint8Array, result: unknown): void {
-    this.#reading = false;
-    if (this.#phase === "ended") {
-      this.#source.close();
-    } else if (typeof result !== "number") {
-      this.abort(`Cannot read the file: ${result instanceof Error ? result.message : String(result)}`);
-    } else {
-      this.#sendNew(block, packet, result);
-      this.#fillWindow();
-    }
-  }
-
-  #sendNew(block: number, packet: Uint8Array, countBytes: number): void {
-    if (countBytes !== packet.length - 4) {
-      this.abort(`Cannot read the file: it ends before its ${this.#source.sizeBytes} bytes`);
+  #offerAgain(nowMs: number): void {
+    if (this.#isEarly && this.#agreement.timeoutMs === undefined && this.#offers > OFFER.earlyRepeats) {
+      // Nobody waits for it any more.
+      this.#retransmitAtMs = Number.POSITIVE_INFINITY;
       return;
     }
-    packet[0] = 0;
-    packet[1] = OPCODE.data;
-    packet[2] = (block >>> 8) & 0xff;
-    packet[3] = block & 0xff;
-    this.#sent = block;
-    this.#ends.send(packet);
-    this.#waitForAnswer();
+    this.#retransmission.timedOut(Number.POSITIVE_INFINITY);
+    this.#offer(nowMs);
   }
 
-  #packet(block: number): Uint8Array {
-    const { blockBytes, windowBlocks } = this.#agreement;
-    const slot = block % windowBlocks;
-    this.#packets[slot] ??= Buffer.allocUnsafeSlow(4 + blockBytes);
-    const lengthBytes = block < this.#lastBlock ? blockBytes : this.#source.sizeBytes % blockBytes;
-    return lengthBytes === blockBytes ? this.#packets[slot] : this.#packets[slot].subarray(0, 4 + lengthBytes);
+  /** What is not acknowledged. */
+  #sendAgain(): void {
+    this.#goBack();
+    this.#retransmitAtMs = Number.POSITIVE_INFINITY;
+    this.#ends.askForTurn();
   }
 
-  #waitForAnswer(): void {
-    this.#retransmitAtMs = this.#ends.clock.monotonicMs() + this.#intervalMs;
+  #goBack(): void {
+    this.#next = this.#acknowledged + 1;
+    this.#timedBlock = 0;
   }
 
-  #isQuiet(): boolean {
-    return this.#ends.clock.monotonicMs() - this.#heardAtMs >= SILENCE.quietMs;
+  /** From the first block that may have to be sent again. */
+  #read(): void {
+    // What lies in that memory is on its way no more.
+    this.#ends.flush();
+    const read = this.#file.fill(this.#acknowledged * this.#agreement.blockBytes);
+    if (!(read instanceof Promise)) {
+      if (read !== undefined) this.abort(read);
+      return;
+    }
+    this.#reading = true;
+    void read.then((failure) => {
+      this.#reading = false;
+      if (this.#phase === "ended") this.#file.close();
+      else if (failure !== undefined) this.abort(failure);
+      else this.#ends.askForTurn();
+    });
+  }
+
+  #waitForAnswer(nowMs: number): void {
+    this.#retransmitAtMs = nowMs + this.#retransmission.intervalMs;
   }
 
   #silenceMs(): number {
@@ -284,7 +303,7 @@ export class Transfer {
 
   #end(outcome: TransferOutcome): void {
     this.#phase = "ended";
-    if (!this.#reading) this.#source.close();
+    if (!this.#reading) this.#file.close();
     this.#ends.onEnd(outcome);
   }
 }

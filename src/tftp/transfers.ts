@@ -4,12 +4,14 @@
  */
 import type { Ipv4 } from "../bytes/addresses.ts";
 import { TFTP_TRANSFERS_MAX, TFTP_TRANSFERS_PER_CLIENT_MAX } from "../limits.ts";
-import type { Awaitable, Clock, SendOptions, Timer, UdpBinding, UdpPeer, UdpSocket, UdpSockets } from "../ports.ts";
+import type { Awaitable, Clock, Timer, UdpBinding, UdpPeer, UdpSocket, UdpSockets } from "../ports.ts";
+import { DataPort } from "./data-port.ts";
 import { refusalPacket, type TftpAnswer, type TftpReadRequest, type TftpRefusal } from "./handler.ts";
 import { PROGRESS_MS, type TftpObservation } from "./observation.ts";
 import { agree, wishedBlockBytes } from "./options.ts";
 import { encodePacket, type TftpPacket } from "./packet.ts";
-import { receivePackets } from "./receive.ts";
+import { ReadAheadMemory } from "./read-ahead.ts";
+import { SendOrder } from "./send-order.ts";
 import { Transfer, type TransferOutcome } from "./transfer.ts";
 
 export interface TftpTransfersOptions {
@@ -30,7 +32,8 @@ export interface TftpTransfersOptions {
  * for the next one's.
  */
 const DATA_SOCKETS = 2;
-const TICK_MS = 50;
+/** The shortest interval of retransmission is two of it. */
+const TICK_MS = 10;
 const ETHERNET_BLOCK_BYTES = 1468;
 
 /** Rejects with the operating system's error when the sockets cannot be had; none stays open then. */
@@ -48,43 +51,59 @@ export async function openTftpTransfers(options: TftpTransfersOptions): Promise<
 
 interface Running {
   transfer: Transfer;
-  socket: UdpSocket;
+  lane: Lane;
   request: TftpReadRequest;
   progressAtMs: number;
 }
 
+/** A data socket, and who waits for it. */
+interface Lane {
+  port: DataPort;
+  order: SendOrder;
+}
+
 export class TftpTransfers {
-  readonly #data: UdpSocket[];
+  readonly #lanes: Lane[];
   readonly #options: TftpTransfersOptions;
-  readonly #running = new Map<string, Running>();
+  readonly #memory = new ReadAheadMemory();
+  /** By the client's address and port. */
+  readonly #running = new Map<Ipv4, Map<number, Running>>();
+  readonly #all = new Set<Running>();
   /** Requests whose file is being looked up. */
   readonly #opening = new Set<string>();
   readonly #countByClient = new Map<Ipv4, number>();
-  /** Which data socket a client's port was last served from. */
-  readonly #lastSocket = new Map<string, number>();
+  /** Which lane a client's port was last served by. */
+  readonly #lastLane = new Map<string, number>();
   #timer: Timer | undefined;
   #isClosed = false;
 
   /** Use `openTftpTransfers`. */
   constructor(data: UdpSocket[], options: TftpTransfersOptions) {
-    this.#data = data;
     this.#options = options;
-    for (const socket of data) {
-      receivePackets(socket, options.observe, (packet, { from }) => this.#onPacket(packet, from, socket));
-    }
+    const { observe, clock } = options;
+    this.#lanes = data.map((socket) => {
+      const port: DataPort = new DataPort(socket, {
+        observe,
+        onAcknowledge: (block, from) => this.#onAcknowledge(block, from, port),
+        onPacket: (packet, from) => this.#onPacket(packet, from, port),
+      });
+      const order = new SendOrder(port);
+      port.onRoom(() => order.goOn(clock.monotonicMs()));
+      return { port, order };
+    });
   }
 
   /** How many are running. */
   get count(): number {
-    return this.#running.size;
+    return this.#all.size;
   }
 
   /** Stops them all and closes the sockets. */
   close(): void {
     this.#isClosed = true;
     this.#timer?.cancel();
-    for (const { transfer } of this.#running.values()) transfer.abort("The server is stopping");
-    for (const socket of this.#data) socket.close();
+    for (const { transfer } of this.#all) transfer.abort("The server is stopping");
+    for (const { port } of this.#lanes) port.close();
   }
 
   /** Answers a request, which may be a repeated one, with the file that `open` finds. */
@@ -92,7 +111,7 @@ export class TftpTransfers {
     const { path, client } = request;
     const key = keyOf(client);
     if (this.#isClosed || this.#opening.has(key)) return;
-    const running = this.#running.get(key);
+    const running = this.#runningOf(client);
     if (running) {
       const isSame = Buffer.compare(running.request.bytes, request.bytes) === 0;
       if (isSame && running.transfer.onRepeatedRequest()) return;
@@ -103,7 +122,7 @@ export class TftpTransfers {
     const blockBytes = wishedBlockBytes(request.options);
     observe({ kind: "request", path, client, ...(blockBytes !== undefined && { blockBytes }) });
     const ofClient = this.#countByClient.get(client.address) ?? 0;
-    const isFull = this.#running.size + this.#opening.size >= (transfersMax ?? TFTP_TRANSFERS_MAX);
+    const isFull = this.#all.size + this.#opening.size >= (transfersMax ?? TFTP_TRANSFERS_MAX);
     if (isFull || ofClient >= (transfersPerClientMax ?? TFTP_TRANSFERS_PER_CLIENT_MAX)) {
       const reason = isFull ? "too many transfers are running" : `${ofClient} transfers of this client are running`;
       this.#refuse(request, { kind: "failed", reason });
@@ -135,78 +154,103 @@ export class TftpTransfers {
       return;
     }
     this.#opening.delete(key);
-    const socket = this.#socketFor(key);
-    const startedAtMs = clock.monotonicMs();
-    const sendOptions: SendOptions = localAddress ? { localAddress } : {};
-    const transfer = new Transfer(answer, agree(request.options, answer.sizeBytes, blockBytesMax), {
+    const lane = this.#laneFor(key);
+    const { port, order } = lane;
+    const transfer: Transfer = new Transfer(answer, agree(request.options, answer.sizeBytes, blockBytesMax), {
       clock,
-      send: (bytes) => socket.send(bytes, client, sendOptions),
-      onEnd: (outcome) => this.#onEnd(key, request, answer.sizeBytes, startedAtMs, transfer, outcome),
+      memory: this.#memory,
+      send: (bytes) => port.send(bytes, client, localAddress),
+      sendBlock: (head, body) => port.sendBlock(head, body, client, localAddress),
+      // Memory goes from transfer to transfer, whatever their lanes.
+      flush: () => {
+        for (const each of this.#lanes) each.port.flush();
+      },
+      askForTurn: () => order.add(transfer, clock.monotonicMs()),
+      onEnd: (outcome) => this.#onEnd(running, outcome),
     });
-    this.#running.set(key, { transfer, socket, request, progressAtMs: startedAtMs + PROGRESS_MS });
+    const running: Running = { transfer, lane, request, progressAtMs: transfer.startedAtMs + PROGRESS_MS };
+    this.#add(running);
     this.#timer ??= clock.after(TICK_MS, () => this.#tick());
     transfer.start();
   }
 
-  #onPacket(packet: TftpPacket, from: UdpPeer, socket: UdpSocket): void {
-    const running = this.#running.get(keyOf(from));
-    // Nothing is answered to strangers: a late acknowledgement of a finished transfer is normal, and firmware that
-    // has moved on to its next file must not meet an error about the last one.
-    if (!running || running.socket !== socket) return;
-    if (packet.kind === "acknowledge") {
-      running.transfer.onAcknowledge(packet.block);
-      this.#reportProgress(running);
-    } else if (packet.kind === "error") {
-      running.transfer.onError(packet.code, packet.message);
-    }
-  }
-
-  #reportProgress(running: Running): void {
-    const { transfer, request } = running;
+  /**
+   * Nothing is answered to strangers: a late acknowledgement of a finished transfer is normal, and firmware that has moved on
+   * to its next file must not meet an error about the last one.
+   */
+  #onAcknowledge(block: number, from: UdpPeer, port: DataPort): void {
+    const running = this.#runningOf(from);
+    if (running?.lane.port !== port) return;
     const nowMs = this.#options.clock.monotonicMs();
-    if (nowMs < running.progressAtMs || !this.#running.has(keyOf(request.client))) return;
-    running.progressAtMs = nowMs + PROGRESS_MS;
-    const { sentBytes, sizeBytes } = transfer;
-    this.#options.observe({ kind: "progress", path: request.path, client: request.client, sentBytes, sizeBytes });
+    running.transfer.onAcknowledge(block, nowMs);
+    if (nowMs >= running.progressAtMs && this.#all.has(running)) this.#reportProgress(running, nowMs);
   }
 
-  #onEnd(
-    key: string,
-    { path, client }: TftpReadRequest,
-    sizeBytes: number,
-    startedAtMs: number,
-    transfer: Transfer,
-    outcome: TransferOutcome,
-  ): void {
-    this.#running.delete(key);
-    this.#forget(key, client);
+  #onPacket(packet: TftpPacket, from: UdpPeer, port: DataPort): void {
+    const running = this.#runningOf(from);
+    if (running?.lane.port !== port) return;
+    if (packet.kind === "error") running.transfer.onError(packet.code, packet.message);
+  }
+
+  #reportProgress(running: Running, nowMs: number): void {
+    running.progressAtMs = nowMs + PROGRESS_MS;
+    const { sentBytes, sizeBytes } = running.transfer;
+    const { path, client } = running.request;
+    this.#options.observe({ kind: "progress", path, client, sentBytes, sizeBytes });
+  }
+
+  #runningOf({ address, port }: UdpPeer): Running | undefined {
+    return this.#running.get(address)?.get(port);
+  }
+
+  #add(running: Running): void {
+    const { address, port } = running.request.client;
+    const ofClient = this.#running.get(address) ?? new Map<number, Running>();
+    this.#running.set(address, ofClient.set(port, running));
+    this.#all.add(running);
+  }
+
+  #remove(running: Running): void {
+    const { address, port } = running.request.client;
+    const ofClient = this.#running.get(address);
+    ofClient?.delete(port);
+    if (ofClient?.size === 0) this.#running.delete(address);
+    this.#all.delete(running);
+    running.lane.order.remove(running.transfer);
+  }
+
+  #onEnd(running: Running, outcome: TransferOutcome): void {
+    const { path, client } = running.request;
+    const { sizeBytes, startedAtMs, retransmits } = running.transfer;
+    this.#remove(running);
+    this.#forget(keyOf(client), client);
     const { observe, clock } = this.#options;
     switch (outcome.kind) {
       case "complete": {
         const durationMs = clock.monotonicMs() - startedAtMs;
-        observe({ kind: "complete", path, client, sizeBytes, durationMs, retransmits: transfer.retransmits });
+        observe({ kind: "complete", path, client, sizeBytes, durationMs, retransmits });
         break;
       }
       case "probed":
         observe({ kind: "probed", path, client, sizeBytes });
         break;
       case "failed":
-        observe({ kind: "failed", path, client, reason: outcome.reason, progress: transfer.progress });
+        observe({ kind: "failed", path, client, reason: outcome.reason, progress: running.transfer.progress });
     }
   }
 
   #tick(): void {
     const nowMs = this.#options.clock.monotonicMs();
-    for (const { transfer } of this.#running.values()) if (nowMs >= transfer.deadlineMs) transfer.onTimer();
-    const isIdle = this.#running.size === 0;
+    for (const { transfer } of this.#all) if (nowMs >= transfer.deadlineMs) transfer.onTimer();
+    const isIdle = this.#all.size === 0;
     this.#timer = isIdle ? undefined : this.#options.clock.after(TICK_MS, () => this.#tick());
   }
 
-  #socketFor(key: string): UdpSocket {
-    const index = ((this.#lastSocket.get(key) ?? -1) + 1) % this.#data.length;
-    if (this.#lastSocket.size >= TFTP_TRANSFERS_MAX) this.#lastSocket.clear();
-    this.#lastSocket.set(key, index);
-    return this.#data[index]!;
+  #laneFor(key: string): Lane {
+    const index = ((this.#lastLane.get(key) ?? -1) + 1) % this.#lanes.length;
+    if (this.#lastLane.size >= TFTP_TRANSFERS_MAX) this.#lastLane.clear();
+    this.#lastLane.set(key, index);
+    return this.#lanes[index]!;
   }
 
   #forget(key: string, client: UdpPeer): void {
@@ -218,7 +262,7 @@ export class TftpTransfers {
 
   #refuse({ path, client, localAddress }: TftpReadRequest, refusal: TftpRefusal): void {
     this.#options.observe({ kind: refusal.kind, path, client, reason: refusal.reason });
-    this.#data[0]!.send(encodePacket(refusalPacket(refusal)), client, localAddress ? { localAddress } : {});
+    this.#lanes[0]!.port.send(encodePacket(refusalPacket(refusal)), client, localAddress);
   }
 }
 

@@ -9,6 +9,7 @@ import type { OsImage } from "../../disk/os-image.ts";
 import type { NfsObservation } from "../../nfs/observation.ts";
 import { limitObservations } from "../../nfs/observation-limit.ts";
 import { createNfsService, type NfsService } from "../../nfs/server.ts";
+import type { ReadAnswer } from "../../nfs/volume.ts";
 import { Latch } from "../../order/latch.ts";
 import { isEepromUpdateFile } from "../../pi/eeprom-files.ts";
 import type { Clock, DataFiles, KeyValueStore, TcpConnection, UdpSockets } from "../../ports.ts";
@@ -241,12 +242,19 @@ export class DataPlane implements NodeServing {
     open: (node, path) => {
       const tree = this.#nodes.get(node)?.boot;
       const file = tree?.fileByPath(`/${path}`);
-      if (!tree || !file) return undefined;
+      const volume = this.#trees.volume(node, "boot");
+      if (!volume || !file) return undefined;
       return {
         sizeBytes: file.sizeBytes,
+        // As NFS clients do: what is in memory at once, the rest without keeping others, nothing while layers are exchanged.
         read: (target, offset) => {
-          const read = () => tree.readSync(file.id, target, offset);
-          return this.#shut.get(node)?.whenOpen(read) ?? read();
+          const take = ({ bytes, release }: ReadAnswer) => {
+            target.set(bytes);
+            release?.();
+            return bytes.length;
+          };
+          const answer = volume.read(file.id, offset, target.length);
+          return answer instanceof Promise ? answer.then(take) : take(answer);
         },
         close: () => {},
       };
