@@ -9,7 +9,7 @@ const WORK_MS = 2000;
 const QUIET_SHARE = 0.05;
 
 /**
- * Once at once. Then V8 keeps some 10 MB after a load, and malloc 3. Collecting takes up to 0.1 s, in which nobody is answered:
+ * Once at once. Then V8 keeps some 10 MB after a load, and malloc 3. Nobody is answered while it is collected:
  * once after each time of work, and not before 5 s have passed with little of it. Returns what ends it.
  */
 export function returnMemoryWhenQuiet(
