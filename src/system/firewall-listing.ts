@@ -2,7 +2,9 @@
 import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 
-export type FirewallListing = { format: "nft" | "iptables"; text: string };
+export type FirewallListing =
+  | { format: "iptables"; text: string }
+  | { format: "nft"; text: string; withIptables: boolean };
 
 const LISTING_BYTES_MAX = 64 * 2 ** 20;
 const LISTING_TIME_MAX_MS = 5000;
@@ -11,26 +13,35 @@ const PATH = `${process.env.PATH ?? ""}:/usr/sbin:/sbin`;
 
 /** All that are in force. Rejects with the reason why they cannot be listed. */
 export async function firewallListings(): Promise<FirewallListing[]> {
-  const nft = await nftListing();
-  if (!usesLegacyTables()) return nft ? [nft] : [];
-  const legacy = await run("iptables-legacy-save", []).catch(() => run("iptables-save", []));
-  return [...(nft ? [nft] : []), { format: "iptables", text: legacy }];
+  const legacy = usesLegacyTables() ? [await iptables("iptables-legacy-save", "iptables-save")] : [];
+  const nft = await unlessMissing(run("nft", ["-j", "list", "ruleset"]));
+  if (nft !== undefined) {
+    // Rules that iptables made, as ufw does: their matches and targets are blanks to nft.
+    const translated = nft.includes('"xt"') ? await unlessMissing(run("iptables-nft-save", [])) : undefined;
+    return [
+      { format: "nft", text: nft, withIptables: translated === undefined },
+      ...(translated === undefined ? [] : [{ format: "iptables" as const, text: translated }]),
+      ...legacy,
+    ];
+  }
+  if (legacy.length > 0) return legacy;
+  return [await iptables("iptables-save")];
 }
 
-async function nftListing(): Promise<FirewallListing | undefined> {
-  try {
-    return { format: "nft", text: await run("nft", ["-j", "list", "ruleset"]) };
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+async function iptables(...programs: readonly string[]): Promise<FirewallListing> {
+  for (const program of programs) {
+    const text = await unlessMissing(run(program, []));
+    if (text !== undefined) return { format: "iptables", text };
   }
+  throw new Error("neither nft nor iptables-save is installed; if a firewall runs, look at its rules");
+}
+
+async function unlessMissing(listing: Promise<string>): Promise<string | undefined> {
   try {
-    return { format: "iptables", text: await run("iptables-save", []) };
+    return await listing;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-    if (usesLegacyTables()) return undefined;
-    throw new Error("neither nft nor iptables-save is installed; if a firewall runs, look at its rules", {
-      cause: error,
-    });
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
   }
 }
 

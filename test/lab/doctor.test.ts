@@ -204,6 +204,7 @@ const FAULTS: Record<string, Fault> = {
     network: "dhcp: external",
     plant: beside(() => {}),
     found: ["error dhcp-without-boot-options"],
+    evidence: /asked for node1/,
   },
   "external: option 66 that names another": {
     network: "dhcp: external",
@@ -260,7 +261,7 @@ const FAULTS: Record<string, Fault> = {
       place.inManager("nft add rule inet filter input tcp dport 22 accept");
     }),
     found: ["error firewall-blocks"],
-    evidence: /DHCP questions .*TFTP requests .*NFS .*the policy of chain input in table inet filter/s,
+    evidence: /^the policy of chain input in table inet filter: DHCP questions .*TFTP requests .*NFS .*MOUNT/,
   },
   "nftables that let in what is needed": {
     plant: beside((place) => {

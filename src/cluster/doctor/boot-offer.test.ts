@@ -7,7 +7,7 @@ import { type DhcpPacket, decodePacket, encodePacket, makePacket } from "../../d
 import { pxeMenu } from "../../dhcp/pxe.ts";
 import { decodeOption97 } from "../../pi/option97.ts";
 import { ipv4Packet } from "../../system/udp-frame.ts";
-import { bootOffer, discover } from "./boot-offer.ts";
+import { bootOffer, discover, piGuid, strangersGuid } from "./boot-offer.ts";
 import { decodeDatagramFrame } from "./datagram-frame.ts";
 
 const MAC = parseMac("02:11:22:33:44:55");
@@ -37,18 +37,17 @@ const vendor = (value: Uint8Array | string) =>
 
 describe("the question", () => {
   it("is as long as a Pi's, and asks for a broadcast answer", () => {
-    const packet = discover(XID, MAC, { asPi: false, guid: GUID });
+    const packet = discover(XID, MAC, strangersGuid(GUID));
     expect(packet.flags).toBe(0x8000);
     expect(encodePacket(packet).length).toBe(322);
   });
 
   it("is no Pi's, so that no Bramble takes it for a new board; unless it is to be", () => {
-    const guidOf = (asPi: boolean) => {
-      const { options } = discover(XID, parseMac("dc:a6:32:70:da:b0"), { asPi, guid: GUID });
-      return decodeOption97(options.find(({ code }) => code === OPTIONS.clientGuid.code)!.value);
-    };
-    expect(guidOf(false)).toBeUndefined();
-    expect(guidOf(true)).toMatchObject({ form: "magic-4", model: "4", macTail: "32:70:da:b0" });
+    const mac = parseMac("dc:a6:32:70:da:b0");
+    const tail = { form: "magic-4", model: "4", macTail: "32:70:da:b0" };
+    expect(decodeOption97(strangersGuid(GUID))).toBeUndefined();
+    expect(decodeOption97(piGuid(mac))).toMatchObject(tail);
+    expect(decodeOption97(piGuid(mac, "91cdf03d"))).toMatchObject({ ...tail, serial: "91cdf03d" });
   });
 });
 

@@ -30,10 +30,10 @@ const PAD = 0;
 const END = 255;
 
 /**
- * Asks for everything. Answers are to be broadcast: they are for a client that does not exist. As a Pi only where no
- * Bramble answers: it would be told as a new board.
+ * Asks for everything. Answers are to be broadcast, for they are not for us. `guid`: the value of option 97; a Pi's only
+ * where no Bramble answers, which would take it for a new board.
  */
-export function discover(transactionId: number, mac: Mac, options: { asPi: boolean; guid: Uint8Array }): DhcpPacket {
+export function discover(transactionId: number, mac: Mac, guid: Uint8Array): DhcpPacket {
   return makePacket({
     op: "request",
     transactionId,
@@ -47,16 +47,22 @@ export function discover(transactionId: number, mac: Mac, options: { asPi: boole
       ),
       makeOption(OPTIONS.clientArchitecture, Uint8Array.of(0, 0)),
       makeOption(OPTIONS.clientInterface, Uint8Array.of(1, 2, 1)),
-      makeOption(OPTIONS.clientGuid, options.asPi ? piGuid(mac) : Buffer.concat([Uint8Array.of(0), options.guid])),
+      makeOption(OPTIONS.clientGuid, guid),
       makeOption(OPTIONS.vendorClass, "PXEClient:Arch:00000:UNDI:002001"),
     ],
   });
 }
 
-/** Option 97 of a Pi 4: magic word, revision c03111, four bytes of the MAC, a serial number. */
-function piGuid(mac: Mac): Uint8Array {
+/** Option 97 of any client that has none (RFC 4578 section 2.3): a type and sixteen bytes. */
+export function strangersGuid(random: Uint8Array): Uint8Array {
+  return Buffer.concat([Uint8Array.of(0), random.subarray(0, 16)]);
+}
+
+/** Option 97 of a Pi 4: magic word, revision c03111, four bytes of the MAC, the serial number. */
+export function piGuid(mac: Mac, serial?: string): Uint8Array {
   const tail = macToBytes(mac).subarray(2);
-  return Buffer.concat([Buffer.from("\0RPi4", "latin1"), Uint8Array.of(0x11, 0x31, 0xc0, 0), tail, tail]);
+  const number = serial === undefined ? tail : Buffer.from(serial, "hex").reverse();
+  return Buffer.concat([Buffer.from("\0RPi4", "latin1"), Uint8Array.of(0x11, 0x31, 0xc0, 0), tail, number]);
 }
 
 /** `undefined` for what is no offer to the question. Throws `DecodeError` for options of the wrong size. */

@@ -120,7 +120,7 @@ function textOf({ tftpServer }: BootOffer): string | undefined {
 }
 
 /** `dhcp: external`: the other server must send Pis here. */
-function checkExternal({ offers, askedAsPi }: DhcpAnswers, { address }: NetworkPlace): Finding[] {
+function checkExternal({ offers, askedAs }: DhcpAnswers, { address }: NetworkPlace): Finding[] {
   if (offers.length === 0) return [];
   const isGood = (offer: BootOffer) =>
     textOf(offer) === address || (offer.vendor?.form === "menu" && offer.server === address);
@@ -147,10 +147,15 @@ function checkExternal({ offers, askedAsPi }: DhcpAnswers, { address }: NetworkP
       evidence:
         `${first?.server} offers neither option 43 with Raspberry Pi Boot nor option 66` +
         `${first?.nextServer ? `; next-server ${first.nextServer} alone does not help, Pis do not go by it` : ""}` +
-        `${askedAsPi ? ". The question was a made-up Pi 4's: a server that knows its Pis by MAC may answer them otherwise" : ""}`,
+        `. ${askedFor(askedAs)}`,
       remedy: `dhcp: external needs a server that sends ${remedy}. Otherwise dhcp: proxy`,
     },
   ];
+}
+
+function askedFor(who: DhcpAnswers["askedAs"]): string {
+  if (typeof who === "object") return `It was asked for ${who.node}`;
+  return "It was asked for a Pi that there is not: a server that knows its Pis by MAC may answer them otherwise";
 }
 
 function whyUnusable(offer: BootOffer): string | undefined {

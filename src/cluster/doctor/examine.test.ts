@@ -48,14 +48,14 @@ const net0: NetworkFacts = {
   netmask: MASK,
   wanted: {},
   ports: { seen: [{ protocol: "udp", port: 67, service: "DHCP", state: "free" }] },
-  dhcp: { seen: { waitedMs: 3000, askedAsPi: false, offers: [router] } },
+  dhcp: { seen: { waitedMs: 3000, askedAs: "stranger", offers: [router] } },
   spanningTree: { seen: { listenedMs: 4500, bpdus: [] } },
 };
 
 /** A machine where nothing is wrong, in proxy mode beside a router. */
 function healthy(): DoctorFacts {
   return {
-    wanted: { dhcp: "proxy", ports: { dhcp: 67, tftp: 69, nfs: 2049, mount: 20048, portmap: 111 } },
+    wanted: { dhcp: "proxy", ports: { dhcp: 67, tftp: 69, nfs: 2049, mount: 20048, portmap: 111, netconsole: 6666 } },
     program: { nodeVersion: "20.10.0", libraries: [{ name: "koffi" }, { name: "lmdb" }], unixMs: 0 },
     privileges: { isRoot: true, canBindLowPorts: true, canOpenRawSockets: true, program: "/usr/bin/node" },
     manifest: { seen: { path: "bramble.yaml", problems: [] } },
@@ -78,7 +78,11 @@ const served = (some: Partial<InterfaceFacts>, ...others: InterfaceFacts[]): Cha
 });
 const offers = (mode: DoctorFacts["wanted"]["dhcp"], ...list: BootOffer[]): Change => ({
   ...dhcpMode(mode),
-  ...network({ dhcp: { seen: { waitedMs: 3000, askedAsPi: mode === "external", offers: list } } }),
+  ...network({
+    dhcp: {
+      seen: { waitedMs: 3000, askedAs: mode === "external" ? ("pi" as const) : ("stranger" as const), offers: list },
+    },
+  }),
 });
 const taken = (some: Partial<PortFacts>): Partial<NetworkFacts> => ({
   ports: { seen: [{ protocol: "udp", port: 67, service: "DHCP", state: "taken", ...some }] },
@@ -277,6 +281,11 @@ describe("what is found", () => {
     [
       "another has port 111",
       port({ port: 111, service: "port mapper", owner: { name: "node", pid: 7 } }),
+      ["warning port-taken"],
+    ],
+    [
+      "another has port 6666",
+      port({ port: 6666, service: "console lines", owner: { name: "nc", pid: 7 } }),
       ["warning port-taken"],
     ],
     ["our own manager has it", port({ state: "ours" }), []],

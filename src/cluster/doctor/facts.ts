@@ -26,7 +26,7 @@ export type DhcpMode = "proxy" | "server" | "external";
 /** What the manifest asks for; its defaults where there is none. */
 export interface Wanted {
   dhcp: DhcpMode;
-  ports: { dhcp: number; tftp: number; nfs: number; mount: number; portmap: number };
+  ports: { dhcp: number; tftp: number; nfs: number; mount: number; portmap: number; netconsole: number };
 }
 
 export interface ProgramFacts {
@@ -108,8 +108,8 @@ export interface PortFacts {
 
 export interface DhcpAnswers {
   waitedMs: number;
-  /** Whether the question looked like a Raspberry Pi's. */
-  askedAsPi: boolean;
+  /** Whom the question was asked for: a client that there is not, a made-up Pi, or a node of the manifest. */
+  askedAs: "stranger" | "pi" | { node: string };
   offers: BootOffer[];
 }
 

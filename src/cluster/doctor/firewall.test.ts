@@ -174,6 +174,13 @@ describe("nftables", () => {
     );
   });
 
+  it("leaves tables of iptables out where these are listed in its own words", () => {
+    const chain = { family: "ip", table: "filter", name: "INPUT", hook: "input", policy: "drop" };
+    const text = JSON.stringify({ nftables: [{ chain }] });
+    expect(fateOf([readNftRuleset(text)], tftp).verdict).toBe("dropped");
+    expect(fateOf([readNftRuleset(text, { withIptables: false })], tftp).verdict).toBe("passes");
+  });
+
   it("lets a packet pass only if every table does", () => {
     expect(fateOf([nft("accept", []), nft("drop", [])], tftp).verdict).toBe("dropped");
   });
@@ -242,6 +249,49 @@ describe("iptables", () => {
     ["a log decides nothing", rules("ACCEPT", '-A INPUT -j LOG --log-prefix "[UFW] "'), tftp, "passes"],
   ])("%s", (_, ruleset, packet, verdict) => {
     expect(fateOf([ruleset], packet).verdict).toBe(verdict);
+  });
+
+  describe("as ufw lays its chains out", () => {
+    const discover: FilteredPacket = {
+      ...tftp,
+      source: "0.0.0.0" as Ipv4,
+      destination: "255.255.255.255" as Ipv4,
+      sourcePort: 68,
+      port: 67,
+    };
+    const ufw = (...allowed: string[]) =>
+      readIptablesRules(
+        [
+          "*filter",
+          ":INPUT DROP [0:0]",
+          ...["before", "not-local", "user", "deny", "after", "to-policy"].map((name) => `:${name} - [0:0]`),
+          "-A INPUT -j before",
+          "-A INPUT -j after",
+          "-A before -i lo -j ACCEPT",
+          "-A before -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+          "-A before -m conntrack --ctstate INVALID -j deny",
+          "-A before -p icmp -m icmp --icmp-type 8 -j ACCEPT",
+          "-A before -j not-local",
+          "-A before -j user",
+          "-A not-local -m addrtype --dst-type LOCAL -j RETURN",
+          "-A not-local -m addrtype --dst-type BROADCAST -j RETURN",
+          "-A not-local -m limit --limit 3/min --limit-burst 10 -j deny",
+          "-A not-local -j DROP",
+          '-A deny -m limit --limit 3/min --limit-burst 10 -j LOG --log-prefix "[BLOCK] "',
+          "-A after -p udp -m udp --dport 67 -j to-policy",
+          "-A to-policy -j DROP",
+          ...allowed.map((rule) => `-A user ${rule} -j ACCEPT`),
+        ].join("\n"),
+      );
+
+    it.each([
+      ["without an opening", ufw(), ["dropped", "dropped", "passes"]],
+      ["with the interface open", ufw("-i eth0"), ["passes", "passes", "passes"]],
+      ["with TFTP open", ufw("-p udp -m udp --dport 69"), ["dropped", "passes", "passes"]],
+    ] as const)("%s", (_, ruleset, verdicts) => {
+      const packets = [discover, tftp, acknowledgement];
+      expect(packets.map((packet) => fateOf([ruleset], packet).verdict)).toEqual(verdicts);
+    });
   });
 
   it("names the line", () => {

@@ -1,8 +1,8 @@
 /**
- * Reads what `iptables-save` prints (iptables-save(8), iptables-extensions(8)) into chains: for systems that filter
- * with the older tables of the kernel. Matches not named here cannot be judged.
+ * Reads what `iptables-save` prints (iptables-save(8), iptables-extensions(8)) into chains: of the older tables of the
+ * kernel, and of tables of nftables that iptables made. Matches not named here cannot be judged.
  */
-import { type Ipv4, ipv4ToNumber } from "../../bytes/addresses.ts";
+import { IPV4_BROADCAST, type Ipv4, ipv4ToNumber } from "../../bytes/addresses.ts";
 import type { Action, Chain, FilteredPacket, Rule, Ruleset, Step, Truth } from "./firewall.ts";
 
 const HOOKS: Readonly<Record<string, Chain["hook"]>> = { PREROUTING: "prerouting", INPUT: "input" };
@@ -59,6 +59,10 @@ const CONDITIONS: Readonly<Record<string, (word: string) => Condition>> = {
     (word) =>
     ({ sourcePort }) =>
       sourcePort === undefined ? undefined : isPortOf(sourcePort, word),
+  "--dst-type":
+    (word) =>
+    ({ destination }) =>
+      word === (destination === IPV4_BROADCAST ? "BROADCAST" : "LOCAL"),
   "--ctstate":
     (word) =>
     ({ state }) =>

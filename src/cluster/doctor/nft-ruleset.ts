@@ -15,8 +15,11 @@ const HOOKS: Readonly<Record<string, Chain["hook"]>> = {
   input: "input",
 };
 
-/** Throws `SyntaxError` for what is no JSON. */
-export function readNftRuleset(text: string): Ruleset {
+/** Tables that iptables makes. Of its matches `nft` often tells the name only. */
+const IPTABLES_TABLES = ["filter", "nat", "mangle", "raw", "security"];
+
+/** Throws `SyntaxError` for what is no JSON. `withIptables`: leave out what `iptables-save` has in its own words. */
+export function readNftRuleset(text: string, { withIptables = true }: { withIptables?: boolean } = {}): Ruleset {
   const { nftables } = JSON.parse(text) as { nftables?: Json[] };
   const items = (nftables ?? []).filter(isObject);
   const of = (kind: string) =>
@@ -25,23 +28,26 @@ export function readNftRuleset(text: string): Ruleset {
       return isObject(found) && FAMILIES.includes(String(found.family)) ? [found] : [];
     });
   const sets = new Map([...of("set"), ...of("map")].map((set) => [`${placeOf(set)} @${set.name}`, set.elem]));
+  const isOfIptables = ({ family, table }: Json) => family === "ip" && IPTABLES_TABLES.includes(String(table));
   const rules = of("rule");
   return {
-    chains: of("chain").map((chain): Chain => {
-      const name = nameOf(chain, String(chain.name));
-      const hook = HOOKS[String(chain.hook)];
-      const devices = [chain.dev].flat().filter((each) => typeof each === "string");
-      return {
-        name,
-        ...(hook && { hook }),
-        policy: chain.policy === "drop" ? "drop" : "accept",
-        rules: rules
-          .filter((rule) => nameOf(rule, String(rule.chain)) === name)
-          .map((rule) => readRule(rule, (named) => sets.get(`${placeOf(rule)} ${named}`))),
-        place: `chain ${chain.name} in table ${placeOf(chain)}`,
-        ...(devices.length > 0 && { devices }),
-      };
-    }),
+    chains: of("chain")
+      .filter((chain) => withIptables || !isOfIptables(chain))
+      .map((chain): Chain => {
+        const name = nameOf(chain, String(chain.name));
+        const hook = HOOKS[String(chain.hook)];
+        const devices = [chain.dev].flat().filter((each) => typeof each === "string");
+        return {
+          name,
+          ...(hook && { hook }),
+          policy: chain.policy === "drop" ? "drop" : "accept",
+          rules: rules
+            .filter((rule) => nameOf(rule, String(rule.chain)) === name)
+            .map((rule) => readRule(rule, (named) => sets.get(`${placeOf(rule)} ${named}`))),
+          place: `chain ${chain.name} in table ${placeOf(chain)}`,
+          ...(devices.length > 0 && { devices }),
+        };
+      }),
   };
 }
 

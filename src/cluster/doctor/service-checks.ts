@@ -39,6 +39,9 @@ const OWNERS: Readonly<Record<string, string>> = {
 const KERNEL_NFS =
   "sudo systemctl disable --now nfs-server, or another network.ports.nfs (2049 is the kernel's NFS server)";
 
+/** Without these Pis boot still, or most of them. */
+const SPARE = new Set(["port mapper", "console lines"]);
+
 function checkPort({ protocol, port, service, state, owner, message }: PortFacts): Finding[] {
   if (state === "unusable") {
     return [
@@ -59,7 +62,7 @@ function checkPort({ protocol, port, service, state, owner, message }: PortFacts
   return [
     {
       id: "port-taken",
-      severity: service === "port mapper" ? "warning" : "error",
+      severity: SPARE.has(service) ? "warning" : "error",
       what: `${protocol.toUpperCase()} port ${port} (${service}) is another program's`,
       evidence: isKnown
         ? `${owner.name} (process ${owner.pid}) has it`
@@ -136,13 +139,17 @@ export function checkFirewall(network: NetworkFacts, { firewall, wanted }: Docto
   const fates = asked.map((probe) => ({ ...probe, fate: fateOf(firewall.seen, probe.packet) }));
   const blocked = fates.filter(({ fate }) => fate.verdict === "dropped" || fate.verdict === "diverted");
   const unclear = fates.filter(({ fate }) => fate.verdict === "unclear");
-  const tell = (some: typeof fates) => [...new Set(some.map(({ what, fate }) => `${what}: ${fate.place}`))].join("; ");
+  const tell = (some: typeof fates) => {
+    const places = [...new Set(some.map(({ fate }) => fate.place))];
+    const stoppedAt = (place: string | undefined) => some.filter(({ fate }) => fate.place === place);
+    return places.map((place) => `${place}: ${namesOf(stoppedAt(place))}`).join("\n");
+  };
   const findings: Finding[] = [];
   if (blocked.length > 0) {
     findings.push({
       id: "firewall-blocks",
       severity: "error",
-      what: `This machine's firewall keeps out what Pis send: ${blocked.map(({ what }) => what).join(", ")}`,
+      what: `This machine's firewall keeps out what Pis send: ${namesOf(blocked)}`,
       evidence: tell(blocked),
       remedy: allow(wanted, network),
     });
@@ -151,12 +158,16 @@ export function checkFirewall(network: NetworkFacts, { firewall, wanted }: Docto
     findings.push({
       id: "firewall-unclear",
       severity: "note",
-      what: `It cannot be told whether the firewall lets in ${unclear.map(({ what }) => what).join(", ")}`,
+      what: `It cannot be told whether the firewall lets in ${namesOf(unclear)}`,
       evidence: tell(unclear),
       remedy: allow(wanted, network),
     });
   }
   return findings;
+}
+
+function namesOf(probed: readonly Probe[]): string {
+  return probed.map(({ what }) => what).join(", ");
 }
 
 /** For the plainest of them; a firewall's own program has its own words. */

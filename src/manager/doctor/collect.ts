@@ -147,5 +147,7 @@ async function lookAtFirewall() {
   const { readNftRuleset } = await import("../../cluster/doctor/nft-ruleset.ts");
   const { readIptablesRules } = await import("../../cluster/doctor/iptables-rules.ts");
   const listings = await firewallListings();
-  return listings.map(({ format, text }) => (format === "nft" ? readNftRuleset(text) : readIptablesRules(text)));
+  return listings.map((each) =>
+    each.format === "nft" ? readNftRuleset(each.text, each) : readIptablesRules(each.text),
+  );
 }

@@ -1,7 +1,7 @@
 /** Asks the network who answers DHCP, and listens to what its switches say of spanning tree, at the same time. */
 import { IPV4_ANY, IPV4_BROADCAST, type Mac, macFromBytes, macToBytes, parseMac } from "../../bytes/addresses.ts";
 import { DecodeError } from "../../bytes/decode-error.ts";
-import { type BootOffer, bootOffer, discover } from "../../cluster/doctor/boot-offer.ts";
+import { type BootOffer, bootOffer, discover, piGuid, strangersGuid } from "../../cluster/doctor/boot-offer.ts";
 import { BPDU_DESTINATIONS, type Bpdu, decodeBpdu } from "../../cluster/doctor/bpdu.ts";
 import { decodeDatagramFrame } from "../../cluster/doctor/datagram-frame.ts";
 import type { DhcpAnswers } from "../../cluster/doctor/facts.ts";
@@ -14,8 +14,8 @@ export interface LanQuestion {
   interfaceName: string;
   /** Of the interface. */
   mac: Mac;
-  /** Ask as a Pi would, and not as any client that boots. */
-  asPi: boolean;
+  /** Whom to ask for; a node with its identity. */
+  askAs: "stranger" | "pi" | { node: string; mac: Mac; serial?: string };
   serverPort: number;
 }
 
@@ -37,6 +37,7 @@ const BPDUS_MAX = 32;
 
 /** Rejects with `BindError`, when frames may not be listened to. */
 export async function listenToLan(question: LanQuestion): Promise<LanAnswers> {
+  const { askAs } = question;
   const offers: BootOffer[] = [];
   const bpdus: Bpdu[] = [];
   const transactionId = Buffer.from(systemRandom.bytes(4)).readUInt32BE();
@@ -64,9 +65,13 @@ export async function listenToLan(question: LanQuestion): Promise<LanAnswers> {
     },
   );
   try {
-    frames.send(questionFrame(question, transactionId, madeUpMac(question.asPi)));
+    const { mac, guid } = clientOf(askAs);
+    frames.send(questionFrame(question, transactionId, mac, guid));
     await after(SECOND_QUESTION_MS);
-    if (offers.length === 0 && !question.asPi) frames.send(questionFrame(question, transactionId, question.mac));
+    // A node's answer, or a Pi's, would say nothing of the manager's own.
+    if (offers.length === 0 && askAs === "stranger") {
+      frames.send(questionFrame(question, transactionId, question.mac, guid));
+    }
     await after(DHCP_WAIT_MS - SECOND_QUESTION_MS);
     isAsking = false;
     await after(LISTEN_MS - DHCP_WAIT_MS);
@@ -74,7 +79,7 @@ export async function listenToLan(question: LanQuestion): Promise<LanAnswers> {
     frames.close();
   }
   return {
-    dhcp: { waitedMs: DHCP_WAIT_MS, askedAsPi: question.asPi, offers },
+    dhcp: { waitedMs: DHCP_WAIT_MS, askedAs: typeof askAs === "object" ? { node: askAs.node } : askAs, offers },
     spanningTree: { listenedMs: LISTEN_MS, bpdus },
   };
 }
@@ -86,9 +91,20 @@ function madeUpMac(asPi: boolean): Mac {
   return macFromBytes(bytes);
 }
 
+function clientOf(askAs: LanQuestion["askAs"]): { mac: Mac; guid: Uint8Array } {
+  if (askAs === "stranger") return { mac: madeUpMac(false), guid: strangersGuid(systemRandom.bytes(16)) };
+  const { mac, serial } = askAs === "pi" ? { mac: madeUpMac(true), serial: undefined } : askAs;
+  return { mac, guid: piGuid(mac, serial) };
+}
+
 /** The frame comes from our own card, whomever it asks for: a switch must not learn a made-up address at this port. */
-function questionFrame({ mac, asPi, serverPort }: LanQuestion, transactionId: number, client: Mac): Uint8Array {
-  const packet = encodePacket(discover(transactionId, client, { asPi, guid: systemRandom.bytes(16) }));
+function questionFrame(
+  { mac, serverPort }: LanQuestion,
+  transactionId: number,
+  client: Mac,
+  guid: Uint8Array,
+): Uint8Array {
+  const packet = encodePacket(discover(transactionId, client, guid));
   const from = { address: IPV4_ANY, port: serverPort + 1 };
   const datagram = ipv4Packet(from, { address: IPV4_BROADCAST, port: serverPort }, packet);
   const header = Buffer.concat([Buffer.alloc(6, 0xff), macToBytes(mac), Uint8Array.from(ETHERTYPE_IPV4)]);

@@ -4,7 +4,7 @@ import { type Manifest, parseSubnet } from "../../cluster/manifest.ts";
 import type { ManifestNetwork, OtherNetwork } from "../../cluster/manifest-network.ts";
 import { interfaceAddresses } from "../../system/network-interfaces.ts";
 import { type ServiceNetwork, serviceNetworks } from "../service-networks.ts";
-import { listenToLan } from "./lan.ts";
+import { type LanQuestion, listenToLan } from "./lan.ts";
 import { look } from "./look.ts";
 import { lookAtPorts } from "./ports.ts";
 
@@ -48,7 +48,7 @@ function wantedOf({ address, router, subnet }: ManifestNetwork | OtherNetwork): 
 }
 
 async function lookAtLan(
-  { network: { dhcp, ports } }: Manifest,
+  manifest: Manifest,
   interfaceName: string,
   { asksNetwork, interfaces }: Around,
 ): Promise<Pick<NetworkFacts, "dhcp" | "spanningTree">> {
@@ -57,8 +57,16 @@ async function lookAtLan(
   const served = interfaces.find(({ name }) => name === interfaceName);
   if (!served?.mac || served.isLoopback) return neither(`${interfaceName} is no Ethernet`);
   if (!served.isUp || !served.hasCarrier) return neither(`${interfaceName} has no link`);
-  const question = { interfaceName, mac: served.mac, asPi: dhcp === "external", serverPort: ports.dhcp };
-  const heard = await look(() => listenToLan(question));
+  const { mac } = served;
+  const serverPort = manifest.network.ports.dhcp;
+  const heard = await look(() => listenToLan({ interfaceName, mac, askAs: clientToAskAs(manifest), serverPort }));
   if (!("seen" in heard)) return neither(heard.skipped);
   return { dhcp: { seen: heard.seen.dhcp }, spanningTree: { seen: heard.seen.spanningTree } };
+}
+
+/** Where DHCP is somebody else's, that one must answer Pis: a node of the manifest, or else one that there is not. */
+function clientToAskAs({ network, nodes }: Manifest): LanQuestion["askAs"] {
+  if (network.dhcp !== "external") return "stranger";
+  for (const { name, mac, serial } of nodes) if (mac) return { node: name, mac, ...(serial && { serial }) };
+  return "pi";
 }

@@ -25,6 +25,7 @@ export async function lookAtPorts(
     ...(["tcp", "udp"] as const).flatMap((protocol) =>
       ports.portmap === 0 ? [] : [{ protocol, port: ports.portmap, service: "port mapper" }],
     ),
+    ...(ports.netconsole === 0 ? [] : [{ protocol: "udp" as const, port: ports.netconsole, service: "console lines" }]),
   ];
   const udp = await createUdpSockets();
   const binding = bindingOf(network);
