@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Lease } from "../../src/dhcp/policy.ts";
 import { SeededRandom } from "../soak/seeded-random.ts";
@@ -67,17 +68,24 @@ describe.skipIf(lanUnavailable() !== undefined)("a manager that is killed", () =
     const random = new SeededRandom(seed);
     const holders = new Map<string, Set<string>>();
     await startManager();
-    const joining = host.run(process.execPath, [JOINERS, "1", String(CLIENTS), "40000"]);
+    const joiners = spawn(...host.command(process.execPath, [JOINERS, "1", String(CLIENTS), "40000"]));
+    const ended = once(joiners, "exit");
+    const acknowledged: [string, string][] = [];
+    createInterface({ input: joiners.stdout }).on("line", (line) => {
+      acknowledged.push(line.split(" ") as [string, string]);
+    });
+    const atKills: number[] = [];
     for (let count = 0; count < KILLS; count++) {
-      await new Promise((done) => setTimeout(done, 400 + random.below(400)));
+      // In the middle of answering: when some more have been answered than at the last time.
+      const enough = acknowledged.length + 5 + random.below(15);
+      await expect.poll(() => acknowledged.length, { timeout: 15_000, interval: 2 }).toBeGreaterThan(enough);
+      atKills.push(acknowledged.length);
       await kill();
       await startManager();
     }
-    const acknowledged = (await joining)
-      .trim()
-      .split("\n")
-      .map((line) => line.split(" ") as [string, string]);
+    await ended;
     expect(acknowledged).toHaveLength(CLIENTS);
+    expect(atKills.at(-1)).toBeLessThan(CLIENTS);
     for (const [mac, address] of acknowledged) holders.set(address, (holders.get(address) ?? new Set()).add(mac));
     expect([...holders].filter(([, macs]) => macs.size > 1)).toEqual([]);
     // And all of them are known to the next manager.

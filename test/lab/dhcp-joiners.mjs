@@ -1,4 +1,5 @@
 // Many DHCP clients in one: each broadcasts DISCOVER and REQUEST until it has an address, and prints "MAC ADDRESS" then.
+// Their MACs are far apart, so that a server which chooses by MAC alone would choose some addresses twice.
 //   usage: node dhcp-joiners.mjs FIRST COUNT WITHIN_MS
 import dgram from "node:dgram";
 
@@ -12,7 +13,8 @@ function packet(client, type, options) {
   bytes.set([1, 1, 6, 0]);
   bytes.writeUInt32BE(client.id, 4);
   bytes.writeUInt16BE(0x8000, 10);
-  bytes.set([2, 0, 0, 0, client.id >> 8, client.id & 255], 28);
+  bytes.set([2, 0], 28);
+  bytes.writeUInt32BE(Math.imul(client.id, 0x9e3779b1) >>> 0, 30);
   bytes.writeUInt32BE(0x63825363, 236);
   bytes.set([53, 1, type, ...options, 255], 240);
   return bytes;
