@@ -208,6 +208,9 @@ export const FILE_BYTES_MAX = 16 * 2 ** 40 - 4096;
 /** Transfers kept for a boot's timeline: a Pi 4 fetches about 30 files. */
 export const STATUS_FILES_MAX = 100;
 
+/** Other DHCP servers remembered: one too many is what is wrong, and forged ones could be any number. */
+export const OTHER_SERVERS_MAX = 16;
+
 /** Strangers remembered for adoption. */
 export const UNKNOWN_PIS_MAX = 256;
 

@@ -120,6 +120,8 @@ export interface UdpBinding {
   /** Only this interface (SO_BINDTODEVICE). */
   interfaceName?: string;
   broadcast?: boolean;
+  /** Others may have the port too, if they say so as well (SO_REUSEADDR): for what is heard by all of them. */
+  shared?: boolean;
 }
 
 export interface UdpSockets {

@@ -5,11 +5,14 @@
 import type { Ipv4, Mac } from "../bytes/addresses.ts";
 import type { SeenPi } from "../cluster/adoption.ts";
 import type { DhcpObservation } from "../dhcp/observation.ts";
+import type { OtherServerAnswer } from "../dhcp/other-server.ts";
 import type { DhcpClient, DhcpClientFacts, DhcpPolicy } from "../dhcp/policy.ts";
+import { OTHER_SERVERS_MAX } from "../limits.ts";
 import { bootLoaderOf } from "../pi/boot-loader.ts";
 import { dhcpNeeds } from "../pi/dhcp-quirks.ts";
 import { decodeOption97, type PiIdentity } from "../pi/option97.ts";
 import { hasRaspberryPiOui } from "../pi/oui.ts";
+import type { Clock } from "../ports.ts";
 import type { NodeDirectory } from "./node-directory.ts";
 import type { Report } from "./report.ts";
 
@@ -73,8 +76,32 @@ export function observeDhcp(
           about: "dhcp-packet",
         });
       case "failed":
-        return report({ kind: "warning", message: observation.reason, about: "dhcp-answer" });
+        return report(
+          { kind: "warning", message: observation.reason, about: "dhcp-answer" },
+          directory.byMac(observation.mac)?.name,
+        );
     }
+  };
+}
+
+/** What is answered to others than nodes is the same all day. */
+const OTHER_SERVER_TOLD_MS = 10 * 60_000;
+
+/** Turns the answers of other DHCP servers into events: those to nodes, and of each server one in ten minutes. */
+export function observeOtherServers(
+  directory: NodeDirectory,
+  clock: Pick<Clock, "monotonicMs">,
+  report: Report,
+): (mac: Mac, answer: OtherServerAnswer) => void {
+  const toldMs = new Map<Ipv4, number>();
+  return (mac, answer) => {
+    const node = directory.byMac(mac)?.name;
+    const nowMs = clock.monotonicMs();
+    const last = toldMs.get(answer.server);
+    if (node === undefined && last !== undefined && nowMs - last < OTHER_SERVER_TOLD_MS) return;
+    if (toldMs.size >= OTHER_SERVERS_MAX) toldMs.clear();
+    toldMs.set(answer.server, nowMs);
+    report({ kind: "dhcp-other-server", mac, ...answer }, node);
   };
 }
 

@@ -85,7 +85,11 @@ export function silentNode(node: string, unixMs: number): NodeStatus {
   return { node, stage: "silent", stageSinceMs: unixMs, lastSeenMs: unixMs, bootsCompleted: 0 };
 }
 
+/** What the manager says of a node, and not the node by what it does. */
+const NO_SIGNS_OF_LIFE: ReadonlySet<BootEvent["kind"]> = new Set(["diagnosis", "diagnosis-cleared", "planned"]);
+
 export function nextNodeStatus(before: NodeStatus, event: BootEvent): NodeStatus {
+  if (NO_SIGNS_OF_LIFE.has(event.kind)) return before;
   const status = { ...before, lastSeenMs: event.unixMs };
   const now = event.unixMs;
   switch (event.kind) {

@@ -11,6 +11,7 @@ export const SOCK_DGRAM = 2;
 export const SOCK_NONBLOCK = 0o4000;
 export const SOCK_CLOEXEC = 0o2000000;
 export const SOL_SOCKET = 1;
+export const SO_REUSEADDR = 2;
 export const SO_BROADCAST = 6;
 export const SO_RCVBUF = 8;
 export const SO_BINDTODEVICE = 25;

@@ -2,7 +2,7 @@
  * UDP on Linux with what a boot server needs and node:dgram lacks: sockets bound to an interface, the local address of
  * each datagram in and out (IP_PKTINFO), frames to clients that have no address yet, and many datagrams in one call.
  *
- * SO_REUSEADDR is not set: with it, a port that another program has would be shared without an error, and each would
+ * SO_REUSEADDR is not set unless asked for: with it, a port that another program has would be shared without an error, and each would
  * get some of the packets. Sockets on different interfaces can have the same port without it.
  */
 import { IPV4_BROADCAST, type Ipv4, type Mac } from "../bytes/addresses.ts";
@@ -175,6 +175,7 @@ function openSocket(binding: UdpBinding): number {
   };
   setInteger(linux.IPPROTO_IP, linux.IP_PKTINFO, 1);
   setInteger(linux.SOL_SOCKET, linux.SO_RCVBUF, RECEIVE_BUFFER_BYTES);
+  if (binding.shared) setInteger(linux.SOL_SOCKET, linux.SO_REUSEADDR, 1);
   if (binding.broadcast) setInteger(linux.SOL_SOCKET, linux.SO_BROADCAST, 1);
   if (binding.interfaceName !== undefined) {
     const name = Buffer.from(`${binding.interfaceName}\0`);

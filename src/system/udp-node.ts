@@ -14,7 +14,7 @@ export function nodeUdpSockets(): UdpSockets {
 }
 
 async function bind(binding: UdpBinding): Promise<UdpSocket> {
-  const socket = dgram.createSocket("udp4");
+  const socket = dgram.createSocket({ type: "udp4", reuseAddr: binding.shared ?? false });
   socket.bind({ address: binding.address, port: binding.port, exclusive: true });
   try {
     await once(socket, "listening");
