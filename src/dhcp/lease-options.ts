@@ -7,7 +7,7 @@ import type { Ipv4 } from "../bytes/addresses.ts";
 import { type DhcpOption, type MessageType, makeOption, OPTIONS, readOption } from "./options.ts";
 import type { DhcpPacket } from "./packet.ts";
 import type { DhcpClient, DhcpSubnet } from "./policy.ts";
-import { pxeOptions } from "./pxe.ts";
+import { otherBootProgram, pxeOptions } from "./pxe.ts";
 
 /** RFC 2131 section 3.3: this lease time means that the lease does not end. */
 const INFINITE_LEASE_S = 0xffffffff;
@@ -40,7 +40,9 @@ export function leaseOptions(
     ...(dnsServers.length > 0 ? [makeOption(OPTIONS.dnsServers, dnsServers)] : []),
     ...(domainName ? [makeOption(OPTIONS.domainName, domainName)] : []),
     // In the ACK too, and whatever the REQUEST holds: bootloaders of January 2020 leave option 60 out of it.
-    ...(client.kind === "pi" ? pxeOptions(request, serverAddress, client.needs) : []),
+    ...(client.kind === "pi" && otherBootProgram(request.options) === undefined
+      ? pxeOptions(request, serverAddress, client.needs)
+      : []),
   ];
   const givenBack = givenBackOptions(request);
   const taken = new Set(always.map(({ code }) => code));

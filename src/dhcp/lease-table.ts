@@ -19,6 +19,13 @@ const FULL_MS = 10_000;
 
 export type LeasePolicy = Pick<DhcpPolicy, "isReserved" | "isNode">;
 
+/** Who wants an address. */
+export interface LeaseClient {
+  mac: Mac;
+  /** The node that it is. */
+  node?: string;
+}
+
 interface Span {
   first: number;
   last: number;
@@ -60,9 +67,9 @@ export class LeaseTable {
   }
 
   /** Whether the client may be bound to this very address. */
-  mayHold(mac: Mac, address: Ipv4, reserved: Ipv4 | undefined, unixMs: number): boolean {
-    if (!this.#isFreeFor(mac, address, unixMs)) return false;
-    if (reserved && this.#isFreeFor(mac, reserved, unixMs)) return address === reserved;
+  mayHold(client: LeaseClient, address: Ipv4, reserved: Ipv4 | undefined, unixMs: number): boolean {
+    if (!this.#isFreeFor(client, address, unixMs)) return false;
+    if (reserved && this.#isFreeFor(client, reserved, unixMs)) return address === reserved;
     return this.#isInPool(ipv4ToNumber(address)) && !this.#policy.isReserved(address);
   }
 
@@ -70,22 +77,29 @@ export class LeaseTable {
    * The address to offer: the reserved one; what the client has or had; what it asks for; one never used; the one
    * unused for longest. `undefined` when all are held.
    */
-  choose(mac: Mac, reserved: Ipv4 | undefined, requested: Ipv4 | undefined, unixMs: number): Ipv4 | undefined {
-    const wishes = [reserved, this.#byMac.get(mac)?.address, requested];
-    const wish = wishes.find((address) => address && this.mayHold(mac, address, reserved, unixMs));
-    return wish ?? this.#unused(mac, unixMs);
+  choose(
+    client: LeaseClient,
+    reserved: Ipv4 | undefined,
+    requested: Ipv4 | undefined,
+    unixMs: number,
+  ): Ipv4 | undefined {
+    const wishes = [reserved, this.#byMac.get(client.mac)?.address, requested];
+    const wish = wishes.find((address) => address && this.mayHold(client, address, reserved, unixMs));
+    return wish ?? this.#unused(client, unixMs);
   }
 
-  offer(mac: Mac, address: Ipv4, unixMs: number, keptMs: number = OFFER_MS.usual): Lease {
+  offer({ mac, node }: LeaseClient, address: Ipv4, unixMs: number, keptMs: number = OFFER_MS.usual): Lease {
     // An offer for an address that the client holds already must not shorten its lease.
     const held = this.current(mac, unixMs);
     if (held?.address === address && held.state === "bound") return held;
-    return this.#put({ mac, address, expiresUnixMs: unixMs + keptMs, state: "offered" });
+    const who = { mac, ...(node !== undefined && { node }) };
+    return this.#put({ ...who, address, expiresUnixMs: unixMs + keptMs, state: "offered" });
   }
 
-  bind(mac: Mac, address: Ipv4, unixMs: number, hostName: string | undefined): Lease {
+  bind({ mac, node }: LeaseClient, address: Ipv4, unixMs: number, hostName: string | undefined): Lease {
     const expiresUnixMs = unixMs + this.#subnet.leaseTimeS * 1000;
-    return this.#put({ mac, address, expiresUnixMs, state: "bound", ...(hostName !== undefined && { hostName }) });
+    const about = { ...(node !== undefined && { node }), ...(hostName !== undefined && { hostName }) };
+    return this.#put({ mac, address, expiresUnixMs, state: "bound", ...about });
   }
 
   /** Drops an offer that the client did not take. */
@@ -143,15 +157,17 @@ export class LeaseTable {
     return (lease.state === "offered" || lease.state === "bound") && lease.expiresUnixMs > unixMs;
   }
 
-  #isFreeFor(mac: Mac, address: Ipv4, unixMs: number): boolean {
+  #isFreeFor(client: LeaseClient, address: Ipv4, unixMs: number): boolean {
     if (!this.isOnNetwork(address) || address === this.#subnet.serverAddress) return false;
     const lease = this.#byAddress.get(ipv4ToNumber(address));
-    return !lease || this.#isAvailable(lease, mac, unixMs);
+    return !lease || this.#isAvailable(lease, client, unixMs);
   }
 
-  #isAvailable(lease: Lease, mac: Mac, unixMs: number): boolean {
+  #isAvailable(lease: Lease, { mac, node }: LeaseClient, unixMs: number): boolean {
     if (lease.state === "declined") return lease.expiresUnixMs <= unixMs;
-    return lease.mac === mac || !this.#isHeld(lease, unixMs);
+    // The node has another board now: the old one is nobody's.
+    const isReplaced = node !== undefined && lease.node === node && !this.#policy.isNode(lease.mac);
+    return lease.mac === mac || isReplaced || !this.#isHeld(lease, unixMs);
   }
 
   #isInPool(value: number): boolean {
@@ -159,18 +175,18 @@ export class LeaseTable {
     return this.#range !== undefined && isWithin(this.#range) && !this.#excluded.some(isWithin);
   }
 
-  #unused(mac: Mac, unixMs: number): Ipv4 | undefined {
+  #unused(client: LeaseClient, unixMs: number): Ipv4 | undefined {
     const range = this.#range;
     if (!range || unixMs < this.#fullUntilMs) return undefined;
     const count = range.last - range.first + 1;
     // Starting at a place that follows from the MAC gives a client the same address even when all leases are lost.
-    const start = macToBytes(mac).reduce((sum, byte) => (sum * 31 + byte) % count, 0);
+    const start = macToBytes(client.mac).reduce((sum, byte) => (sum * 31 + byte) % count, 0);
     let oldest: Lease | undefined;
     let nextEndMs = unixMs + FULL_MS;
     for (let i = 0; i < count; i++) {
       const value = range.first + ((start + i) % count);
       const former = this.#byAddress.get(value);
-      if (former && !this.#isAvailable(former, mac, unixMs)) {
+      if (former && !this.#isAvailable(former, client, unixMs)) {
         if (former.expiresUnixMs > unixMs) nextEndMs = Math.min(nextEndMs, former.expiresUnixMs);
         continue;
       }

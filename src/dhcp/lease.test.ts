@@ -74,6 +74,50 @@ function start({ reserved = [ip(10)], saved = [] as Lease[], overrides = {} as P
 }
 
 describe("the lease server", () => {
+  it.each([
+    ["the firmware", "PXEClient:Arch:00000:UNDI:002001", true],
+    ["the system", "Linux ipconfig", true],
+    ["U-Boot", "U-Boot.armv8", false],
+    ["UEFI", "PXEClient:Arch:00011:UNDI:003016", false],
+  ])("gives %s of a node (%s) its address; and a boot menu: %s", (_, vendorClass, hasMenu) => {
+    const options = [makeOption(OPTIONS.vendorClass, vendorClass)];
+    const decision = start().exchange(mac(1), "DISCOVER", { client: node, options });
+    if (decision.kind === "ignore") throw new Error(decision.reason);
+    expect(decision.reply.yourAddress).toBe(ip(10));
+    expect(decision.reply.options.some(({ code }) => code === OPTIONS.vendorSpecific.code)).toBe(hasMenu);
+  });
+
+  describe("with a board that took the place of another", () => {
+    function replaced(restarted: boolean) {
+      const first = start();
+      expect(first.join(mac(1), node)).toBe("ACK 10.0.0.10");
+      const { lease } = first.exchange(mac(1), "REQUEST", { client: node, requested: ip(10) });
+      const now = restarted ? start({ saved: [lease!] }) : first;
+      now.nodes.delete(mac(1));
+      now.nodes.add(mac(2));
+      return now;
+    }
+
+    it.each([
+      ["at once", false],
+      ["after a restart", true],
+    ])("gives it the node's address %s, though the lease of the old one has not ended", (_, restarted) => {
+      const { join, say } = replaced(restarted);
+      expect(join(mac(2), node)).toBe("ACK 10.0.0.10");
+      // Should the old one still run, it is told that it is nobody now.
+      expect(say(mac(1), "REQUEST", { ciaddr: ip(10) })).toBe("NAK");
+      expect(join(mac(1))).toMatch(/^ACK 10\.0\.0\.1\d\d$/);
+    });
+
+    it("keeps the address from other nodes until that lease ends", () => {
+      const { join, state } = replaced(false);
+      const asNode3: DhcpClient = { kind: "pi", node: "node3", reservedAddress: ip(10) };
+      expect(join(mac(3), asNode3)).toMatch(/^ACK 10\.0\.0\.1\d\d$/);
+      state.nowMs += settings.leaseTimeS * 1000 + 1;
+      expect(join(mac(3), asNode3)).toBe("ACK 10.0.0.10");
+    });
+  });
+
   it("is silent to strangers where it has no addresses for them: another server may have given them theirs", () => {
     const { range: _, ...rest } = settings;
     const respond = leaseResponder(rest, { isReserved: (address) => address === ip(10), isNode: () => false }, []);

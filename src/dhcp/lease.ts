@@ -5,7 +5,7 @@
  */
 import { IPV4_ANY, type Ipv4, ipv4ToNumber, type Mac } from "../bytes/addresses.ts";
 import { givenBackOptions, leaseOptions } from "./lease-options.ts";
-import { type LeasePolicy, LeaseTable, networkOf, OFFER_MS } from "./lease-table.ts";
+import { type LeaseClient, type LeasePolicy, LeaseTable, networkOf, OFFER_MS } from "./lease-table.ts";
 import { type MessageType, makeOption, OPTIONS, readOption } from "./options.ts";
 import { BROADCAST_FLAG, type DhcpPacket, makePacket } from "./packet.ts";
 import type {
@@ -99,16 +99,16 @@ class LeaseNetwork {
 
   #onDiscover(exchange: Exchange): DhcpDecision {
     const { request, facts, client, reserved, unixMs } = exchange;
-    const { mac } = facts;
-    const held = this.#leases.current(mac, unixMs);
-    const address = this.#leases.choose(mac, reserved, facts.address, unixMs);
+    const who = leaseClient(exchange);
+    const held = this.#leases.current(who.mac, unixMs);
+    const address = this.#leases.choose(who, reserved, facts.address, unixMs);
     if (!address) {
       return this.#subnet.range
         ? ignore("every address of the range is in use", "range-used-up")
         : ignore("no address is set aside for it", "nothing-set-aside");
     }
     const isFirmware = client.kind === "pi";
-    const lease = this.#leases.offer(mac, address, unixMs, isFirmware ? OFFER_MS.firmware : OFFER_MS.usual);
+    const lease = this.#leases.offer(who, address, unixMs, isFirmware ? OFFER_MS.firmware : OFFER_MS.usual);
     const isReserved = address === reserved;
     const isItsOwn = held?.state === "bound" && held.address === address;
     return {
@@ -140,13 +140,14 @@ class LeaseNetwork {
     // Firmware that names neither the server nor the address means our offer.
     const address = facts.address ?? this.#leases.current(facts.mac, unixMs)?.address;
     if (!address) return ignore("it names no address, and none was offered to it");
-    if (!this.#leases.mayHold(facts.mac, address, reserved, unixMs)) {
+    const who = leaseClient(exchange);
+    if (!this.#leases.mayHold(who, address, reserved, unixMs)) {
       // RFC 2131 section 4.3.2: silence about a client and an address that may be another server's.
       const isOurs = range || chosenServer || exchange.client.kind === "pi" || this.#policy.isReserved(address);
       if (!isOurs) return ignore("no address is set aside for it");
       return { kind: "reply", reply: nakReply(this.#subnet, exchange, `${address} is not yours here`) };
     }
-    const lease = this.#leases.bind(facts.mac, address, unixMs, facts.hostName);
+    const lease = this.#leases.bind(who, address, unixMs, facts.hostName);
     return { kind: "reply", reply: addressReply(this.#subnet, exchange, "ACK", address), lease };
   }
 
@@ -160,6 +161,10 @@ class LeaseNetwork {
     const cause = how === "decline" ? ({ cause: "declined" } as const) : {};
     return { kind: "ignore", reason: `${how}d ${lease.address}; there is no answer to that`, ...cause, lease };
   }
+}
+
+function leaseClient({ facts: { mac }, client }: Exchange): LeaseClient {
+  return { mac, ...(client.kind === "pi" && { node: client.node }) };
 }
 
 function ignore(reason: string, cause?: IgnoreCause): DhcpDecision {

@@ -117,6 +117,8 @@ export interface Lease {
   /** `offered` is saved for firmware alone, which may boot on the bare offer; `declined`: somebody else is at the address. */
   state: "offered" | "bound" | "released" | "declined";
   hostName?: string;
+  /** The node it was given to: a board that takes the place of another gets that one's address. */
+  node?: string;
 }
 
 export interface LeaseStore {

@@ -175,6 +175,11 @@ describe("the proxy", () => {
     ["U-Boot with PXE", [architecture("0016"), vendorClass("PXEClient:Arch:00022:UNDI:003000")], "architecture 22"],
     ["U-Boot without a name", [architecture("0015")], "architecture 21"],
     ["Linux", [vendorClass("Linux ipconfig")], "not a network boot request"],
+    [
+      "a system that names an architecture",
+      [vendorClass("dhcpcd"), architecture("0000")],
+      "not a network boot request",
+    ],
     ["a client that says nothing", [], "not a network boot request"],
   ])("takes %s on a node's board for what it is", (_, options, reason) => {
     const decision = ask(request("DISCOVER", options), "DISCOVER", node);

@@ -68,29 +68,43 @@ export function pxeOptions(
 /** Option 175 is iPXE's own; it also names itself in option 77. */
 const IPXE_ENCAPSULATED = 175;
 const IPXE_USER_CLASS = Buffer.from("iPXE");
+const U_BOOT_VENDOR_CLASS = "U-Boot";
+const SHOWN_CHARACTERS_MAX = 40;
 /** PC BIOS (RFC 4578 section 2.1): what Raspberry Pi firmware says it is. */
 const ARCHITECTURE_PC_BIOS = 0;
 
 /**
- * Why this cannot be Raspberry Pi firmware that wants to boot; `undefined` when it can. Other boot programs, such as
- * U-Boot and iPXE, run on Raspberry Pis too, and would take a Pi's boot menu for a PC's. So would the operating system:
+ * Why this cannot be Raspberry Pi firmware that wants to boot; `undefined` when it can. The operating system of a Pi is none:
  * its client takes an offer without an address for one of 0.0.0.0.
  */
 export function whyNotFirmware(options: readonly DhcpOption[]): string | undefined {
-  const vendorClass = readOption(options, OPTIONS.vendorClass) ?? "";
-  const architecture = readOption(options, OPTIONS.clientArchitecture);
+  const vendorClass = vendorClassOf(options);
+  // Firmware of January 2020 leaves option 60 out of some requests, but not option 93.
+  const isNamedByArchitecture = vendorClass === "" && readOption(options, OPTIONS.clientArchitecture) !== undefined;
+  const isAsking = vendorClass.startsWith(PXE_VENDOR_CLASS) || isNamedByArchitecture;
+  return otherBootProgram(options) ?? (isAsking ? undefined : "not a network boot request");
+}
+
+/**
+ * Why this is another boot program, and not Raspberry Pi firmware nor an operating system. U-Boot, UEFI and iPXE run on
+ * Raspberry Pis too, boot by other rules, and would take a Pi's boot menu for a PC's.
+ */
+export function otherBootProgram(options: readonly DhcpOption[]): string | undefined {
+  const vendorClass = vendorClassOf(options);
   const userClass = Buffer.from(readOption(options, OPTIONS.userClass) ?? []);
   if (userClass.includes(IPXE_USER_CLASS) || options.some(({ code }) => code === IPXE_ENCAPSULATED)) {
     return "it is iPXE, which boots by other rules";
   }
-  if (!vendorClass.startsWith(PXE_VENDOR_CLASS)) {
-    // Firmware of January 2020 leaves option 60 out of some requests, but not option 93.
-    if (architecture === undefined) return "not a network boot request";
-    if (vendorClass !== "") return `it is ${vendorClass.slice(0, 40)}, which boots by other rules`;
+  if (vendorClass.startsWith(U_BOOT_VENDOR_CLASS)) {
+    return `it is ${vendorClass.slice(0, SHOWN_CHARACTERS_MAX)}, which boots by other rules`;
   }
-  const other = otherArchitecture(vendorClass, architecture);
+  const other = otherArchitecture(vendorClass, readOption(options, OPTIONS.clientArchitecture));
   if (other === undefined) return undefined;
   return `it asks for boot files of architecture ${other}, as UEFI and U-Boot do, and Raspberry Pi firmware of 0`;
+}
+
+function vendorClassOf(options: readonly DhcpOption[]): string {
+  return readOption(options, OPTIONS.vendorClass) ?? "";
 }
 
 /** An architecture that is not that of Raspberry Pi firmware, from option 93 (two bytes for each) or option 60. */

@@ -17,6 +17,7 @@ const leases = z.array(
     expiresUnixMs: z.number(),
     state: z.enum(["offered", "bound", "released", "declined"]),
     hostName: z.string().exactOptional(),
+    node: z.string().exactOptional(),
   }),
 );
 
