@@ -1,7 +1,7 @@
 /** A manager that an ordinary user runs on loopback, at ports that were free, with a small image and a manifest. */
 import { freePorts } from "../free-ports.ts";
 import { type Outcome, type RunningCommand, Workplace } from "./command-line.ts";
-import { makeSmallImage, SMALL_IMAGE_COMMANDS } from "./small-image.ts";
+import { makeSmallImage, SMALL_IMAGE_COMMANDS, type SmallImageContents } from "./small-image.ts";
 
 /** What `start` needs. */
 export const CLUSTER_TOOLS = [...SMALL_IMAGE_COMMANDS, "setpriv"];
@@ -33,10 +33,10 @@ export class LoopbackCluster {
   }
 
   /** Resolves when it serves. */
-  async start(more: MoreLines = {}): Promise<void> {
+  async start(more: MoreLines = {}, image: SmallImageContents = {}): Promise<void> {
     const ports = await freePorts(SERVICES.length);
     this.#ports = Object.fromEntries(SERVICES.map((service, index) => [service, ports[index]!]));
-    makeSmallImage(this.work.path("os.img"));
+    makeSmallImage(this.work.path("os.img"), image);
     this.writeManifest(more);
     await this.startManager();
   }
