@@ -46,6 +46,11 @@ describe("the network section", () => {
     });
   });
 
+  it("lets a node and the manager be one machine on loopback", () => {
+    const text = manifest("  address: 127.0.0.1\n  dhcp: external", "[{ name: a, serial: 1, address: 127.0.0.1 }]");
+    expect(problemsOf(text)).toEqual([]);
+  });
+
   const other = (text: string, first = "  interface: eth0\n  dhcp: server\n  subnet: 10.0.0.0/24") =>
     manifest(`${first}\n  others:\n    - ${text}`, "[]");
   it.each([
