@@ -17,6 +17,7 @@ import { proxyResponder } from "../../src/dhcp/proxy.ts";
 import { linkOf } from "../../src/dhcp/relay-agent.ts";
 import { decodeOption97 } from "../../src/pi/option97.ts";
 import { decodeArp, encodeArp } from "../../src/system/arp-packet.ts";
+import { TFTP_DECODERS } from "./tftp-decoders.ts";
 
 export interface FuzzedDecoder {
   name: string;
@@ -150,4 +151,4 @@ const ARP: FuzzedDecoder[] = [
   },
 ];
 
-export const FUZZED_DECODERS: readonly FuzzedDecoder[] = [...DHCP, ...ARP];
+export const FUZZED_DECODERS: readonly FuzzedDecoder[] = [...DHCP, ...ARP, ...TFTP_DECODERS];
