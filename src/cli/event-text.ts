@@ -37,7 +37,7 @@ function describe(event: BootEvent): string | undefined {
       return coloured(`dhcp  ${event.address} is not free for ${event.mac}: ${event.holder} uses it`, "yellow");
     case "unknown-pi":
       return coloured(
-        `dhcp  an unknown Pi asks: ${event.mac}${event.serial ? `, serial ${event.serial}` : ""}`,
+        `dhcp  an unknown Pi${event.model ? ` ${event.model}` : ""} asks: ${event.mac}${event.serial ? `, serial ${event.serial}` : ""}`,
         "yellow",
       );
     case "adopted": {

@@ -89,6 +89,27 @@ describe("adopt: in a manifest", () => {
     ]);
   });
 
+  it.each([
+    [
+      "network: { dhcp: server }\nimage: os.img",
+      'Adopted nodes would get no address: dhcp is "server", and there is no range',
+    ],
+    ["network: { dhcp: proxy }", "Adopted nodes would have no image"],
+    [
+      "network: { dhcp: server, subnet: 10.0.0.0/24, range: { from: 10.0.0.5, to: 10.0.0.9 } }\nimage: os.img",
+      undefined,
+    ],
+    ["image: os.img", undefined],
+  ])("auto with %j is told at once if nobody could be adopted", (rest, problem) => {
+    for (const adopt of ["auto", "{ mode: auto }"]) {
+      const result = parseManifest(`cluster: attic\n${rest}\nadopt: ${adopt}\n`, { fileExists: () => true });
+      const messages = result.ok ? [] : result.problems.map(({ message }) => message);
+      expect(messages).toEqual(problem === undefined ? [] : [problem]);
+    }
+    const asked = parseManifest(`cluster: attic\n${rest}\nadopt: ask\n`, { fileExists: () => true });
+    expect(asked.ok).toBe(true);
+  });
+
   it("gives names that are host names, however many there are", () => {
     for (const pattern of ["node%d", "%d-pi", "a%09d", `${"a".repeat(50)}%d`]) {
       const result = read(`{ name: ${JSON.stringify(pattern)} }`);

@@ -23,6 +23,29 @@ export function checkManifest(data: unknown, surroundings: ManifestSurroundings)
     ...checkNetworks(data, surroundings.interfaceSubnet),
     ...missingFiles(data, surroundings),
     ...missingImages(data),
+    ...adoptedWithoutAddress(data),
+  ];
+}
+
+/** Nodes that come by themselves have no address in the manifest, and no image of their own. */
+function adoptedWithoutAddress(data: Plain): LocatedProblem[] {
+  const mode = isPlain(data.adopt) ? data.adopt.mode : data.adopt;
+  if (mode !== "auto") return [];
+  const network = plainAt(data, "network");
+  const ranges = [network, ...listAt(network, "others")].map((each) => (isPlain(each) ? each.range : undefined));
+  const problem = (message: string, hint: string) => ({ path: ["adopt"], message, hint });
+  return [
+    ...(network.dhcp === "server" && ranges.every((range) => range === undefined)
+      ? [problem('Adopted nodes would get no address: dhcp is "server", and there is no range', "Add network.range")]
+      : []),
+    ...(data.image === undefined
+      ? [
+          problem(
+            "Adopted nodes would have no image",
+            "Add image: to the manifest (a path, a URL, or a name from: bramble image list)",
+          ),
+        ]
+      : []),
   ];
 }
 

@@ -178,7 +178,6 @@ export const manifestSchema = z
 export type Manifest = z.output<typeof manifestSchema>;
 export type ManifestNode = Manifest["nodes"][number];
 export type ManifestFile = ManifestNode["files"][number];
-export type Adoption = z.output<typeof adoption>;
 export type RootMode = z.output<typeof rootMode>;
 
 /** For editors: what `bramble.yaml` may hold, as JSON Schema 2020-12. */
