@@ -12,6 +12,8 @@ export interface FleetSettings extends Pick<VirtualPiSettings, Shared> {
   onEvent(event: FleetEvent): void;
   /** Switches all of them off. */
   signal: AbortSignal;
+  /** How long after one the next is switched on. Absent: all together. */
+  powerOnApartMs?: number;
 }
 
 export interface Fleet {
@@ -21,7 +23,7 @@ export interface Fleet {
 }
 
 export function startFleet(settings: FleetSettings): Fleet {
-  const { pis, onEvent, signal, ...shared } = settings;
+  const { pis, onEvent, signal, powerOnApartMs = 0, ...shared } = settings;
   const fleet = pis.map(
     (pi) =>
       new VirtualPi({
@@ -34,11 +36,30 @@ export function startFleet(settings: FleetSettings): Fleet {
     for (const pi of fleet) pi.powerOff();
   };
   signal.addEventListener("abort", powerOff, { once: true });
-  const finished = Promise.all(fleet.map((pi) => pi.run()))
+  const run = async (pi: VirtualPi, index: number) => {
+    const delayMs = index * powerOnApartMs;
+    if (delayMs > 0) await waitUnlessAborted(settings.clock, delayMs, signal);
+    if (!signal.aborted) await pi.run();
+  };
+  const finished = Promise.all(fleet.map(run))
     .then(() => {})
     .finally(() => {
       signal.removeEventListener("abort", powerOff);
       powerOff();
     });
   return { pi: (name) => fleet.find((pi) => pi.name === name), finished };
+}
+
+function waitUnlessAborted(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const stop = () => {
+      timer.cancel();
+      resolve();
+    };
+    const timer = clock.after(delayMs, () => {
+      signal.removeEventListener("abort", stop);
+      resolve();
+    });
+    signal.addEventListener("abort", stop, { once: true });
+  });
 }
