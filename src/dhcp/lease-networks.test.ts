@@ -1,4 +1,5 @@
 /** The lease server on several networks, and what it tells its clients there. */
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Ipv4, type Mac, parseIpv4, parseMac } from "../bytes/addresses.ts";
 import { leaseResponders } from "./lease.ts";
@@ -279,5 +280,68 @@ describe("an answer tells", () => {
       expect(Buffer.from(readOption(options, OPTIONS.clientIdentifier)!).toString("hex")).toBe("ff0102");
       expect(options.at(-1)).toEqual({ code: 82, value: agent.value });
     }
+  });
+});
+
+describe("an address", () => {
+  const who = fc.integer({ min: 1, max: 6 });
+  const pi: DhcpClient = { kind: "pi", node: "node1" };
+  const step = fc.record({
+    who,
+    message: fc.constantFrom<MessageType | "crash">(
+      "DISCOVER",
+      "DISCOVER",
+      "REQUEST",
+      "REQUEST",
+      "RELEASE",
+      "DECLINE",
+      "crash",
+    ),
+    passMs: fc.constantFrom(0, 1000, 61_000, 3_700_000),
+  });
+
+  it("is never two clients', though the server forgets at any time what it has not saved", () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
+        const saved = new Map<Ipv4, Lease>();
+        let server = start();
+        /** What each client may be using, as it sees it, and until when. The first is a Pi that boots on bare offers. */
+        const held = new Map<Mac, { address: Ipv4; untilMs: number }>();
+        const offered = new Map<Mac, Ipv4>();
+        let nowMs = 1_000_000;
+        for (const { who: last, message, passMs } of steps) {
+          nowMs += passMs;
+          if (message === "crash") {
+            server = start(ALL, [...saved.values()]);
+            continue;
+          }
+          server.state.nowMs = nowMs;
+          const client = mac(last);
+          const isPi = last === 1;
+          const options = message === "DISCOVER" ? [] : [server.requested(offered.get(client) ?? ip("10.0.1.100"))];
+          const decision = server.exchange(client, message, { options, ...(isPi && { client: pi }) });
+          if (decision.lease) saved.set(decision.lease.address, decision.lease);
+          const mine = held.get(client)?.address;
+          const names = readOption(options, OPTIONS.requestedAddress);
+          // It starts anew, or says that it has left.
+          if (message === "DISCOVER" || (message !== "REQUEST" && mine === names && !isPi)) held.delete(client);
+          if (decision.kind !== "reply") continue;
+          const { yourAddress } = decision.reply;
+          if (yourAddress === "0.0.0.0") {
+            held.delete(client);
+            continue;
+          }
+          offered.set(client, yourAddress);
+          const leaseMs = message === "REQUEST" ? 3_600_000 : isPi ? 600_000 : 0;
+          if (leaseMs === 0) continue;
+          const others = [...held].filter(([each, { address, untilMs }]) => {
+            return each !== client && address === yourAddress && untilMs > nowMs;
+          });
+          expect(others).toEqual([]);
+          held.set(client, { address: yourAddress, untilMs: nowMs + leaseMs });
+        }
+      }),
+      { numRuns: 2000 },
+    );
   });
 });
