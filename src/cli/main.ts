@@ -16,6 +16,7 @@ import { addInit } from "./commands/init.ts";
 import { addLogs } from "./commands/logs.ts";
 import { addNodesCommands } from "./commands/nodes.ts";
 import { addPlan } from "./commands/plan.ts";
+import { addReport } from "./commands/report.ts";
 import { addSimulate } from "./commands/simulate.ts";
 import { addSsh } from "./commands/ssh.ts";
 import { addStatus } from "./commands/status.ts";
@@ -47,6 +48,7 @@ function program(): Command {
   addTop(bramble);
   addLogs(bramble);
   addCapture(bramble);
+  addReport(bramble);
   addPlan(bramble);
   addValidate(bramble);
   addNodesCommands(bramble);

@@ -25,6 +25,10 @@ export interface ShownDatagram {
 const DHCP_COOKIE = Buffer.of(0x63, 0x82, 0x53, 0x63);
 const DHCP_COOKIE_AT = 236;
 
+export function isDhcp(bytes: Uint8Array): boolean {
+  return DHCP_COOKIE.equals(bytes.subarray(DHCP_COOKIE_AT, DHCP_COOKIE_AT + DHCP_COOKIE.length));
+}
+
 /** One line, and for DHCP one more for each option. Never throws: what cannot be read is shown as the reason. */
 export function datagramText(datagram: ShownDatagram): string {
   const { from, to } = datagram;
@@ -38,7 +42,7 @@ function printable(text: string): string {
 
 function contentText({ bytes, lengthBytes }: ShownDatagram): string {
   try {
-    if (DHCP_COOKIE.equals(bytes.subarray(DHCP_COOKIE_AT, DHCP_COOKIE_AT + 4))) return dhcpText(decodeDhcp(bytes));
+    if (isDhcp(bytes)) return dhcpText(decodeDhcp(bytes));
     // No line of text begins with NUL.
     if (bytes[0] === 0) return tftpText(decodeTftp(bytes), lengthBytes);
   } catch (error) {

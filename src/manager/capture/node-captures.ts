@@ -5,6 +5,7 @@
 import { networkInterfaces } from "node:os";
 import type { NodeDirectory } from "../../boot/node-directory.ts";
 import { type Ipv4, type Mac, macFromBytes } from "../../bytes/addresses.ts";
+import { isDhcp } from "../../cluster/packet-text.ts";
 import { hasRaspberryPiOui } from "../../pi/oui.ts";
 import type { Clock, UdpPeer, UdpSockets } from "../../ports.ts";
 import { type CapturedPacketJson, capturedPacket } from "./captured-packet.ts";
@@ -27,10 +28,8 @@ export interface CaptureCursor {
 
 export const CAPTURE_START: CaptureCursor = { manager: 0, worker: 0 };
 
-/** RFC 2131 section 2: where `chaddr` and the cookie stand. */
+/** RFC 2131 section 2: where `chaddr` stands. */
 const DHCP_MAC_AT = 28;
-const DHCP_COOKIE_AT = 236;
-const DHCP_COOKIE = Buffer.of(0x63, 0x82, 0x53, 0x63);
 const PXE_CLIENT = Buffer.from("PXEClient");
 
 export class NodeCaptures {
@@ -100,8 +99,7 @@ export class NodeCaptures {
 
 /** The MAC of the client that a DHCP packet is from or for; `undefined` for anything else. */
 function dhcpMac(bytes: Uint8Array): Mac | undefined {
-  if (!DHCP_COOKIE.equals(bytes.subarray(DHCP_COOKIE_AT, DHCP_COOKIE_AT + 4))) return undefined;
-  return macFromBytes(bytes.subarray(DHCP_MAC_AT, DHCP_MAC_AT + 6));
+  return isDhcp(bytes) ? macFromBytes(bytes.subarray(DHCP_MAC_AT, DHCP_MAC_AT + 6)) : undefined;
 }
 
 function macsOfInterfaces(): Map<Ipv4, Mac> {
