@@ -63,6 +63,7 @@ export class VirtualNetwork {
   readonly clock = new SimulatedClock();
   readonly lan: VirtualLan;
   readonly #random;
+  #transferCount = () => 0;
 
   constructor({ seed = 1, faults }: { seed?: number; faults?: LinkFaults } = {}) {
     this.lan = new VirtualLan(this.clock, faults);
@@ -105,10 +106,16 @@ export class VirtualNetwork {
       observe: () => {},
       handler: { open: ({ path }) => answerFile(files, path) },
     });
+    this.#transferCount = () => tftp.transferCount;
     return () => {
       dhcp?.close();
       tftp.close();
     };
+  }
+
+  /** TFTP transfers that our server has under way. */
+  get transferCount(): number {
+    return this.#transferCount();
   }
 
   /** Gives addresses to all, and tells nobody where to boot from. */

@@ -7,6 +7,7 @@
 import type { Ipv4, Mac } from "../bytes/addresses.ts";
 import { eepromRelease, type MachineIdentifierForm } from "./firmware-releases.ts";
 import {
+  ASSUMPTIONS,
   type DhcpTimes,
   type EepromConfiguration,
   type FileTimes,
@@ -15,6 +16,7 @@ import {
   type RomBugs,
   type RomTimes,
 } from "./firmware-settings.ts";
+import type { UdpHeaders } from "./frames.ts";
 import type { VirtualBoard } from "./models.ts";
 import type { TftpReadSettings } from "./tftp-client.ts";
 
@@ -28,6 +30,10 @@ export interface OfferRules {
   menuForm: "entries" | "first-entry" | "anywhere";
   /** Whose word counts when option 66 and the menu's sender differ. */
   bootServer: "option-66" | "last-option";
+  /** Whom the menu means. */
+  menuServer: "server-identifier" | "source";
+  /** The menu counts only beside option 60 "PXEClient". */
+  needsVendorClass: boolean;
   /** A zero behind the text of option 66 (issue 871). */
   toleratesFinalZero: boolean;
   /** Whatever DHCP says. */
@@ -43,6 +49,7 @@ export interface DhcpDialect {
   /** The boot ROM takes the address of the OFFER and asks no further. */
   sendsRequest: boolean;
   requestHasVendorClass: boolean;
+  requestHasParameters: boolean;
   rules: OfferRules;
 }
 
@@ -55,6 +62,7 @@ export interface TftpDialect extends Pick<TftpReadSettings, "options" | "blockBy
   silence?: { limitMs: number; outcome: "missing" | "give-up" };
   /** Takes a file for missing when the server ignores options (issue 1913). */
   needsOptions: boolean;
+  endsProbesAtWrongPort: boolean;
 }
 
 export interface LinkDialect {
@@ -63,6 +71,7 @@ export interface LinkDialect {
   answersArpInTransfer: boolean;
   /** Where frames go when nobody answers ARP. Absent: the attempt is over. */
   macWithoutArp?: Mac;
+  packets: UdpHeaders;
 }
 
 export interface BootStage {
@@ -77,12 +86,11 @@ export interface RomStage extends BootStage {
   rom: RomTimes;
 }
 
+const ROM_PACKETS: UdpHeaders = { timeToLive: 128, hasUdpChecksum: false };
 const MENU_TEXT = "Raspberry Pi Boot";
 const ROM_TRANSACTION_ID = 0x26f30339;
 const MADE_UP_MAC = "aa:aa:aa:aa:aa:aa" as Mac;
 
-/** Chosen: at which pace boot loaders ask again is not known. */
-const ASK_AGAIN_MS = 1000;
 /** The loaders of a Pi 3 take a file for missing then (issues 991 and 1025). */
 const PI_3_PATIENCE_MS = 1000;
 /** Chosen: what the ROM does without a server is only known to end. */
@@ -120,6 +128,7 @@ const PARAMETERS_2837 = [...PARAMETERS_3B, 1, 3];
 const PARAMETERS_EEPROM = [1, 3, 43, 60, 66, 67, 128, 129, 130, 131, 132, 133, 134, 135];
 
 export function romStage(rom: keyof typeof ROM_BUGS, settings: Partial<FirmwareSettings>): RomStage {
+  const { askAgainMs } = { ...ASSUMPTIONS, ...settings.assumed };
   const bugs = { ...ROM_BUGS[rom], ...settings.bugs };
   return {
     bugs,
@@ -131,6 +140,7 @@ export function romStage(rom: keyof typeof ROM_BUGS, settings: Partial<FirmwareS
       transactionId: bugs.constantTransactionId ? ROM_TRANSACTION_ID : "random",
       sendsRequest: false,
       requestHasVendorClass: false,
+      requestHasParameters: false,
       rules: {
         checksClientAddress: !bugs.ignoresClientAddress,
         takesRelayed: !bugs.refusesRelayed,
@@ -138,6 +148,8 @@ export function romStage(rom: keyof typeof ROM_BUGS, settings: Partial<FirmwareS
         menuText: bugs.wantsThreeSpaces ? `${MENU_TEXT}   ` : MENU_TEXT,
         menuForm: "anywhere",
         bootServer: "last-option",
+        menuServer: "source",
+        needsVendorClass: false,
         toleratesFinalZero: rom !== "3b",
       },
     },
@@ -147,11 +159,13 @@ export function romStage(rom: keyof typeof ROM_BUGS, settings: Partial<FirmwareS
       rollover: false,
       reacknowledges: true,
       firstLocalPort: 49152,
-      askAgainMs: ASK_AGAIN_MS,
+      askAgainMs,
       silence: { limitMs: ROM_PATIENCE_MS, outcome: "give-up" },
       needsOptions: false,
+      endsProbesAtWrongPort: false,
     },
     link: {
+      packets: ROM_PACKETS,
       asksForNetmask: rom !== "3b",
       answersArpInTransfer: !bugs.deafToArp,
       ...(bugs.sendsToMadeUpMac && { macWithoutArp: MADE_UP_MAC }),
@@ -161,6 +175,7 @@ export function romStage(rom: keyof typeof ROM_BUGS, settings: Partial<FirmwareS
 
 /** bootcode.bin, and start.elf after it, of all boards before the Pi 4. */
 export function secondStage(settings: Partial<FirmwareSettings>): BootStage {
+  const { secondStageBlockBytes } = { ...ASSUMPTIONS, ...settings.assumed };
   return {
     times: { ...SECOND_STAGE_TIMES, ...timesOf(settings) },
     dhcp: {
@@ -169,6 +184,7 @@ export function secondStage(settings: Partial<FirmwareSettings>): BootStage {
       transactionId: ROM_TRANSACTION_ID,
       sendsRequest: false,
       requestHasVendorClass: false,
+      requestHasParameters: false,
       rules: {
         checksClientAddress: true,
         takesRelayed: true,
@@ -176,23 +192,29 @@ export function secondStage(settings: Partial<FirmwareSettings>): BootStage {
         menuText: MENU_TEXT,
         menuForm: "anywhere",
         bootServer: "last-option",
+        menuServer: "source",
+        needsVendorClass: false,
         toleratesFinalZero: true,
       },
     },
     tftp: {
-      options: ["tsize"],
-      blockBytes: 512,
+      options: secondStageBlockBytes === undefined ? ["tsize"] : ["tsize", "blksize"],
+      blockBytes: secondStageBlockBytes ?? 512,
       rollover: false,
       reacknowledges: true,
       firstLocalPort: 49154,
       silence: { limitMs: PI_3_PATIENCE_MS, outcome: "missing" },
       needsOptions: true,
+      endsProbesAtWrongPort: settings.endsProbesAtWrongPort ?? false,
     },
-    link: { asksForNetmask: true, answersArpInTransfer: !settings.deafSecondStage },
+    link: { packets: ROM_PACKETS, asksForNetmask: true, answersArpInTransfer: !settings.deafSecondStage },
   };
 }
 
 export function eepromStage(board: VirtualBoard, settings: Partial<FirmwareSettings>): BootStage {
+  const assumed = { ...ASSUMPTIONS, ...settings.assumed };
+  const { askAgainMs, firstLocalPort, requestHasParameters, needsVendorClass, menuServer } = assumed;
+  const { timeToLive, hasUdpChecksum } = assumed;
   const family = board.model.bootloader === "2712" ? "2712" : "2711";
   const release = eepromRelease(family, settings.released);
   const { tftpServer, menuText, identifierMagic: magic } = eepromConfiguration(settings);
@@ -206,6 +228,7 @@ export function eepromStage(board: VirtualBoard, settings: Partial<FirmwareSetti
       transactionId: "random",
       sendsRequest: true,
       requestHasVendorClass: release.requestHasVendorClass,
+      requestHasParameters,
       rules: {
         checksClientAddress: true,
         takesRelayed: release.takesRelayed,
@@ -213,6 +236,8 @@ export function eepromStage(board: VirtualBoard, settings: Partial<FirmwareSetti
         menuText,
         menuForm: release.readsWholeMenu ? "entries" : "first-entry",
         bootServer: "option-66",
+        menuServer,
+        needsVendorClass,
         toleratesFinalZero: true,
         ...(tftpServer && { fixedServer: tftpServer }),
       },
@@ -222,12 +247,12 @@ export function eepromStage(board: VirtualBoard, settings: Partial<FirmwareSetti
       blockBytes: settings.blockBytes ?? release.blockBytes,
       rollover: settings.rollover ?? release.rollover,
       reacknowledges: release.reacknowledges,
-      // One seen in captures; where it starts after power-on is not known.
-      firstLocalPort: 40084,
-      askAgainMs: ASK_AGAIN_MS,
+      firstLocalPort,
+      askAgainMs,
       needsOptions: false,
+      endsProbesAtWrongPort: settings.endsProbesAtWrongPort ?? false,
     },
-    link: { asksForNetmask: true, answersArpInTransfer: true },
+    link: { packets: { timeToLive, hasUdpChecksum }, asksForNetmask: true, answersArpInTransfer: true },
   };
 }
 

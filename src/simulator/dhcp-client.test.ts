@@ -135,6 +135,7 @@ describe("reading DHCP answers", () => {
       mac: "e4:5f:01:09:02:f7",
       yourAddress: "0.0.0.0",
       isRelayed: false,
+      isPxe: true,
       serverIdentifier: "10.77.0.1",
       bootHints: [{ kind: "menu", raw: expect.stringContaining("PXE"), entries: ["Raspberry Pi Boot"] }],
     });

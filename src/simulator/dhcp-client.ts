@@ -95,6 +95,8 @@ export interface AddressRequest {
   server: Ipv4;
   /** Option 60 goes with it. */
   hasVendorClass: boolean;
+  /** Options 55 and 93 go with it; absent: they do not. */
+  parameters?: readonly number[];
 }
 
 /** Options 50, 54 and 60 are deduced: no capture of a REQUEST is published. */
@@ -103,6 +105,10 @@ export function encodeRequest(transactionId: number, request: AddressRequest): U
   option(writer, OPTION.messageType, [MESSAGE_TYPE.request]);
   option(writer, OPTION.requestedAddress, ipv4ToBytes(request.address));
   option(writer, OPTION.serverIdentifier, ipv4ToBytes(request.server));
+  if (request.parameters) {
+    option(writer, OPTION.parameterRequestList, request.parameters);
+    option(writer, OPTION.clientSystemArchitecture, [0, 0]);
+  }
   if (request.hasVendorClass) option(writer, OPTION.vendorClass, Buffer.from(VENDOR_CLASS, "ascii"));
   return writer.u8(OPTION.end).finish();
 }
@@ -115,6 +121,8 @@ export interface DhcpAnswer {
   yourAddress: Ipv4;
   /** It came through a relay: `hops` or `giaddr` is not 0. */
   isRelayed: boolean;
+  /** Option 60 begins with "PXEClient". */
+  isPxe: boolean;
   netmask?: Ipv4;
   router?: Ipv4;
   serverIdentifier?: Ipv4;
@@ -158,6 +166,9 @@ export function decodeDhcpAnswer(packet: Uint8Array, toleratesPadding = true): D
     mac,
     yourAddress,
     isRelayed: hops !== 0 || relay !== 0,
+    isPxe: Buffer.from(options.get(OPTION.vendorClass) ?? [])
+      .toString("latin1")
+      .startsWith("PXEClient"),
     ...(netmask && { netmask }),
     ...(router && { router }),
     ...(serverIdentifier && { serverIdentifier }),

@@ -108,7 +108,9 @@ export class BootFiles {
     try {
       const outcome = await new Promise<TftpOutcome>((resolve, reject) => {
         const perform = (step: TftpStep, port: number) => {
-          if (step.send) stack.send({ sourcePort, to: { address: server, port }, bytes: step.send });
+          const isWrong = dialect.endsProbesAtWrongPort && step.outcome?.kind === "found";
+          const to = { address: server, port: isWrong ? port + 1 : port };
+          if (step.send) stack.send({ sourcePort, to, bytes: step.send });
           if (step.outcome) resolve(step.outcome);
         };
         const untilNextMs = () => {

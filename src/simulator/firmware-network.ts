@@ -161,8 +161,14 @@ async function requestAddress(
   const { stack, clock, board, stage, report } = context;
   const server = offer.serverIdentifier ?? offer.source;
   report({ kind: "dhcp", message: "REQUEST", server });
-  const { requestHasVendorClass: hasVendorClass } = stage.dhcp;
-  const bytes = encodeRequest(transactionId, { mac: board.mac, address: offer.yourAddress, server, hasVendorClass });
+  const { requestHasVendorClass: hasVendorClass, requestHasParameters, requestedParameters } = stage.dhcp;
+  const bytes = encodeRequest(transactionId, {
+    mac: board.mac,
+    address: offer.yourAddress,
+    server,
+    hasVendorClass,
+    ...(requestHasParameters && { parameters: requestedParameters }),
+  });
   stack.sendBroadcast({ sourcePort: DHCP_CLIENT_PORT, port: DHCP_SERVER_PORT, bytes });
   const untilMs = clock.monotonicMs() + stage.times.dhcpRequestTimeoutMs;
   for (;;) {

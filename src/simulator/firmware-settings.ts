@@ -92,6 +92,36 @@ export interface EepromConfiguration {
   networkTries: number;
 }
 
+/** What no source tells. Boots from our servers must not depend on any of it. */
+export interface Assumptions {
+  /** After so long without a packet a TFTP request, or an acknowledgement, is sent again. */
+  askAgainMs: number;
+  /** The EEPROM's first TFTP request after power-on comes from here; 40084 is one seen in captures. */
+  firstLocalPort: number;
+  /** Options 55 and 93 stand in the EEPROM's REQUEST; dnsmasq's log of one board says that they do not. */
+  requestHasParameters: boolean;
+  /** The EEPROM takes a boot menu only beside option 60 "PXEClient". */
+  needsVendorClass: boolean;
+  /** Whom the boot menu means to the EEPROM when option 54 and the packet's source differ (rpi-eeprom issue 687). */
+  menuServer: "server-identifier" | "source";
+  /** Of the EEPROM's packets; of the ROM's both are known. */
+  timeToLive: number;
+  hasUdpChecksum: boolean;
+  /** Newer builds of bootcode.bin and start.elf know `blksize`; with which value, and since when, is not told. */
+  secondStageBlockBytes: number | undefined;
+}
+
+export const ASSUMPTIONS: Assumptions = {
+  askAgainMs: 1000,
+  firstLocalPort: 40084,
+  requestHasParameters: false,
+  needsVendorClass: false,
+  menuServer: "server-identifier",
+  timeToLive: 128,
+  hasUdpChecksum: false,
+  secondStageBlockBytes: undefined,
+};
+
 export interface FirmwareSettings extends DhcpTimes, FileTimes {
   /** How long the switch and the PHY take to agree. Chosen; of a 3B it is known that five seconds pass. */
   linkUpMs: number;
@@ -111,4 +141,7 @@ export interface FirmwareSettings extends DhcpTimes, FileTimes {
    * after some seconds.
    */
   deafSecondStage: boolean;
+  /** The end of a probe goes to the server's next port (issue 1025): the server hears nothing more of it. */
+  endsProbesAtWrongPort: boolean;
+  assumed: Partial<Assumptions>;
 }

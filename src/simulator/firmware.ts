@@ -105,7 +105,7 @@ async function bootFromRom(
   settings: Partial<FirmwareSettings>,
 ): Promise<BootedFirmware> {
   const stage = romStage(rom, settings);
-  const startTry = (): RomContext => ({ ...world, stack: plugStack(board, world), board, stage });
+  const startTry = (): RomContext => ({ ...world, stack: plugStack(board, world, stage), board, stage });
   await runRom(startTry, (context, network) => loadSecondStage(bootFiles(context, network)));
   try {
     const { network, files } = await startStage(board, world, secondStage(settings));
@@ -117,8 +117,9 @@ async function bootFromRom(
   }
 }
 
-function plugStack(board: VirtualBoard, { port, clock }: FirmwareWorld): NetworkStack {
-  const stack = new NetworkStack({ mac: board.mac, clock, transmit: (frame) => port.send(frame) });
+function plugStack(board: VirtualBoard, { port, clock }: FirmwareWorld, { link }: BootStage): NetworkStack {
+  const { packets } = link;
+  const stack = new NetworkStack({ mac: board.mac, clock, transmit: (frame) => port.send(frame), packets });
   port.onFrame((frame) => stack.receive(frame));
   return stack;
 }
@@ -129,7 +130,7 @@ async function startStage(
   world: FirmwareWorld,
   stage: BootStage,
 ): Promise<{ network: NetworkReady; files: BootFiles }> {
-  const context = { ...world, stack: plugStack(board, world), board, stage };
+  const context = { ...world, stack: plugStack(board, world, stage), board, stage };
   const network = await bringNetworkUp(context);
   return { network, files: bootFiles(context, network) };
 }

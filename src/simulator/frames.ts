@@ -70,15 +70,26 @@ export function encodeArp(message: Omit<ArpMessage, "kind">, destination: Mac): 
     .finish();
 }
 
-/** TTL 128, identification 0 and no UDP checksum are what captures of Pis show. */
-export function encodeUdp(message: Omit<UdpMessage, "kind">, destination: Mac): Uint8Array {
+export interface UdpHeaders {
+  timeToLive: number;
+  hasUdpChecksum: boolean;
+}
+
+/** What captures of Pis show; the identification is 0. */
+const PI_HEADERS: UdpHeaders = { timeToLive: 128, hasUdpChecksum: false };
+
+export function encodeUdp(
+  message: Omit<UdpMessage, "kind">,
+  destination: Mac,
+  { timeToLive, hasUdpChecksum }: UdpHeaders = PI_HEADERS,
+): Uint8Array {
   const udpBytes = UDP_HEADER_BYTES + message.bytes.length;
   const ipHeader = new Writer(IPV4_HEADER_BYTES)
     .u8(0x45)
     .u8(0)
     .u16(IPV4_HEADER_BYTES + udpBytes)
     .u32(0)
-    .u8(128)
+    .u8(timeToLive)
     .u8(PROTOCOL_UDP)
     .u16(0)
     .bytes(ipv4ToBytes(message.from.address))
@@ -86,14 +97,19 @@ export function encodeUdp(message: Omit<UdpMessage, "kind">, destination: Mac): 
     .finish();
   const checksum = internetChecksum(ipHeader);
   ipHeader.set([checksum >>> 8, checksum & 0xff], 10);
-  return ethernet(destination, message.sourceMac, ETHERTYPE.ipv4)
-    .bytes(ipHeader)
+  const datagram = new Writer(udpBytes)
     .u16(message.from.port)
     .u16(message.to.port)
     .u16(udpBytes)
     .u16(0)
     .bytes(message.bytes)
     .finish();
+  if (hasUdpChecksum) {
+    const sum = internetChecksum(pseudoHeader(message.from.address, message.to.address, udpBytes), datagram);
+    // RFC 768: a sum of 0 is sent as ffff, for 0 says that there is none.
+    datagram.set(sum === 0 ? [0xff, 0xff] : [sum >>> 8, sum & 0xff], 6);
+  }
+  return ethernet(destination, message.sourceMac, ETHERTYPE.ipv4).bytes(ipHeader).bytes(datagram).finish();
 }
 
 /** Frames that are none of a boot loader's business come back as `other`; broken ones throw `DecodeError`. */

@@ -7,7 +7,15 @@
 import { IPV4_ANY, IPV4_BROADCAST, type Ipv4, ipv4ToNumber, type Mac, macToBytes } from "../bytes/addresses.ts";
 import { DecodeError } from "../bytes/decode-error.ts";
 import type { Clock } from "../ports.ts";
-import { type ArpMessage, decodeFrame, encodeArp, encodeUdp, MAC_BROADCAST, type UdpMessage } from "./frames.ts";
+import {
+  type ArpMessage,
+  decodeFrame,
+  encodeArp,
+  encodeUdp,
+  MAC_BROADCAST,
+  type UdpHeaders,
+  type UdpMessage,
+} from "./frames.ts";
 
 const MAC_UNKNOWN = "00:00:00:00:00:00" as Mac;
 /** The boot loader's buffer is 1500 bytes (rpi-eeprom issue 475): no jumbo frames, no VLAN tag on top of a full one. */
@@ -32,12 +40,15 @@ export interface NetworkStackSettings {
   mac: Mac;
   clock: Clock;
   transmit(frame: Uint8Array): void;
+  /** Of what it sends; by default as captures of Pis have it. */
+  packets?: UdpHeaders;
 }
 
 export class NetworkStack {
   readonly mac: Mac;
   readonly #clock: Clock;
   readonly #transmit: (frame: Uint8Array) => void;
+  readonly #packets: UdpHeaders | undefined;
   #settings: AddressSettings | undefined;
   readonly #neighbours = new Map<Ipv4, Mac>();
   readonly #waitingForArp = new Map<Ipv4, (mac: Mac) => void>();
@@ -50,6 +61,7 @@ export class NetworkStack {
     this.mac = settings.mac;
     this.#clock = settings.clock;
     this.#transmit = settings.transmit;
+    this.#packets = settings.packets;
   }
 
   configure(settings: AddressSettings): void {
@@ -111,7 +123,7 @@ export class NetworkStack {
   sendBroadcast(datagram: { sourcePort: number; port: number; bytes: Uint8Array }): void {
     const from = { address: this.#settings?.address ?? IPV4_ANY, port: datagram.sourcePort };
     const to = { address: IPV4_BROADCAST, port: datagram.port };
-    this.#transmit(encodeUdp({ sourceMac: this.mac, from, to, bytes: datagram.bytes }, MAC_BROADCAST));
+    this.#transmit(encodeUdp({ sourceMac: this.mac, from, to, bytes: datagram.bytes }, MAC_BROADCAST, this.#packets));
   }
 
   /** An Ethernet frame of any kind. */
@@ -126,7 +138,9 @@ export class NetworkStack {
     const destination = hardwareAddress ?? (own && this.#neighbours.get(nextHop(own, datagram.to.address)));
     if (own === undefined || destination === undefined) return;
     const from = { address: own.address, port: datagram.sourcePort };
-    this.#transmit(encodeUdp({ sourceMac: this.mac, from, to: datagram.to, bytes: datagram.bytes }, destination));
+    this.#transmit(
+      encodeUdp({ sourceMac: this.mac, from, to: datagram.to, bytes: datagram.bytes }, destination, this.#packets),
+    );
   }
 
   /** Finds the hardware address packets for `address` go to (its own, or the router's); `undefined` if nobody answers. */

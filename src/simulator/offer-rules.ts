@@ -53,8 +53,8 @@ function isBootOffer(answer: Answer, rules: OfferRules): boolean {
 /** The menu means whoever sent it: to the EEPROM that is option 54, to the ROM the packet's source. */
 function serverOf(hint: BootHint, answer: Answer, rules: OfferRules): Ipv4 | undefined {
   if (hint.kind === "server-name") return textAddress(hint.raw, rules.toleratesFinalZero);
-  if (!hasMenuText(hint, rules)) return undefined;
-  return rules.bootServer === "option-66" ? (answer.serverIdentifier ?? answer.source) : answer.source;
+  if (!hasMenuText(hint, rules) || (rules.needsVendorClass && !answer.isPxe)) return undefined;
+  return rules.menuServer === "server-identifier" ? (answer.serverIdentifier ?? answer.source) : answer.source;
 }
 
 function hasMenuText(hint: BootHint & { kind: "menu" }, { menuForm, menuText }: OfferRules): boolean {
