@@ -117,7 +117,7 @@ describe("an address of the range", () => {
   });
 
   it("is offered at once when the client holds it already, asked about it a moment ago, or is its user", async () => {
-    const { say, answers, probe } = await start();
+    const { say, answers, probe, clock } = await start();
     say(mac(2), "DISCOVER");
     const address = probe.asked[0]!;
     probe.holders.set(address, mac(2));
@@ -128,6 +128,8 @@ describe("an address of the range", () => {
     const requested = makeOption(OPTIONS.requestedAddress, address);
     say(mac(2), "REQUEST", [requested]);
     expect(answers()).toEqual([`ACK ${address} to ${mac(2)}`]);
+    // What was heard is forgotten, but now the address is its own.
+    clock.pass(60_000);
     say(mac(2), "DISCOVER");
     expect(answers()).toEqual([`OFFER ${address} to ${mac(2)}`]);
     expect(probe.asked).toEqual([address]);
