@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { VirtualNetwork } from "../../test/virtual-network.ts";
-import type { Ipv4 } from "../bytes/addresses.ts";
+import { type Ipv4, macFromBytes } from "../bytes/addresses.ts";
 import { parseNetconsole } from "./boot-console.ts";
 
 describe("NETCONSOLE", () => {
@@ -15,6 +15,20 @@ describe("NETCONSOLE", () => {
     ["an address has to be one", "6665@169.254.1.999/,6666@/", undefined],
   ])("%s", (_, key, to) => {
     expect(parseNetconsole(key)?.to).toEqual(to);
+  });
+
+  it.each([
+    ["to the MAC that is set", "2022-09-02", "02:00:00:00:00:09"],
+    ["before September 2022 by broadcast", "2022-04-26", "ff:ff:ff:ff:ff:ff"],
+  ])("goes %s", async (_, released, expected) => {
+    const network = new VirtualNetwork();
+    const netconsole = "@1.1.1.1/,@/02:00:00:00:00:09";
+    const { frames } = await network.run(
+      network.boot(network.board("4"), { released, dhcpTimeoutMs: 10, eeprom: { netconsole } }),
+    );
+    const consoles = frames.filter((frame) => Buffer.from(frame).readUInt16BE(36) === 6666);
+    expect(consoles.length).toBeGreaterThan(0);
+    expect(new Set(consoles.map((frame) => macFromBytes(frame.subarray(0, 6))))).toEqual(new Set([expected]));
   });
 
   it("brings a boot's log to whoever listens, from before the Pi has an address", async () => {

@@ -5,6 +5,7 @@
 import { IPV4_BROADCAST, type Ipv4, type Mac, parseIpv4, parseMac } from "../bytes/addresses.ts";
 import { DecodeError } from "../bytes/decode-error.ts";
 import type { EthernetPort } from "../ports.ts";
+import type { EepromRelease } from "./firmware-releases.ts";
 import { encodeUdp, MAC_BROADCAST } from "./frames.ts";
 
 interface NetconsoleSettings {
@@ -36,9 +37,15 @@ export function parseNetconsole(key: string): NetconsoleSettings | undefined {
 }
 
 /** Sends each line in a datagram of its own. */
-export function netconsole(key: string | undefined, port: EthernetPort, sourceMac: Mac): (line: string) => void {
+export function netconsole(
+  key: string | undefined,
+  port: EthernetPort,
+  sourceMac: Mac,
+  { hasNetconsoleMac }: Pick<EepromRelease, "hasNetconsoleMac">,
+): (line: string) => void {
   const settings = key === undefined ? undefined : parseNetconsole(key);
   if (settings === undefined) return () => {};
-  const { from, to, mac } = settings;
+  const { from, to } = settings;
+  const mac = hasNetconsoleMac ? settings.mac : MAC_BROADCAST;
   return (line) => port.send(encodeUdp({ sourceMac, from, to, bytes: Buffer.from(`${line}\n`, "latin1") }, mac));
 }

@@ -5,7 +5,7 @@
  * Sources: Raspberry Pi documentation, captures of boards, published log strings, and the issues named at each bug.
  */
 import type { Ipv4, Mac } from "../bytes/addresses.ts";
-import { eepromRelease, type MachineIdentifierForm } from "./firmware-releases.ts";
+import { type EepromFamily, eepromRelease, type MachineIdentifierForm } from "./firmware-releases.ts";
 import {
   ASSUMPTIONS,
   type DhcpTimes,
@@ -211,12 +211,15 @@ export function secondStage(settings: Partial<FirmwareSettings>): BootStage {
   };
 }
 
+export function eepromFamily({ model }: VirtualBoard): EepromFamily {
+  return model.bootloader === "2712" ? "2712" : "2711";
+}
+
 export function eepromStage(board: VirtualBoard, settings: Partial<FirmwareSettings>): BootStage {
   const assumed = { ...ASSUMPTIONS, ...settings.assumed };
   const { askAgainMs, firstLocalPort, requestHasParameters, needsVendorClass, menuServer } = assumed;
   const { timeToLive, hasUdpChecksum } = assumed;
-  const family = board.model.bootloader === "2712" ? "2712" : "2711";
-  const release = eepromRelease(family, settings.released);
+  const release = eepromRelease(eepromFamily(board), settings.released);
   const { tftpServer, menuText, identifierMagic: magic } = eepromConfiguration(settings);
   const chosen: MachineIdentifierForm | undefined =
     magic === undefined ? undefined : magic === 0 ? { form: "serial" } : { form: "magic", magic, hasMac: true };

@@ -30,6 +30,8 @@ export interface EepromRelease {
   takesRelayed: boolean;
   /** Option 60 stands in the REQUEST. */
   requestHasVendorClass: boolean;
+  /** Sends netconsole to the MAC that is set; before, by broadcast. */
+  hasNetconsoleMac: boolean;
   /** Between a failed attempt and the next. */
   retryPauseMs: number;
   /** Can boot over the network again after an attempt that failed. */
@@ -52,6 +54,7 @@ const CHANGES_2711 = {
   reacknowledge: "2021-02-16",
   /** Assumed: 2021-04-29 has the old order, a capture of October 2021 the new; no release note tells. */
   identifierSwapped: "2021-10-01",
+  netconsoleMac: "2022-09-02",
   block1468: "2022-10-03",
   rollover: "2025-09-23",
 } as const;
@@ -91,6 +94,7 @@ function release2711(released: string): EepromRelease {
     toleratesPadding: has("padding"),
     takesRelayed: has("relayed"),
     requestHasVendorClass: has("requestVendorClass"),
+    hasNetconsoleMac: has("netconsoleMac"),
     retryPauseMs: has("retryPause") ? RETRY_PAUSE_MS : 0,
     repeatsAttempts: true,
   };
@@ -107,6 +111,7 @@ function release2712(released: string): EepromRelease {
     toleratesPadding: true,
     takesRelayed: true,
     requestHasVendorClass: true,
+    hasNetconsoleMac: true,
     retryPauseMs: RETRY_PAUSE_MS,
     repeatsAttempts: has("repeatedAttempts"),
   };

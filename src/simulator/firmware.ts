@@ -9,7 +9,14 @@
 import type { Ipv4 } from "../bytes/addresses.ts";
 import type { Clock, EthernetPort, Random } from "../ports.ts";
 import { netconsole } from "./boot-console.ts";
-import { type BootStage, eepromConfiguration, eepromStage, romStage, secondStage } from "./boot-stages.ts";
+import {
+  type BootStage,
+  eepromConfiguration,
+  eepromFamily,
+  eepromStage,
+  romStage,
+  secondStage,
+} from "./boot-stages.ts";
 import {
   type LoadedSystem,
   type LoadOptions,
@@ -22,6 +29,7 @@ import {
 import { type FirmwareEvent, FirmwareFailure } from "./firmware-events.ts";
 import { BootFiles, type LoadedFile } from "./firmware-files.ts";
 import { bringNetworkUp, type NetworkContext, type NetworkReady } from "./firmware-network.ts";
+import { eepromRelease } from "./firmware-releases.ts";
 import type { FirmwareSettings } from "./firmware-settings.ts";
 import type { VirtualBoard } from "./models.ts";
 import { NetworkStack } from "./network-stack.ts";
@@ -83,7 +91,8 @@ async function bootFromEeprom(
 }
 
 function withNetconsole(board: VirtualBoard, world: FirmwareWorld, settings: Partial<FirmwareSettings>): FirmwareWorld {
-  const say = netconsole(eepromConfiguration(settings).netconsole, world.port, board.mac);
+  const release = eepromRelease(eepromFamily(board), settings.released);
+  const say = netconsole(eepromConfiguration(settings).netconsole, world.port, board.mac, release);
   const report = (event: FirmwareEvent) => {
     if (event.kind === "firmware-log") say(event.text);
     world.report(event);
