@@ -49,6 +49,9 @@ const POLL_MS = 500;
 const NO_EXTERNAL_DHCP =
   "Cannot simulate dhcp: external: nobody on the lab's network would tell the Pis where to boot from; set network.dhcp to proxy or server";
 
+const ONE_NETWORK =
+  "Cannot simulate several interfaces: the lab has one network; leave out the entries of network.others that have an interface";
+
 type Outcome = "up" | "done" | "late" | "stopped" | "interrupted" | "gave-up";
 
 /** Resolves with the exit code. */
@@ -59,8 +62,9 @@ export async function simulate(settings: SimulationSettings): Promise<number> {
   const manifestPath = settings.image === undefined ? settings.manifestPath : writeManifest(settings, settings.image);
   const loaded = await loadManifest(manifestPath, stateFolder);
   const count = Math.min(settings.nodes ?? loaded.manifest.nodes.length, loaded.manifest.nodes.length);
-  const { dhcp } = loaded.manifest.network;
+  const { dhcp, others = [] } = loaded.manifest.network;
   if (dhcp === "external") throw new UserError(NO_EXTERNAL_DHCP, 2);
+  if (others.some((other) => other.interface !== undefined)) throw new UserError(ONE_NETWORK, 2);
   const lab = await createLabNetwork({ taps: dhcp === "proxy" ? count + 1 : count, ...labNetworkOf(loaded) });
   const stopRouter = dhcp === "proxy" ? await startLabRouter(loaded, lab) : async () => {};
   const forgetLab = recordLab(join(stateFolder, LAB_RECORD));

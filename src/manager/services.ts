@@ -116,10 +116,14 @@ export class Services {
   async #startDhcp(): Promise<void> {
     const { manifest, networks, sockets, clock, dhcp, onWarning } = this.#options;
     const { dhcp: mode, ports } = manifest.network;
-    const [first, ...others] = dhcpNetworks(manifest, networks).map((network) => this.#withProbe(network));
+    const all = dhcpNetworks(manifest, networks);
+    // Where it is another's, it is heard by the interfaces that the manifest names: the port of all others may be in use.
+    const ours = mode === "external" ? all.filter(({ interfaceName }) => interfaceName !== undefined) : all;
+    const [first, ...others] = ours.map((network) => this.#withProbe(network));
+    if (!first) return;
     try {
       this.#dhcp = await startDhcpServer({
-        ...first!,
+        ...first,
         others,
         sockets,
         clock,
