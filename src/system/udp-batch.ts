@@ -189,16 +189,16 @@ export class SendBatch extends Batch {
   #firstSlot = 0;
   #endSlot = 0;
 
+  get count(): number {
+    return this.#endSlot - this.#firstSlot;
+  }
+
   get isEmpty(): boolean {
-    return this.#firstSlot === this.#endSlot;
+    return this.count === 0;
   }
 
   get isFull(): boolean {
     return this.#endSlot === this.slots;
-  }
-
-  fits(bytes: Uint8Array): boolean {
-    return bytes.length <= this.slotBytes;
   }
 
   /** Copies `head` into the next slot. `body` comes behind it and is not copied: it stays as it is until it is sent. */

@@ -39,7 +39,12 @@ export const libc = {
   if_indextoname: library.func("void *if_indextoname(uint32_t index, void *name)"),
 } as const;
 
-const ERROR_NAMES = new Map(Object.entries(os.constants.errno).map(([name, number]) => [number, name]));
+/** Of two names the first in the alphabet: EAGAIN, not EWOULDBLOCK. */
+const ERROR_NAMES = new Map(
+  Object.entries(os.constants.errno)
+    .toSorted(([one], [other]) => (one < other ? 1 : -1))
+    .map(([name, number]) => [number, name]),
+);
 
 /** `EADDRINUSE` and so on. Must be asked right after the call. */
 export function lastErrorCode(): string {

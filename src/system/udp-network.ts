@@ -101,7 +101,8 @@ export class Network {
 export class Outgoing {
   readonly #network: Network;
   readonly #fd: number;
-  readonly #batch = new SendBatch(BATCH_DATAGRAMS, SLOT_BYTES);
+  /** Twice as many as leave in one call: while the kernel takes none, there is room for those that nobody holds back. */
+  readonly #batch = new SendBatch(2 * BATCH_DATAGRAMS, SLOT_BYTES);
   /** Set for sockets that keep what the kernel does not take now. */
   onRoom: (() => void) | undefined;
   #isBlocked = false;
@@ -125,11 +126,12 @@ export class Outgoing {
       this.#network.sendLarge(this.#fd, bytes, to, localAddress, interfaceIndex);
       return;
     }
-    if (this.#batch.isFull) this.flush();
-    // Still full: the kernel takes nothing, and whoever sends did not ask.
+    // The kernel takes nothing, and whoever sends does not ask.
     if (this.#batch.isFull) return;
     if (this.#batch.isEmpty) this.#network.flushSoon(this);
     this.#batch.add(head, body, to, localAddress, interfaceIndex);
+    // At once, so that whoever sends the next knows whether there is room.
+    if (!this.#isBlocked && this.#batch.count >= BATCH_DATAGRAMS) this.flush();
   }
 
   flush(): void {

@@ -8,21 +8,32 @@ const INTERVAL = {
   /** Before anything was measured. */
   firstMs: 200,
   leastMs: 20,
+  /** Of a window a whole one is sent again, to clients that are no firmware. */
+  leastOfWindowMs: 200,
   longestMs: 2400,
 };
 const PATIENCE_OF_FIRMWARE_MS = 1000;
 const CLOCK_GRANULARITY_MS = 1;
 
-export class Retransmission {
+export interface RetransmissionTerms {
   /** The client's own wish, which is kept to. */
+  agreedMs: number | undefined;
+  hasWindow: boolean;
+  /** Before the first answer, where it is not the usual. */
+  firstMs?: number;
+}
+
+export class Retransmission {
   readonly #agreedMs: number | undefined;
+  readonly #leastMs: number;
   #roundTripMs: number | undefined;
   #variationMs = 0;
   #measuredMs = INTERVAL.firstMs;
   #intervalMs: number;
 
-  constructor(agreedMs: number | undefined, firstMs: number = INTERVAL.firstMs) {
+  constructor({ agreedMs, hasWindow, firstMs = INTERVAL.firstMs }: RetransmissionTerms) {
     this.#agreedMs = agreedMs;
+    this.#leastMs = hasWindow ? INTERVAL.leastOfWindowMs : INTERVAL.leastMs;
     this.#intervalMs = agreedMs ?? firstMs;
   }
 
@@ -46,7 +57,7 @@ export class Retransmission {
       this.#roundTripMs += (roundTripMs - this.#roundTripMs) / 8;
     }
     const expectedMs = this.#roundTripMs + Math.max(CLOCK_GRANULARITY_MS, 4 * this.#variationMs);
-    this.#measuredMs = Math.min(INTERVAL.firstMs, Math.max(INTERVAL.leastMs, expectedMs));
+    this.#measuredMs = Math.min(INTERVAL.firstMs, Math.max(this.#leastMs, expectedMs));
   }
 
   /** There was no answer, for `silentMs` by now. */

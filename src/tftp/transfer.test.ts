@@ -229,12 +229,39 @@ describe("a transfer", () => {
     expect(heard()).toEqual(["OACK", "1:512", "2:512", "3:512", "4:512"]);
     acknowledge(2);
     expect(heard()).toEqual(["3:512", "4:512", "5:512", "6:512"]);
-    acknowledge(2);
-    expect(heard()).toEqual(["3:512", "4:512", "5:512", "6:512"]);
+    // One for each block that came after the gap.
     acknowledge(2);
     expect(heard()).toEqual([]);
     acknowledge(6);
     expect(heard()).toEqual(["7:512", "8:512", "9:512", "10:392"]);
+  });
+
+  it("with a window takes a repeated acknowledgement for the loss of its first block", () => {
+    const { transfer, acknowledge, heard } = conversation(5000, { windowsize: "4" });
+    transfer.start();
+    acknowledge(0);
+    acknowledge(4);
+    heard();
+    acknowledge(4);
+    expect(heard()).toEqual(["5:512", "6:512", "7:512", "8:512"]);
+    acknowledge(4);
+    expect(heard()).toEqual([]);
+  });
+
+  it("with a window does not answer what its own retransmission brought about", () => {
+    const { transfer, acknowledge, heard, wait } = conversation(9000, { windowsize: "4" });
+    transfer.start();
+    acknowledge(0);
+    heard();
+    wait(1200);
+    expect(heard()).toEqual(["1:512", "2:512", "3:512", "4:512"]);
+    // The client was only slow, and acknowledges what it has again for each block that it has twice.
+    acknowledge(4);
+    expect(heard()).toEqual(["5:512", "6:512", "7:512", "8:512"]);
+    for (let copy = 0; copy < 4; copy++) acknowledge(4);
+    expect(heard()).toEqual([]);
+    acknowledge(8);
+    expect(heard()).toEqual(["9:512", "10:512", "11:512", "12:512"]);
   });
 
   it("waits for a slow disk, reads for many blocks at a time, and closes the file after the last read", async () => {

@@ -61,8 +61,8 @@ export class Transfer {
   /** The one to send next: after `#sent`, or before, when some are sent again. */
   #next = 1;
   #reading = false;
-  /** Repeated acknowledgements of one block start one retransmission, else each copy would start another. */
-  #repaired = false;
+  /** The highest that had been sent when some were sent again. */
+  #recover = -1;
   #offers = 0;
   /** A block, sent once, whose way there and back is being measured; 0: none. */
   #timedBlock = 0;
@@ -82,7 +82,11 @@ export class Transfer {
     this.#lastBlock = Math.floor(source.sizeBytes / blockBytes) + 1;
     this.#phase = acknowledged.size === 0 ? "sending" : "offering";
     const offerMs = this.#isEarly ? OFFER.earlyIntervalMs : OFFER.intervalMs;
-    this.#retransmission = new Retransmission(timeoutMs, this.#phase === "offering" ? offerMs : undefined);
+    this.#retransmission = new Retransmission({
+      agreedMs: timeoutMs,
+      hasWindow: windowBlocks > 1,
+      ...(this.#phase === "offering" && { firstMs: offerMs }),
+    });
     this.startedAtMs = ends.clock.monotonicMs();
     this.#heardAtMs = this.startedAtMs;
   }
@@ -139,6 +143,7 @@ export class Transfer {
       return;
     }
     this.#acknowledged = block;
+    this.#next = Math.max(this.#next, block + 1);
     if (block === this.#lastBlock) {
       this.#end({ kind: "complete" });
       return;
@@ -169,7 +174,6 @@ export class Transfer {
       const what = this.#phase === "offering" ? "the option acknowledgement" : `block ${this.#acknowledged + 1}`;
       this.#end({ kind: "failed", reason: `no answer to ${what} for ${Math.round(silentMs / 1000)} s` });
     } else if (nowMs >= this.#retransmitAtMs) {
-      this.#repaired = false;
       if (this.#phase === "offering") this.#offerAgain(nowMs);
       else {
         this.#retransmission.timedOut(silentMs);
@@ -230,7 +234,6 @@ export class Transfer {
   #progress(nowMs: number, roundTripMs: number | undefined): void {
     this.#heardAtMs = nowMs;
     this.#retransmission.answered(roundTripMs);
-    this.#repaired = false;
     // Nothing is waited for before it has been sent.
     this.#retransmitAtMs = Number.POSITIVE_INFINITY;
     this.#ends.askForTurn();
@@ -238,12 +241,11 @@ export class Transfer {
 
   /**
    * With one block in flight a repeated acknowledgement is an echo of our own retransmission: answering it would
-   * double every packet from here on (RFC 1123 section 4.2.3.1). In a window it means that the first block is lost.
+   * double every packet from here on (RFC 1123 section 4.2.3.1). In a window it means that the first block is lost, if
+   * what it acknowledges was sent after the last retransmission: else it is such an echo too (RFC 6582 section 3.2).
    */
   #onRepeatedAcknowledge(): void {
-    if (this.#agreement.windowBlocks === 1 || this.#repaired) return;
-    this.#repaired = true;
-    this.#sendAgain();
+    if (this.#agreement.windowBlocks > 1 && this.#acknowledged > this.#recover) this.#sendAgain();
   }
 
   #offer(nowMs: number): void {
@@ -270,6 +272,7 @@ export class Transfer {
   }
 
   #goBack(): void {
+    this.#recover = this.#sent;
     this.#next = this.#acknowledged + 1;
     this.#timedBlock = 0;
   }

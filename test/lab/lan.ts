@@ -64,8 +64,18 @@ export class Lan {
     ip("-n", namespace, "link", "set", interfaceName, "up");
   }
 
+  /** What the switch sends to a host, the first is 0, takes as long as on a line of this speed. It loses nothing: senders wait. */
+  slowDown(host: number, megabitsPerSecond: number): void {
+    const shape = ["rate", `${megabitsPerSecond}mbit`, "burst", "10kb", "limit", "10mb"];
+    execFileSync("tc", ["qdisc", "add", "dev", this.#portName(host), "root", "tbf", ...shape]);
+  }
+
+  #portName(index: number): string {
+    return `v${index}${this.bridge}`.slice(0, 15);
+  }
+
   #plugIn(namespace: string, interfaceName: string): void {
-    const port = `v${this.#ports++}${this.bridge}`.slice(0, 15);
+    const port = this.#portName(this.#ports++);
     ip("link", "add", port, "type", "veth", "peer", "name", interfaceName, "netns", namespace);
     ip("link", "set", port, "master", this.bridge, "up");
   }

@@ -4,10 +4,12 @@
  *
  * Needs root, iproute2, curl, tftp-hpa, atftp and busybox.
  */
+import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { UdpSockets } from "../../src/ports.ts";
 import { systemClock } from "../../src/system/clock.ts";
@@ -19,7 +21,7 @@ import { lossySockets } from "../lossy-sockets.ts";
 import { Lan, type LanHost, lanUnavailable } from "./lan.ts";
 import { requireTools } from "./required-tools.ts";
 
-const isSkipped = lanUnavailable() !== undefined || requireTools(["ip", "curl", "tftp", "atftp", "busybox"]);
+const isSkipped = lanUnavailable() !== undefined || requireTools(["ip", "tc", "curl", "tftp", "atftp", "busybox"]);
 
 /** A file is named by its size; its bytes follow from their place. */
 function content(sizeBytes: number): Buffer {
@@ -71,11 +73,11 @@ describe.skipIf(isSkipped)("TFTP clients", () => {
   const servers: TftpServer[] = [];
   const observed: TftpObservation[] = [];
 
-  async function start(sockets: UdpSockets): Promise<TftpServer> {
+  async function start(sockets: UdpSockets, address = lan.address): Promise<TftpServer> {
     const server = await startTftpServer({
       sockets,
       clock: systemClock,
-      binding: { address: lan.address, port: 0 },
+      binding: { address, port: 0 },
       observe: (observation) => observed.push(observation),
       handler: {
         open({ path }) {
@@ -149,6 +151,51 @@ describe.skipIf(isSkipped)("TFTP clients", () => {
     },
     120_000,
   );
+
+  it("on a slow line clients with large windows wait, share it evenly, and nothing is sent twice", async () => {
+    const slow = new Lan("s");
+    try {
+      const { namespace } = slow.addHost("client", "02:00:00:00:01:02", `${slow.prefix}.2`);
+      slow.slowDown(0, 100);
+      const server = await start(await createUdpSockets(), slow.address);
+      const sizeBytes = 1_500_000;
+      observed.length = 0;
+      // 4 windows of 64 blocks are more than a send buffer holds.
+      const fetches = Array.from({ length: 4 }, async (_, client) => {
+        const target = join(folder, `slow${client}`);
+        const args = [
+          "--option",
+          "blksize 1468",
+          "--option",
+          "windowsize 64",
+          "-g",
+          "-r",
+          `${sizeBytes}`,
+          "-l",
+          target,
+        ];
+        await promisify(execFile)("ip", [
+          "netns",
+          "exec",
+          namespace,
+          "atftp",
+          ...args,
+          slow.address,
+          `${server.localPort}`,
+        ]);
+        expect(sha256(readFileSync(target))).toBe(sha256(content(sizeBytes)));
+      });
+      await Promise.all(fetches);
+      const completions = observed.flatMap((each) => (each.kind === "complete" ? [each] : []));
+      expect(completions.map(({ retransmits }) => retransmits)).toEqual([0, 0, 0, 0]);
+      const durationsMs = completions.map(({ durationMs }) => durationMs);
+      // All of it takes half a second: 12.5 MB/s.
+      expect(Math.max(...durationsMs)).toBeGreaterThan(400);
+      expect(Math.max(...durationsMs) / Math.min(...durationsMs)).toBeLessThan(2);
+    } finally {
+      slow.remove();
+    }
+  });
 
   it("a missing file is told at once", async () => {
     const server = await start(await createUdpSockets());
