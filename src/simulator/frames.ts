@@ -14,6 +14,7 @@ const ETHERTYPE = { ipv4: 0x0800, arp: 0x0806 } as const;
 const ETHERNET_HEADER_BYTES = 14;
 const ARP_ETHERNET = 1;
 const ARP_OPERATION = { request: 1, reply: 2 } as const;
+const ARP_BYTES = 28;
 const IPV4_HEADER_BYTES = 20;
 const UDP_HEADER_BYTES = 8;
 const PROTOCOL_UDP = 17;
@@ -52,12 +53,15 @@ function pseudoHeader(from: Ipv4, to: Ipv4, udpBytes: number): Uint8Array {
   return new Writer(12).bytes(ipv4ToBytes(from)).bytes(ipv4ToBytes(to)).u16(PROTOCOL_UDP).u16(udpBytes).finish();
 }
 
-function ethernet(destination: Mac, source: Mac, etherType: number): Writer {
-  return new Writer(1514).bytes(macToBytes(destination)).bytes(macToBytes(source)).u16(etherType);
+function ethernet(destination: Mac, source: Mac, etherType: number, payloadBytes: number): Writer {
+  return new Writer(ETHERNET_HEADER_BYTES + payloadBytes)
+    .bytes(macToBytes(destination))
+    .bytes(macToBytes(source))
+    .u16(etherType);
 }
 
 export function encodeArp(message: Omit<ArpMessage, "kind">, destination: Mac): Uint8Array {
-  return ethernet(destination, message.senderMac, ETHERTYPE.arp)
+  return ethernet(destination, message.senderMac, ETHERTYPE.arp, ARP_BYTES)
     .u16(ARP_ETHERNET)
     .u16(ETHERTYPE.ipv4)
     .u8(6)
@@ -109,7 +113,10 @@ export function encodeUdp(
     // RFC 768: a sum of 0 is sent as ffff, for 0 says that there is none.
     datagram.set(sum === 0 ? [0xff, 0xff] : [sum >>> 8, sum & 0xff], 6);
   }
-  return ethernet(destination, message.sourceMac, ETHERTYPE.ipv4).bytes(ipHeader).bytes(datagram).finish();
+  return ethernet(destination, message.sourceMac, ETHERTYPE.ipv4, IPV4_HEADER_BYTES + udpBytes)
+    .bytes(ipHeader)
+    .bytes(datagram)
+    .finish();
 }
 
 /** Frames that are none of a boot loader's business come back as `other`; broken ones throw `DecodeError`. */

@@ -46,6 +46,7 @@ export interface NetworkStackSettings {
 
 export class NetworkStack {
   readonly mac: Mac;
+  readonly #macBytes: Uint8Array;
   readonly #clock: Clock;
   readonly #transmit: (frame: Uint8Array) => void;
   readonly #packets: UdpHeaders | undefined;
@@ -59,6 +60,7 @@ export class NetworkStack {
 
   constructor(settings: NetworkStackSettings) {
     this.mac = settings.mac;
+    this.#macBytes = macToBytes(settings.mac);
     this.#clock = settings.clock;
     this.#transmit = settings.transmit;
     this.#packets = settings.packets;
@@ -70,16 +72,26 @@ export class NetworkStack {
 
   /** Takes one frame from the wire. Whatever is not for us or is broken is dropped, as the Pi drops it. */
   receive(bytes: Uint8Array): void {
-    if (bytes.length > FRAME_BYTES_MAX) return;
+    if (bytes.length > FRAME_BYTES_MAX || !this.#isForUs(bytes)) return;
     try {
       const frame = decodeFrame(bytes);
-      if (frame.destination !== this.mac && frame.destination !== MAC_BROADCAST) return;
       if (frame.kind === "arp") this.#receiveArp(frame);
       if (frame.kind === "udp" && this.#isOwn(frame.to.address)) this.#listeners.get(frame.to.port)?.(frame);
       this.#onAnyFrame();
     } catch (error) {
       if (!(error instanceof DecodeError)) throw error;
     }
+  }
+
+  /** What a network card decides: its own address, or broadcast. */
+  #isForUs(frame: Uint8Array): boolean {
+    let isOwn = true;
+    let isBroadcast = true;
+    for (let at = 0; at < this.#macBytes.length; at++) {
+      isOwn &&= frame[at] === this.#macBytes[at];
+      isBroadcast &&= frame[at] === 0xff;
+    }
+    return isOwn || isBroadcast;
   }
 
   /** Before it has an address the Pi takes any: DHCP servers send the OFFER to the address they offer. */

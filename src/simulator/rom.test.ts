@@ -231,7 +231,7 @@ describe("ARP", () => {
     await network.serve({
       mode: "none",
       boards: [board],
-      files: { ...ALL_FILES, "bootcode.bin": new Uint8Array(4_000_000) },
+      files: { ...ALL_FILES, "bootcode.bin": new Uint8Array(400_000) },
     });
     const booting = network.boot(board, { bugs: { ...QUIET.bugs, deafToArp } });
     expect((await network.run(found)) === undefined).toBe(deafToArp);

@@ -47,7 +47,7 @@ export class VirtualLan {
     this.#learned.set(macFromBytes(frame.subarray(6, 12)), from);
     const known = destination === MAC_BROADCAST ? undefined : this.#learned.get(destination);
     for (const port of known === undefined ? this.#ports : [known]) {
-      if (port !== from) this.#deliver(port, frame.slice());
+      if (port !== from) this.#deliver(port, frame);
     }
   }
 
@@ -57,7 +57,8 @@ export class VirtualLan {
     const copies = happens(this.#faults?.duplicate ?? 0) ? 2 : 1;
     for (let copy = 0; copy < copies; copy++) {
       const delayMs = LATENCY_MS + (happens(this.#faults?.late ?? 0) ? (this.#faults?.lateMs ?? 0) : 0);
-      this.#clock.after(delayMs, () => port.deliver(frame));
+      // A copy for each: handlers may keep what they get.
+      this.#clock.after(delayMs, () => port.deliver(frame.slice()));
     }
   }
 }
