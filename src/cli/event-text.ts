@@ -48,6 +48,8 @@ function describe(event: BootEvent): string | undefined {
     case "tftp-progress":
     case "root-activity":
     case "planned":
+    // One boot has hundreds: `bramble logs` shows them.
+    case "console-line":
       return undefined;
     case "tftp-probed":
       return coloured(`tftp  ${event.path} is there (${formatBytes(event.sizeBytes)})`, "dim");
@@ -59,11 +61,6 @@ function describe(event: BootEvent): string | undefined {
     }
     case "tftp-failed":
       return coloured(`tftp  ${event.path} failed: ${event.reason}`, "red");
-    case "console-line": {
-      const dropped =
-        event.dropped === undefined ? "" : `(${formatCount(event.dropped, "line")} before this left out) `;
-      return coloured(`cons  ${dropped}${event.text}`, "dim");
-    }
     case "mount":
       return `nfs   mounted its ${event.tree} tree from ${event.client}`;
     case "mount-refused":

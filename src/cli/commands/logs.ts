@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import type { BootEvent } from "../../cluster/event.ts";
 import { apiOf, globalOptions } from "../context.ts";
 import { eventLine, eventText } from "../event-text.ts";
-import { coloured } from "../table.ts";
+import { coloured, formatCount } from "../table.ts";
 import { UserError } from "../user-error.ts";
 
 interface LogOptions {
@@ -46,9 +46,18 @@ export function logText(): (event: BootEvent) => string | undefined {
   };
 }
 
-/** Also of a request, which the other views show by what comes of it. */
+/** Also of what would be too much for the other views. */
 function lineOf(event: BootEvent): string | undefined {
-  if (event.kind !== "tftp-request") return eventText(event);
-  const blocks = event.blockBytes === undefined ? "" : ` in blocks of ${event.blockBytes}`;
-  return eventLine(event, coloured(`tftp  asks for ${event.path}${blocks}`, "dim"));
+  switch (event.kind) {
+    case "tftp-request": {
+      const blocks = event.blockBytes === undefined ? "" : ` in blocks of ${event.blockBytes}`;
+      return eventLine(event, coloured(`tftp  asks for ${event.path}${blocks}`, "dim"));
+    }
+    case "console-line": {
+      const dropped = event.dropped === undefined ? "" : `(${formatCount(event.dropped, "line")} before left out) `;
+      return eventLine(event, `cons  ${dropped}${event.text}`);
+    }
+    default:
+      return eventText(event);
+  }
 }

@@ -130,6 +130,22 @@ describe("the capture of a node", () => {
     expect(await captures.since("node1", CAPTURE_START)).toBeUndefined();
   });
 
+  it("does not say that a Pi sent what came from another server or a relay agent", async () => {
+    const { captures, memory } = await boot();
+    const router = { address: "10.77.0.254" as Ipv4, port: 67 };
+    const relayed = makePacket({
+      op: "request",
+      transactionId: 1,
+      mac: PI,
+      relayAddress: router.address,
+      options: [makeOption(OPTIONS.messageType, "DISCOVER" as const)],
+    });
+    memory.deliver(67, offer(PI), router, MANAGER);
+    memory.deliver(67, encodeDhcp(relayed), router, MANAGER);
+    const ofRouter = (await packetsOf(captures)).filter(({ from }) => from.address === router.address);
+    expect(ofRouter.map(({ sourceMac }) => sourceMac)).toEqual(["00:00:00:00:00:00", "00:00:00:00:00:00"]);
+  });
+
   it("sends and receives all the same", async () => {
     const { memory } = await boot();
     expect(memory.sent().map(({ to, fromPort }) => `${fromPort} ${to.address}:${to.port}`)).toEqual([

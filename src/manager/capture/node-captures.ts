@@ -89,7 +89,7 @@ export class NodeCaptures {
       .sort((one, other) => one.unixUs - other.unixUs)
       .map((packet) => {
         const ownMac = ownMacs.get((packet.direction === "sent" ? packet.from : packet.to).address);
-        const peer = dhcpMac(packet.bytes) ?? mac;
+        const peer = hasOtherSender(packet) ? undefined : (dhcpMac(packet.bytes) ?? mac);
         return capturedPacket(packet, { ...(peer && { peer }), ...(ownMac && { own: ownMac }) });
       });
     // A worker that was started again counts anew.
@@ -100,6 +100,16 @@ export class NodeCaptures {
 /** The MAC of the client that a DHCP packet is from or for; `undefined` for anything else. */
 function dhcpMac(bytes: Uint8Array): Mac | undefined {
   return isDhcp(bytes) ? macFromBytes(bytes.subarray(DHCP_MAC_AT, DHCP_MAC_AT + 6)) : undefined;
+}
+
+/** RFC 2131 section 2: `giaddr`, the relay agent's address. */
+const DHCP_RELAY = [24, 28] as const;
+
+/** A relay agent or another server sent it, and nobody has said by which hardware address. */
+function hasOtherSender({ direction, bytes }: SeenPacket): boolean {
+  if (direction === "sent" || !isDhcp(bytes)) return false;
+  const isReply = bytes[0] === 2;
+  return isReply || bytes.subarray(...DHCP_RELAY).some((byte) => byte !== 0);
 }
 
 function macsOfInterfaces(): Map<Ipv4, Mac> {
