@@ -108,8 +108,13 @@ const EEPROM_TIMES = {
   dhcpBackoff: 2,
   tftpFileTimeoutMs: 30_000,
 } as const;
-/** "About a minute" (issue 1124); the pace is chosen. */
-const SECOND_STAGE_TIMES = { ...EEPROM_TIMES, dhcpTimeoutMs: 60_000, dhcpRequestTimeoutMs: 5000, dhcpBackoff: 1 };
+/** "About a minute" (issue 1124); the pace is chosen. Of a limit for a file, beside that of silence, nothing is known. */
+const PI_3_TIMES = {
+  dhcpTimeoutMs: 60_000,
+  dhcpRequestTimeoutMs: 5000,
+  dhcpBackoff: 1,
+  tftpFileTimeoutMs: Number.POSITIVE_INFINITY,
+};
 
 const EEPROM_CONFIGURATION: EepromConfiguration = {
   prefix: "serial",
@@ -133,7 +138,7 @@ export function romStage(rom: keyof typeof ROM_BUGS, settings: Partial<FirmwareS
   return {
     bugs,
     rom: { ...ROM_TIMES, ...settings.rom },
-    times: { ...SECOND_STAGE_TIMES, ...timesOf(settings) },
+    times: { ...PI_3_TIMES, ...timesOf(settings) },
     dhcp: {
       requestedParameters: rom === "3b" ? PARAMETERS_3B : PARAMETERS_2837,
       identifier: { form: rom === "3b" ? "constant" : "serial" },
@@ -177,7 +182,7 @@ export function romStage(rom: keyof typeof ROM_BUGS, settings: Partial<FirmwareS
 export function secondStage(settings: Partial<FirmwareSettings>): BootStage {
   const { secondStageBlockBytes } = { ...ASSUMPTIONS, ...settings.assumed };
   return {
-    times: { ...SECOND_STAGE_TIMES, ...timesOf(settings) },
+    times: { ...PI_3_TIMES, ...timesOf(settings) },
     dhcp: {
       requestedParameters: PARAMETERS_2837,
       identifier: { form: "serial" },

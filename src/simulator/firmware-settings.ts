@@ -11,7 +11,7 @@ export interface DhcpTimes {
 }
 
 export interface FileTimes {
-  /** `TFTP_FILE_TIMEOUT` of the boot loader's configuration. */
+  /** `TFTP_FILE_TIMEOUT` of the EEPROM boot loader's configuration. */
   tftpFileTimeoutMs: number;
 }
 
