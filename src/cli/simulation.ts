@@ -2,34 +2,28 @@
  * A whole cluster without hardware: a lab network, a manager as its own process, and virtual Pis whose kernels run in
  * QEMU. Runs inside the lab's network namespace. The manager is started again when it dies, as systemd would.
  */
-import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
-import { type Ipv4, ipv4FromNumber } from "../bytes/addresses.ts";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
 import type { BootEvent } from "../cluster/event.ts";
-import { parseSubnet } from "../cluster/manifest.ts";
 import { type LoadedManifest, loadManifest } from "../manager/manifest-file.ts";
 import { socketPathOf } from "../manager/state-folder.ts";
 import type { ManagerStatusView, NodeStatusView } from "../manager/status-view.ts";
-import { startFleet } from "../simulator/fleet.ts";
+import type { EthernetPort, Random } from "../ports.ts";
+import { type FrameFault, withFaults } from "../simulator/faults/frame-faults.ts";
+import { type FleetEvent, startFleet } from "../simulator/fleet.ts";
+import { FleetProgress } from "../simulator/fleet-report.ts";
 import { findVirtualModel, makeBoard } from "../simulator/models.ts";
-import { lastFreeAddress, startRouter } from "../simulator/router.ts";
+import { seededChance, seededRandom } from "../simulator/seed.ts";
+import { SharedCard } from "../simulator/shared-card.ts";
 import { systemClock } from "../system/clock.ts";
 import { openConsoleSocket } from "../system/console-socket.ts";
-import {
-  createLabNetwork,
-  LAB_ADDRESS,
-  LAB_BRIDGE,
-  LAB_PREFIX_LENGTH,
-  LAB_RECORD,
-  type LabNetwork,
-  readLabRecord,
-  recordLab,
-} from "../system/lab-network.ts";
+import { createLabNetwork, LAB_RECORD, recordLab } from "../system/lab-network.ts";
 import { qemuMachines } from "../system/qemu.ts";
-import { systemRandom } from "../system/random.ts";
 import { openTap } from "../system/tap.ts";
 import { ApiClient } from "./api-client.ts";
 import type { SimulateOptions } from "./commands/simulate.ts";
+import { beginAnew, labNetworkOf, MADE_UP_NODES_MAX, startLabRouter, writeManifest } from "./simulation-cluster.ts";
+import { reportText } from "./simulation-report.ts";
 import { SimulationView } from "./simulation-view.ts";
 import { bootTimeline } from "./status-table.ts";
 import { SupervisedManager } from "./supervised-manager.ts";
@@ -46,6 +40,7 @@ export const CONSOLE_FOLDER = "console";
 
 const NODES_DEFAULT = 2;
 const POLL_MS = 500;
+const PROGRESS_MS = 5000;
 const NO_EXTERNAL_DHCP =
   "Cannot simulate dhcp: external: nobody on the lab's network would tell the Pis where to boot from; set network.dhcp to proxy or server";
 
@@ -59,13 +54,15 @@ export async function simulate(settings: SimulationSettings): Promise<number> {
   const { stateFolder } = settings;
   mkdirSync(stateFolder, { recursive: true });
   if (settings.image !== undefined) beginAnew(stateFolder);
-  const manifestPath = settings.image === undefined ? settings.manifestPath : writeManifest(settings, settings.image);
+  const manifestPath = settings.image === undefined ? settings.manifestPath : madeUpManifest(settings, settings.image);
   const loaded = await loadManifest(manifestPath, stateFolder);
-  const count = Math.min(settings.nodes ?? loaded.manifest.nodes.length, loaded.manifest.nodes.length);
+  const count = countOf(loaded, settings);
   const { dhcp, others = [] } = loaded.manifest.network;
   if (dhcp === "external") throw new UserError(NO_EXTERNAL_DHCP, 2);
   if (others.some((other) => other.interface !== undefined)) throw new UserError(ONE_NETWORK, 2);
-  const lab = await createLabNetwork({ taps: dhcp === "proxy" ? count + 1 : count, ...labNetworkOf(loaded) });
+  // Boards without a kernel share one port of the switch: hundreds of interfaces would take the kernel a minute.
+  const ports = settings.firmwareOnly ? 1 : count;
+  const lab = await createLabNetwork({ taps: dhcp === "proxy" ? ports + 1 : ports, ...labNetworkOf(loaded) });
   const stopRouter = dhcp === "proxy" ? await startLabRouter(loaded, lab) : async () => {};
   const forgetLab = recordLab(join(stateFolder, LAB_RECORD));
   const manager = new SupervisedManager(
@@ -73,45 +70,63 @@ export async function simulate(settings: SimulationSettings): Promise<number> {
     stateFolder,
   );
   const api = new ApiClient(socketPathOf(stateFolder));
-  const view = new SimulationView(settings.json);
+  const view = new SimulationView(settings.json && !settings.report);
   const power = new AbortController();
   const interrupted = new Promise<"interrupted">((done) => {
     // Not once: at a terminal Ctrl-C comes twice, from it and passed on by the process outside, and the second would kill.
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => done("interrupted"));
   });
   let pis: Awaited<ReturnType<typeof virtualPis>> = [];
+  let card: SharedCard | undefined;
   try {
     const started = await Promise.race([waitForManager(api, power.signal), manager.gaveUp, interrupted]);
     if (typeof started === "string") return started === "interrupted" ? 130 : 1;
-    void followEvents(api, view, started.sequence, power.signal);
-    pis = await virtualPis(loaded, lab.taps.slice(0, count), settings);
-    void followStatus(api, view, power.signal);
+    if (!settings.report) void followEvents(api, view, started.sequence, power.signal);
+    pis = await virtualPis(loaded, lab.taps, count, settings);
+    if (!settings.report) void followStatus(api, view, power.signal);
+    const progress = new FleetProgress(pis);
+    const open = portOpener(lab.taps, settings);
+    card = open.card;
+    let allFinished = () => {};
+    const finished = new Promise<"done">((done) => {
+      allFinished = () => done("done");
+    });
     const fleet = startFleet({
       pis,
-      openPort: openTap,
+      openPort: open.port,
       ...(!settings.firmwareOnly && { machines: qemuMachines }),
       memoryMiB: settings.memory,
       clock: systemClock,
-      random: systemRandom,
+      random: seededRandom(settings.seed),
       signal: power.signal,
-      onEvent: (event) => view.onPi(event),
+      powerOnApartMs: settings.powerOn,
+      onEvent(event: FleetEvent) {
+        progress.onEvent(event);
+        if (!settings.report) view.onPi(event);
+        if (progress.isComplete) allFinished();
+      },
     });
+    if (settings.report && !settings.json) void sayProgress(view, progress, count, power.signal);
     const names = loaded.manifest.nodes.slice(0, count).map((node) => node.name);
-    const end = settings.firmwareOnly ? fleet.finished.then(() => "done" as const) : untilUp(api, names, power.signal);
+    const end = settings.firmwareOnly ? finished : untilUp(api, names, power.signal);
     // A port of the switch that cannot be opened ends everything.
     const failed = new Promise<never>((_, reject) => void fleet.finished.catch(reject));
     const ends: Promise<Outcome>[] = [end, interrupted, manager.gaveUp, failed];
     if (settings.once || settings.firmwareOnly) ends.push(deadline(settings.timeout * 1000, power.signal));
     const outcome = await Promise.race(ends);
-    if (outcome === "late") view.say(`Not all nodes got there within ${settings.timeout} s`);
+    if (outcome === "late" && !(settings.report && settings.json)) {
+      view.say(`Not all nodes got there within ${settings.timeout} s`);
+    }
+    if (settings.report) return sayReport(progress, settings, outcome);
     if (outcome === "up" || outcome === "done") {
       view.finish(await summary(api, names, manifestPath, stateFolder, settings));
       if (!settings.once && !settings.firmwareOnly) await Promise.race([interrupted, fleet.finished]);
     }
-    return outcome === "up" || outcome === "done" ? 0 : outcome === "interrupted" ? 130 : 1;
+    return exitCodeOf(outcome, !settings.firmwareOnly || progress.report().all.booted === count);
   } finally {
     power.abort();
-    for (const pi of pis) pi.console.close();
+    for (const pi of pis) pi.console?.close();
+    await card?.close();
     view.close();
     await manager.stop();
     await stopRouter();
@@ -119,89 +134,76 @@ export async function simulate(settings: SimulationSettings): Promise<number> {
   }
 }
 
-/** The lab looks like the network of the manifest: the same interface, the manager at the same address. */
-function labNetworkOf({ manifest: { network } }: LoadedManifest): {
-  bridge: string;
-  address: Ipv4;
-  prefixLength: number;
-} {
-  const subnet = network.subnet === undefined ? undefined : parseSubnet(network.subnet);
-  return {
-    bridge: network.interface ?? LAB_BRIDGE,
-    address: network.address ?? (subnet ? ipv4FromNumber(subnet.first + 1) : LAB_ADDRESS),
-    prefixLength: subnet?.prefixBits ?? LAB_PREFIX_LENGTH,
-  };
+function exitCodeOf(outcome: Outcome, allBooted: boolean): number {
+  if (outcome === "interrupted") return 130;
+  return (outcome === "up" || outcome === "done") && allBooted ? 0 : 1;
 }
 
-/** In proxy mode the manager counts on a router that gives addresses: it has the last port of the switch. */
-async function startLabRouter({ manifest }: LoadedManifest, lab: LabNetwork): Promise<() => Promise<void>> {
-  const { address: manager, prefixLength, taps } = lab;
-  const taken = [manager, ...manifest.nodes.flatMap((node) => node.address ?? [])];
-  const address = manifest.network.router ?? lastFreeAddress({ address: manager, prefixLength, taken });
-  const port = await openTap(taps.at(-1)!);
-  return startRouter({ port, clock: systemClock, address, prefixLength, taken: [...taken, address] });
-}
-
-/** In a state folder whose cluster was made up for an image, so that it may be thrown away. */
-const MADE_UP_MARK = "made-up-cluster";
-const FORGOTTEN = ["trees", "data", "events.ndjson", "leases.json", "learned-macs.json"];
-
-/** Made-up nodes start as new each time: what they wrote over one image means nothing over another. */
-function beginAnew(stateFolder: string): void {
-  const running = readLabRecord(join(stateFolder, LAB_RECORD));
-  if (running) {
-    throw new UserError(
-      `Cannot simulate in ${stateFolder}: process ${running.pid} does already; end it, or name another folder with --state`,
-    );
+function madeUpManifest({ stateFolder, nodes = NODES_DEFAULT, model }: SimulationSettings, image: string): string {
+  if (nodes > MADE_UP_NODES_MAX) {
+    throw new UserError(`Cannot simulate ${nodes} nodes: the made-up network has room for ${MADE_UP_NODES_MAX}`, 2);
   }
-  const mark = join(stateFolder, MADE_UP_MARK);
-  if (existsSync(join(stateFolder, "trees")) && !existsSync(mark)) {
-    throw new UserError(
-      `Cannot simulate in ${stateFolder}: it holds what the nodes of a manifest wrote; name another folder with --state`,
-      2,
-    );
+  return writeManifest({ stateFolder, image, nodes, models: model });
+}
+
+function countOf({ manifest, path }: LoadedManifest, { nodes }: SimulationSettings): number {
+  const known = manifest.nodes.length;
+  if (nodes !== undefined && nodes > known) {
+    const why = `${path} has ${known}; name an OS image with --image, and they are made up`;
+    throw new UserError(`Cannot simulate ${nodes} nodes: ${why}`, 2);
   }
-  writeFileSync(mark, "");
-  for (const name of FORGOTTEN) rmSync(join(stateFolder, name), { recursive: true, force: true });
+  return nodes ?? known;
 }
 
-function writeManifest({ stateFolder, nodes = NODES_DEFAULT, model }: SimulationSettings, image: string): string {
-  const path = join(stateFolder, "bramble.yaml");
-  const source = existsSync(image) ? resolve(image) : image;
-  const lines = Array.from({ length: nodes }, (_, index) => {
-    const tail = (index + 1).toString(16).padStart(4, "0");
-    const mac = `dc:a6:32:00:${tail.slice(0, 2)}:${tail.slice(2)}`;
-    return `  - { name: node${index + 1}, mac: "${mac}", serial: "1000${tail}", model: "${model[index % model.length]}" }`;
-  });
-  const text = [
-    "cluster: demo",
-    "network:",
-    `  interface: ${LAB_BRIDGE}`,
-    "  dhcp: server",
-    "  subnet: 10.77.0.0/24",
-    "  range: { from: 10.77.0.11, to: 10.77.0.250 }",
-    `image: ${JSON.stringify(source)}`,
-    "access: { user: pi }",
-    "nodes:",
-    ...lines,
-    "",
-  ].join("\n");
-  writeFileSync(path, text);
-  return path;
+/** Firmware is behind the faults that were asked for. */
+function portOpener(
+  taps: readonly string[],
+  { firmwareOnly, loss, seed }: SimulationSettings,
+): { card?: SharedCard; port: (tapName: string) => EthernetPort } {
+  const faults: FrameFault[] = loss > 0 ? [{ name: "loss", probability: loss }] : [];
+  const world = { clock: systemClock, chance: seededChance(seed) };
+  const card = firmwareOnly ? new SharedCard(openTap(taps[0]!)) : undefined;
+  const open = (tapName: string) => card?.plug() ?? openTap(tapName);
+  const port = (tapName: string) => (faults.length > 0 ? withFaults(open(tapName), faults, world) : open(tapName));
+  return { port, ...(card && { card }) };
 }
 
-async function virtualPis({ manifest }: LoadedManifest, taps: readonly string[], settings: SimulationSettings) {
-  const nodes = manifest.nodes.slice(0, taps.length);
+async function sayProgress(
+  view: SimulationView,
+  progress: FleetProgress,
+  count: number,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted && !progress.isComplete) {
+    await pause(PROGRESS_MS);
+    if (!signal.aborted) view.say(`${progress.finished} of ${count} boards are through`);
+  }
+}
+
+function sayReport(progress: FleetProgress, settings: SimulationSettings, outcome: Outcome): number {
+  const report = progress.report();
+  const { seed, loss } = settings;
+  if (settings.json) console.log(JSON.stringify({ kind: "report", seed, loss, ...report }));
+  else for (const line of ["", ...reportText(report), `again with the same chance: --seed ${seed}`]) console.log(line);
+  return exitCodeOf(outcome, report.all.booted === report.boards.length);
+}
+
+async function virtualPis(
+  { manifest }: LoadedManifest,
+  taps: readonly string[],
+  count: number,
+  settings: SimulationSettings,
+) {
+  const random: Random = seededRandom(settings.seed);
   return Promise.all(
-    nodes.map(async (node, index) => {
+    manifest.nodes.slice(0, count).map(async (node, index) => {
       const model = findVirtualModel(node.model ?? settings.model[index % settings.model.length]!);
       if (!model) throw new Error(`Cannot simulate ${node.name}: there is no virtual Pi ${node.model} yet`);
-      return {
-        name: node.name,
-        board: makeBoard(model, { mac: node.mac, serial: node.serial }, systemRandom),
-        tapName: taps[index]!,
-        console: await openConsoleSocket(join(settings.stateFolder, CONSOLE_FOLDER), node.name),
-      };
+      const board = makeBoard(model, { mac: node.mac, serial: node.serial }, random);
+      // Without a kernel nothing is written there.
+      if (settings.firmwareOnly) return { name: node.name, board, tapName: taps[0]! };
+      const console = await openConsoleSocket(join(settings.stateFolder, CONSOLE_FOLDER), node.name);
+      return { name: node.name, board, tapName: taps[index]!, console };
     }),
   );
 }

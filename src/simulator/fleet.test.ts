@@ -34,14 +34,14 @@ async function powerOnTimes(powerOnApartMs: number | undefined, offAfterMs: numb
 describe("a fleet", () => {
   it("gets its power together, or one Pi after the other", async () => {
     const start = (await powerOnTimes(undefined, 1000))[0]![1];
-    const after = (times: [string, number][]) => times.map(([pi, atMs]) => [pi, atMs - start]);
-    expect(after(await powerOnTimes(undefined, 1000))).toEqual([
+    const sinceFirst = (times: [string, number][]) => times.map(([pi, atMs]) => [pi, atMs - start]);
+    expect(sinceFirst(await powerOnTimes(undefined, 1000))).toEqual([
       ["a", 0],
       ["b", 0],
       ["c", 0],
       ["d", 0],
     ]);
-    expect(after(await powerOnTimes(5000, 16_000))).toEqual([
+    expect(sinceFirst(await powerOnTimes(5000, 16_000))).toEqual([
       ["a", 0],
       ["b", 5000],
       ["c", 10_000],
