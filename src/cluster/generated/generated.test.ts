@@ -260,6 +260,11 @@ describe("name servers", () => {
       false,
       "search home.arpa\nnameserver 10.0.0.1\nnameserver 1.1.1.1\n",
     ],
+    [
+      "network: { dns: [10.0.0.1], domain: home.arpa, search: [lan, home.arpa] }",
+      false,
+      "search home.arpa lan\nnameserver 10.0.0.1\n",
+    ],
     [`${server}, dns: [10.0.0.1] }`, false, "nameserver 10.0.0.1\n"],
     [`${server} }`, false, undefined],
   ])("with %j are taken over at boot (%s), or written down", (lines, takenOver, text) => {

@@ -1,5 +1,6 @@
 /** Who the node is: its name and its machine id. */
 import type { GeneratedFile } from "../generated-file.ts";
+import { networkOfNode } from "../node-network.ts";
 import { type GenerationInput, imageLines, symlink, textFile } from "./placing.ts";
 
 const REASON = "node identity";
@@ -25,7 +26,8 @@ export function identityFiles(input: GenerationInput): GeneratedFile[] {
  * every node's plan change with every node added.
  */
 function hosts({ manifest, node, root }: GenerationInput): string {
-  const names = manifest.network.domain ? `${node.name}.${manifest.network.domain} ${node.name}` : node.name;
+  const { domain } = networkOfNode(manifest, node);
+  const names = domain ? `${node.name}.${domain} ${node.name}` : node.name;
   const lines = imageLines(root, "/etc/hosts");
   const kept = (lines.length > 0 ? lines : DEFAULT_HOSTS).filter((line) => !/^\s*127\.0\.1\.1\s/.test(line));
   return [...kept, `127.0.1.1\t${names}`, ""].join("\n");

@@ -3,6 +3,7 @@
  * servers. Those of the manifest are written down; otherwise a unit takes over what the kernel or the initramfs noted.
  */
 import type { GeneratedFile } from "../generated-file.ts";
+import { networkOfNode } from "../node-network.ts";
 import { enableUnit, type GenerationInput, textFile } from "./placing.ts";
 
 const REASON = "name servers";
@@ -40,15 +41,24 @@ ExecStart=${SCRIPT_PATH}
 `;
 
 export function nameServerFiles(input: GenerationInput): GeneratedFile[] {
-  const { manifest, facts } = input;
-  const { dns, domain } = manifest.network;
+  const { manifest, node, facts } = input;
+  const { dns, searchDomains } = networkOfNode(manifest, node);
   if (usesResolved(input)) {
     if (dns.length === 0) return [];
-    const lines = ["[Resolve]", `DNS=${dns.join(" ")}`, ...(domain ? [`Domains=${domain}`] : []), ""];
+    const lines = [
+      "[Resolve]",
+      `DNS=${dns.join(" ")}`,
+      ...(searchDomains.length > 0 ? [`Domains=${searchDomains.join(" ")}`] : []),
+      "",
+    ];
     return [textFile("/etc/systemd/resolved.conf.d/90-bramble.conf", lines.join("\n"), REASON)];
   }
   if (dns.length > 0) {
-    const lines = [...(domain ? [`search ${domain}`] : []), ...dns.map((server) => `nameserver ${server}`), ""];
+    const lines = [
+      ...(searchDomains.length > 0 ? [`search ${searchDomains.join(" ")}`] : []),
+      ...dns.map((server) => `nameserver ${server}`),
+      "",
+    ];
     return [textFile("/etc/resolv.conf", lines.join("\n"), REASON)];
   }
   // Our own DHCP server gives those of the manifest: none. The kernel would then take the boot server for one.
@@ -62,8 +72,9 @@ export function nameServerFiles(input: GenerationInput): GeneratedFile[] {
 }
 
 /** systemd-resolved has a file of its own; it learns nothing from the kernel. */
-export function nameServerWarnings(input: Pick<GenerationInput, "manifest" | "root">): string[] {
-  const { dns, dhcp, router } = input.manifest.network;
+export function nameServerWarnings(input: Pick<GenerationInput, "manifest" | "node" | "root">): string[] {
+  const { dhcp } = input.manifest.network;
+  const { dns, router } = networkOfNode(input.manifest, input.node);
   if (dns.length > 0) return [];
   if (dhcp === "server") {
     const hasWayOut = router !== undefined;

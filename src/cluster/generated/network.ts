@@ -4,6 +4,7 @@
  */
 import type { GeneratedFile } from "../generated-file.ts";
 import type { NetworkManager } from "../image-facts.ts";
+import { networkOfNode } from "../node-network.ts";
 import { type GenerationInput, type Generator, imageText, textFile } from "./placing.ts";
 
 const REASON = "boot interface";
@@ -37,7 +38,7 @@ function networkManagerConf({ node }: GenerationInput): string {
  * The name sorts before those of netplan and of the image.
  */
 function networkdUnit({ manifest, node }: GenerationInput): string {
-  const { dns, domain } = manifest.network;
+  const { dns, searchDomains } = networkOfNode(manifest, node);
   return [
     "[Match]",
     ...(node.mac ? [`MACAddress=${node.mac}`] : [`Name=${WIRED_NAMES.join(" ")}`]),
@@ -47,7 +48,7 @@ function networkdUnit({ manifest, node }: GenerationInput): string {
     "KeepConfiguration=yes",
     "LinkLocalAddressing=ipv6",
     ...dns.map((server) => `DNS=${server}`),
-    ...(domain ? [`Domains=${domain}`] : []),
+    ...(searchDomains.length > 0 ? [`Domains=${searchDomains.join(" ")}`] : []),
     "",
   ].join("\n");
 }
