@@ -19,6 +19,7 @@ export interface LinkFaults {
 }
 
 const LATENCY_MS = 0.1;
+const ETHERNET_HEADER_BYTES = 14;
 
 export class VirtualLan {
   readonly #clock: Clock;
@@ -43,6 +44,7 @@ export class VirtualLan {
 
   /** A switch: to the port where the address was seen, or to all others. */
   forward(from: LanPort, frame: Uint8Array): void {
+    if (frame.length < ETHERNET_HEADER_BYTES) return;
     const destination = macFromBytes(frame.subarray(0, 6));
     this.#learned.set(macFromBytes(frame.subarray(6, 12)), from);
     const known = destination === MAC_BROADCAST ? undefined : this.#learned.get(destination);
