@@ -5,7 +5,7 @@
 #                                   with the kernel's NFS client for longer, more random changes beside overlayfs, and
 #                                   Debian with its root in memory, dropped at each boot, and put back to a snapshot;
 #                                   a million damaged packets for each decoder of datagrams
-# make check                        compiler, biome, source rules
+# make check                        compiler, biome, source rules, docs/DIAGNOSIS.md
 .PHONY: build check test demo bench soak clean
 .DEFAULT_GOAL := build
 
@@ -21,6 +21,7 @@ check: node_modules
 	node_modules/.bin/tsc -p tsconfig.json
 	node_modules/.bin/biome check .
 	node tools/check-source.mjs
+	node tools/diagnosis-page.mjs --check
 
 test: check build
 	tools/debian-packages test

@@ -10,6 +10,7 @@ import { VERSION } from "../manager/version.ts";
 import { addCapture } from "./commands/capture.ts";
 import { addConsole } from "./commands/console.ts";
 import { addDoctor } from "./commands/doctor.ts";
+import { addExplain } from "./commands/explain.ts";
 import { addFsck } from "./commands/fsck.ts";
 import { addImageCommands } from "./commands/image.ts";
 import { addInit } from "./commands/init.ts";
@@ -49,6 +50,7 @@ function program(): Command {
   addLogs(bramble);
   addCapture(bramble);
   addReport(bramble);
+  addExplain(bramble);
   addPlan(bramble);
   addValidate(bramble);
   addNodesCommands(bramble);

@@ -1,3 +1,4 @@
+import type { Diagnosis } from "../cluster/diagnosis/index.ts";
 import type { Stage } from "../cluster/event.ts";
 import type { ManagerStatusView, NodeStatusView } from "../manager/status-view.ts";
 import { coloured, formatBytes, formatDuration, formatTable, progressBar } from "./table.ts";
@@ -29,7 +30,34 @@ export function statusTable(status: ManagerStatusView, nowMs: number): string {
   return [
     formatTable(["NODE", "STAGE", "BOOT", "MODEL", "ADDRESS", "WRITTEN", ""], rows),
     ...strangers.map((line) => coloured(line, "yellow")),
+    ...diagnosisLines(status),
   ].join("\n");
+}
+
+/** In a storm many nodes have one cause: it is told once. */
+const NAMES_SHOWN_MAX = 5;
+
+function diagnosisLines({ diagnosis: ofNetwork, nodes }: ManagerStatusView): string[] {
+  const byCause = new Map<string, { names: string[]; diagnosis: Diagnosis }>();
+  for (const { name, diagnosis } of nodes) {
+    if (diagnosis === undefined) continue;
+    const known = byCause.get(diagnosis.cause) ?? { names: [], diagnosis };
+    known.names.push(name);
+    byCause.set(diagnosis.cause, known);
+  }
+  return [
+    ...(ofNetwork ? [diagnosisLine("network", ofNetwork)] : []),
+    ...[...byCause.values()].map(({ names, diagnosis }) => diagnosisLine(nodeNames(names), diagnosis)),
+  ];
+}
+
+function nodeNames(names: readonly string[]): string {
+  const rest = names.length - NAMES_SHOWN_MAX;
+  return `${names.slice(0, NAMES_SHOWN_MAX).join(", ")}${rest > 0 ? ` and ${rest} more` : ""}`;
+}
+
+function diagnosisLine(who: string, { cause, title, evidence, remedy }: Diagnosis): string {
+  return `${coloured(`${who}: ${title} (${cause})`, "red")}: ${evidence}. ${remedy}`;
 }
 
 function stageCell(node: NodeStatusView): string {
@@ -41,6 +69,7 @@ function noteOf(node: NodeStatusView, nowMs: number): string {
     const { path, sentBytes, sizeBytes } = node.transfer;
     return `${path} ${formatBytes(sentBytes)} of ${formatBytes(sizeBytes)}`;
   }
+  if (node.diagnosis !== undefined) return coloured(node.diagnosis.title, "red");
   if (node.problem !== undefined) return coloured(node.problem, "yellow");
   if (node.stage === "silent") return "";
   const since = formatDuration(Math.max(0, nowMs - node.stageSinceMs));

@@ -6,6 +6,7 @@
  *   GET  /v1/events?after=N      events after N, one JSON a line; `follow=1` keeps the stream open
  *   GET  /v1/activity            what every node does: rates, latency, totals
  *   GET  /v1/activity/:node      one node by procedure, with its busiest files and users
+ *   GET  /v1/explanation/:node   why a node does not get on: what was seen, the cause, what to do
  *   GET  /v1/plan/:node          what would be answered and served
  *   POST /v1/nodes?manifest=PATH adds a node to the manifest and serves it; the body is its entry. 409 if the manager
  *                                serves another manifest
@@ -22,6 +23,7 @@ import fastify, { type FastifyInstance } from "fastify";
 import type { NodeEntry } from "../cluster/manifest-edit.ts";
 import { API_BODY_BYTES_MAX } from "../limits.ts";
 import type { ClusterActivity } from "./cluster-activity.ts";
+import type { ClusterDiagnoses } from "./cluster-diagnoses.ts";
 import type { Journal } from "./journal.ts";
 import { addLayersApi } from "./layers-api.ts";
 import { ManifestError } from "./manifest-error.ts";
@@ -34,6 +36,7 @@ import { RequestError } from "./request-error.ts";
 export interface ManagerControl {
   readonly activity: ClusterActivity;
   readonly records: NodeRecords;
+  readonly diagnoses: Pick<ClusterDiagnoses, "explain">;
   status(): unknown;
   plan(node: string): Promise<unknown>;
   reset(node: string): Promise<unknown>;
@@ -61,6 +64,9 @@ export async function serveApi(
   api.get("/v1/activity", () => control.activity.view());
   api.get<{ Params: { node: string } }>("/v1/activity/:node", (request) =>
     control.activity.detail(request.params.node),
+  );
+  api.get<{ Params: { node: string } }>("/v1/explanation/:node", (request) =>
+    control.diagnoses.explain(request.params.node),
   );
   api.get<{ Params: { node: string } }>("/v1/plan/:node", (request) => control.plan(request.params.node));
   api.post<{ Params: { node: string } }>("/v1/nodes/:node/reset", (request) => control.reset(request.params.node));

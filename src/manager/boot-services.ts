@@ -1,10 +1,12 @@
 /** The boot services of a manager, between the nodes that it serves and the events that it tells. */
 import { join } from "node:path";
-import { dhcpPolicy, observeDhcp } from "../boot/dhcp-policy.ts";
+import { dhcpPolicy, observeDhcp, observeOtherServers } from "../boot/dhcp-policy.ts";
 import type { NodeDirectory } from "../boot/node-directory.ts";
 import type { Report } from "../boot/report.ts";
 import { observeTftp, tftpNodes } from "../boot/tftp-files.ts";
 import type { SeenPi } from "../cluster/adoption.ts";
+import { listenToOtherServers } from "../dhcp/other-servers.ts";
+import type { UdpSockets } from "../ports.ts";
 import { systemClock } from "../system/clock.ts";
 import { systemRandom } from "../system/random.ts";
 import { createUdpSockets } from "../system/udp.ts";
@@ -78,8 +80,34 @@ export async function startBootServices(options: BootServicesOptions): Promise<(
     // Nobody's boot depends on it.
     report({ kind: "warning", message: `Lines that nodes print are not heard. ${error.message}` });
   });
+  const stopListening = await listenBesideOurs({ ...options, sockets });
   return () => {
+    stopListening();
     netconsole?.close();
     return services.stop();
+  };
+}
+
+/** Hears what other DHCP servers say, where it can: nobody's boot depends on it. */
+async function listenBesideOurs({
+  loaded,
+  networks,
+  directory,
+  report,
+  sockets,
+}: BootServicesOptions & { sockets: UdpSockets }): Promise<() => void> {
+  const port = loaded.manifest.network.ports.dhcp + 1;
+  const onAnswer = observeOtherServers(directory, systemClock, report);
+  const stops: (() => void)[] = [];
+  for (const { interfaceName, address } of networks) {
+    try {
+      const where = { ...(interfaceName !== undefined && { interfaceName }), ownAddress: address, port };
+      stops.push(await listenToOtherServers({ sockets, ...where, onAnswer }));
+    } catch (error) {
+      report({ kind: "warning", message: `Other DHCP servers are not heard. ${(error as Error).message}` });
+    }
+  }
+  return () => {
+    for (const stop of stops) stop();
   };
 }

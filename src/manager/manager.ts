@@ -23,6 +23,7 @@ import { type ManagerControl, serveApi } from "./api-server.ts";
 import { AutoAdoption } from "./auto-adoption.ts";
 import { startBootServices } from "./boot-services.ts";
 import { ClusterActivity } from "./cluster-activity.ts";
+import { ClusterDiagnoses } from "./cluster-diagnoses.ts";
 import type { ImportProgress } from "./image-store.ts";
 import { Images } from "./images.ts";
 import { Journal } from "./journal.ts";
@@ -39,7 +40,7 @@ import { type ServiceNetwork, serviceNetworks } from "./services.ts";
 import { type Serving, startServing } from "./serving.ts";
 import { returnMemoryWhenQuiet } from "./spare-memory.ts";
 import { socketPathOf } from "./state-folder.ts";
-import { type ManagerStatusView, viewNode } from "./status-view.ts";
+import { type ManagerStatusView, viewNodes } from "./status-view.ts";
 import { VERSION } from "./version.ts";
 
 const NO_PACKETS = { packets: [], last: 0 };
@@ -58,6 +59,7 @@ export class Manager implements ManagerControl {
   readonly journal: Journal;
   readonly activity = new ClusterActivity(systemClock, () => this.#manifest.loaded.manifest.nodes);
   readonly records: NodeRecords;
+  readonly diagnoses: ClusterDiagnoses;
   readonly #directory: NodeDirectory;
   readonly #images: Images;
   readonly #keyValueStore: KeyValueStore;
@@ -92,6 +94,8 @@ export class Manager implements ManagerControl {
       stateFolder,
       packetsOfWorker: async (...asked) => (this.#isServing ? this.#serving.packetsOf(...asked) : NO_PACKETS),
     });
+    const nodes = () => this.#manifest.loaded.manifest.nodes;
+    this.diagnoses = new ClusterDiagnoses({ journal: this.journal, clock: systemClock, report: this.#report, nodes });
     this.#images = new Images(stateFolder);
     this.#secrets = new Secrets(stateFolder, systemRandom);
     this.#keyValueStore = openLmdbStore(join(stateFolder, "trees"));
@@ -125,6 +129,7 @@ export class Manager implements ManagerControl {
       this.journal.listen((event) => {
         this.#status = nextStatus(this.#status, event);
       }),
+      this.diagnoses.start(),
     );
     this.#report({ kind: "manager-started", version: VERSION });
     // So that its number is not given again, whatever happens next.
@@ -242,6 +247,7 @@ export class Manager implements ManagerControl {
   status(): ManagerStatusView {
     const { manifest } = this.#manifest.loaded;
     const nowMs = systemClock.unixMs();
+    const diagnosis = this.diagnoses.ofNetwork();
     return {
       version: VERSION,
       cluster: manifest.cluster,
@@ -250,17 +256,8 @@ export class Manager implements ManagerControl {
       startedMs: this.#startedMs,
       isServing: this.#isServing,
       sequence: this.#status.sequence,
-      nodes: manifest.nodes.map((node) => {
-        const { name } = node;
-        const { nodes } = this.#status;
-        return viewNode(
-          node,
-          nodes.get(name),
-          this.#serving?.nodes.plan(name),
-          this.#serving?.nodes.usedBytes(name) ?? 0,
-          nowMs,
-        );
-      }),
+      ...(diagnosis && { diagnosis }),
+      nodes: viewNodes(manifest.nodes, this.#status, { nodes: this.#serving?.nodes, diagnoses: this.diagnoses }, nowMs),
       unknownPis: [...this.#status.unknownPis.values()].filter(({ mac, serial }) => !this.#directory.find(mac, serial)),
     };
   }

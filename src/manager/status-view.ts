@@ -7,10 +7,11 @@ import {
   type StageDuration,
   stageDurations,
 } from "../cluster/boot-progress.ts";
+import type { Diagnosis } from "../cluster/diagnosis/index.ts";
 import type { Stage } from "../cluster/event.ts";
 import type { ManifestNode } from "../cluster/manifest.ts";
 import type { BootPlan } from "../cluster/plan.ts";
-import { type NodeStatus, silentNode, type UnknownPi } from "../cluster/status.ts";
+import { type ClusterStatus, type NodeStatus, silentNode, type UnknownPi } from "../cluster/status.ts";
 
 export interface NodeStatusView {
   name: string;
@@ -34,6 +35,8 @@ export interface NodeStatusView {
   lastBoot?: { startedMs: number; stages: StageDuration[]; sentBytes: number; retransmits: number };
   bootsCompleted: number;
   problem?: string;
+  /** Why it does not get on. */
+  diagnosis?: Diagnosis;
 }
 
 export interface ManagerStatusView {
@@ -46,8 +49,31 @@ export interface ManagerStatusView {
   isServing: boolean;
   /** The last event counted in: what `events?after=` goes on from. */
   sequence: number;
+  /** What is wrong with the network or the manager. */
+  diagnosis?: Diagnosis;
   nodes: NodeStatusView[];
   unknownPis: UnknownPi[];
+}
+
+/** What is known of the nodes beside their status. */
+export interface NodeViewSources {
+  /** Absent while the manager starts. */
+  nodes: { plan(name: string): BootPlan | undefined; usedBytes(name: string): number } | undefined;
+  diagnoses: { ofNode(name: string): Diagnosis | undefined };
+}
+
+export function viewNodes(
+  manifestNodes: readonly ManifestNode[],
+  status: ClusterStatus,
+  { nodes, diagnoses }: NodeViewSources,
+  nowMs: number,
+): NodeStatusView[] {
+  return manifestNodes.map((node) => {
+    const { name } = node;
+    const view = viewNode(node, status.nodes.get(name), nodes?.plan(name), nodes?.usedBytes(name) ?? 0, nowMs);
+    const diagnosis = diagnoses.ofNode(name);
+    return { ...view, ...(diagnosis && { diagnosis }) };
+  });
 }
 
 export function viewNode(

@@ -18,6 +18,7 @@ import type { NfsObservation } from "../../src/nfs/observation.ts";
 import type { EthernetPort, Machine, MachineEnd, MachineSettings, Machines } from "../../src/ports.ts";
 import { type FrameFault, withFaults } from "../../src/simulator/faults/frame-faults.ts";
 import type { FirmwareSettings } from "../../src/simulator/firmware-settings.ts";
+import { decodeFrame } from "../../src/simulator/frames.ts";
 import { findVirtualModel, makeBoard, type VirtualBoard } from "../../src/simulator/models.ts";
 import { NetworkStack } from "../../src/simulator/network-stack.ts";
 import { startRouter } from "../../src/simulator/router.ts";
@@ -83,6 +84,7 @@ export class DiagnosedNetwork {
   readonly #settings: NetworkSettings;
   readonly #seed: number;
   readonly #stops: (() => void)[] = [];
+  readonly #neighbours = new Map<Ipv4, Mac>();
 
   constructor(settings: NetworkSettings) {
     const { model = "4", boards = [makeTestBoard(model)], seed = 1, mode = "server", reserved = true } = settings;
@@ -118,7 +120,7 @@ export class DiagnosedNetwork {
     const { clock, directory, report } = this;
     const { mode = "server", files = BOOT_FILES, faults = [], leaseStore, beforeReply, tftp } = this.#settings;
     const chance = seededChance(this.#seed);
-    const port = withFaults(this.lan.plug(), faults, { clock, chance });
+    const port = this.#noting(withFaults(this.lan.plug(), faults, { clock, chance }));
     const sockets = stackUdpSockets(this.host(SERVER, port));
     if (mode !== "server" && this.#settings.router !== false) {
       const taken = [SERVER, ROUTER];
@@ -136,7 +138,9 @@ export class DiagnosedNetwork {
     const stopListening = await listenToOtherServers({ sockets, ownAddress: SERVER, port: 68, onAnswer });
     this.#stops.push(() => dhcp.close(), stopListening);
     if (tftp === "closed") return;
-    const find = tftpNodes(directory, async () => {});
+    const find = tftpNodes(directory, async () => {
+      for (const [address, mac] of this.#neighbours) directory.learnNeighbour(address, mac);
+    });
     const trees = { open: (_: string, path: string) => openFile(files, path), blocked: () => undefined };
     const server = await startTftpServer({
       sockets,
@@ -151,6 +155,23 @@ export class DiagnosedNetwork {
       },
     });
     this.#stops.push(() => server.close());
+  }
+
+  /** Whose an address is, as the manager's kernel would know by ARP. */
+  #noting(port: EthernetPort): EthernetPort {
+    const note = (frame: Uint8Array) => {
+      const decoded = decodeFrame(frame);
+      if ("from" in decoded) this.#neighbours.set(decoded.from.address, decoded.source);
+    };
+    return {
+      send: (frame) => port.send(frame),
+      onFrame: (handler) =>
+        port.onFrame((frame) => {
+          note(frame);
+          handler(frame);
+        }),
+      close: () => port.close(),
+    };
   }
 
   stopServices(): void {
@@ -179,7 +200,7 @@ export class DiagnosedNetwork {
       board,
       tapName: `tap${index}`,
       openPort,
-      ...(options.system && { machines: new ScriptedMachines(this, board, options.system) }),
+      ...(options.system && { machines: new ScriptedMachines(this.clock, board, openPort, options.system) }),
       ...(options.firmware && { firmware: options.firmware }),
       clock,
       random: seededRandom(this.#seed + index),
@@ -269,24 +290,26 @@ function openFile(files: Files, path: string) {
 
 /** The board's kernel and system, as far as the manager sees them. */
 class ScriptedMachines implements Machines {
-  readonly #network: DiagnosedNetwork;
+  readonly #clock: SimulatedClock;
   readonly #board: VirtualBoard;
+  readonly #openPort: () => EthernetPort;
   readonly #script: SystemScript;
 
-  constructor(network: DiagnosedNetwork, board: VirtualBoard, script: SystemScript) {
-    this.#network = network;
+  constructor(clock: SimulatedClock, board: VirtualBoard, openPort: () => EthernetPort, script: SystemScript) {
+    this.#clock = clock;
     this.#board = board;
+    this.#openPort = openPort;
     this.#script = script;
   }
 
   async start(_: MachineSettings): Promise<Machine> {
-    const { clock, lan } = this.#network;
+    const clock = this.#clock;
     let stop = () => {};
     const stopped = new Promise<MachineEnd>((resolve) => {
       stop = () => resolve({ kind: "stopped" });
     });
     const wait = (durationMs: number) => new Promise<void>((resolve) => void clock.after(durationMs, resolve));
-    const linux = new LinuxClient(this.#board.mac as Mac, lan.plug());
+    const linux = new LinuxClient(this.#board.mac, this.#openPort());
     const ended = Promise.race([this.#script(linux, wait), stopped]);
     return { onConsole: () => {}, typeOnConsole: () => {}, stop, ended };
   }
