@@ -89,6 +89,13 @@ export function fateOf(rulesets: readonly Ruleset[], packet: FilteredPacket): Fa
   return unclear ?? { verdict: "passes" };
 }
 
+/** Of packets that are of use only together: the worst. */
+export function fateOfAll(rulesets: readonly Ruleset[], packets: readonly FilteredPacket[]): Fate {
+  const fates = packets.map((packet) => fateOf(rulesets, packet));
+  const stopped = fates.find(({ verdict }) => verdict === "dropped" || verdict === "diverted");
+  return stopped ?? fates.find(({ verdict }) => verdict === "unclear") ?? { verdict: "passes" };
+}
+
 /** Every way the walk can end; one of each kind. `return`: the chain was left at its end. */
 function endsOf(chain: Chain, packet: FilteredPacket, chains: ReadonlyMap<string, Chain>, depth: number): End[] {
   const ends = new Map<End["kind"], End>();

@@ -2,7 +2,7 @@
 import { IPV4_ANY, IPV4_BROADCAST, type Ipv4, ipv4FromNumber, ipv4ToNumber } from "../../bytes/addresses.ts";
 import type { DoctorFacts, NetworkFacts, NetworkPlace, PortFacts, Wanted } from "./facts.ts";
 import type { Finding } from "./finding.ts";
-import { type FilteredPacket, fateOf } from "./firewall.ts";
+import { type FilteredPacket, fateOfAll } from "./firewall.ts";
 
 export function checkPorts({ ports }: NetworkFacts, { privileges }: DoctorFacts): Finding[] {
   if (!("seen" in ports)) return [];
@@ -76,7 +76,7 @@ function checkPort({ protocol, port, service, state, owner, message }: PortFacts
 
 interface Probe {
   what: string;
-  packet: FilteredPacket;
+  packets: FilteredPacket[];
 }
 
 /** The TFTP server's side of a transfer, and a Pi's: any two of the range. */
@@ -86,7 +86,7 @@ const FIRMWARE_PORT = 49_152;
 const PRIVILEGED_PORT = 800;
 const DHCP_CLIENT_OFFSET = 1;
 
-/** What Pis send to us, each as one packet. */
+/** What Pis send to us: of each kind the packets that are needed. */
 export function probes({ dhcp, ports }: Wanted, { address, netmask, interfaceName }: NetworkPlace): Probe[] {
   const pi = neighbourOf(address, netmask);
   const toUs = { source: pi, destination: address, interfaceName, state: "new" } as const;
@@ -96,29 +96,37 @@ export function probes({ dhcp, ports }: Wanted, { address, netmask, interfaceNam
       : [
           {
             what: `DHCP questions (UDP ${ports.dhcp})`,
-            packet: {
-              ...toUs,
-              protocol: "udp",
-              source: IPV4_ANY,
-              destination: IPV4_BROADCAST,
-              sourcePort: ports.dhcp + DHCP_CLIENT_OFFSET,
-              port: ports.dhcp,
-            },
+            packets: [
+              {
+                ...toUs,
+                protocol: "udp",
+                source: IPV4_ANY,
+                destination: IPV4_BROADCAST,
+                sourcePort: ports.dhcp + DHCP_CLIENT_OFFSET,
+                port: ports.dhcp,
+              },
+            ],
           },
         ];
   const tcp = (what: string, port: number): Probe => ({
     what: `${what} (TCP ${port})`,
-    packet: { ...toUs, protocol: "tcp", sourcePort: PRIVILEGED_PORT, port },
+    packets: (["new", "established"] as const).map((state) => ({
+      ...toUs,
+      protocol: "tcp",
+      sourcePort: PRIVILEGED_PORT,
+      port,
+      state,
+    })),
   });
   return [
     ...question,
     {
       what: `TFTP requests (UDP ${ports.tftp})`,
-      packet: { ...toUs, protocol: "udp", sourcePort: FIRMWARE_PORT, port: ports.tftp },
+      packets: [{ ...toUs, protocol: "udp", sourcePort: FIRMWARE_PORT, port: ports.tftp }],
     },
     {
       what: "TFTP acknowledgements (UDP, an ephemeral port)",
-      packet: { ...toUs, protocol: "udp", sourcePort: FIRMWARE_PORT, port: EPHEMERAL_PORT, state: "established" },
+      packets: [{ ...toUs, protocol: "udp", sourcePort: FIRMWARE_PORT, port: EPHEMERAL_PORT, state: "established" }],
     },
     tcp("NFS", ports.nfs),
     tcp("MOUNT", ports.mount),
@@ -136,7 +144,7 @@ function neighbourOf(address: Ipv4, netmask: Ipv4): Ipv4 {
 export function checkFirewall(network: NetworkFacts, { firewall, wanted }: DoctorFacts): Finding[] {
   if (!("seen" in firewall)) return [];
   const asked = probes(wanted, network);
-  const fates = asked.map((probe) => ({ ...probe, fate: fateOf(firewall.seen, probe.packet) }));
+  const fates = asked.map((probe) => ({ ...probe, fate: fateOfAll(firewall.seen, probe.packets) }));
   const blocked = fates.filter(({ fate }) => fate.verdict === "dropped" || fate.verdict === "diverted");
   const unclear = fates.filter(({ fate }) => fate.verdict === "unclear");
   const tell = (some: typeof fates) => {
