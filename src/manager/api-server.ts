@@ -8,11 +8,9 @@
  *   GET  /v1/activity/:node      one node by procedure, with its busiest files and users
  *   GET  /v1/explanation/:node   why a node does not get on: what was seen, the cause, what to do
  *   GET  /v1/plan/:node          what would be answered and served
- *   POST /v1/nodes?manifest=PATH adds a node to the manifest and serves it; the body is its entry. 409 if the manager
- *                                serves another manifest
  *   POST /v1/nodes/:node/reset   drops what the node wrote
- *   POST /v1/reload              reads the manifest again
- *   …                            what is about layers: layers-api.ts; about logs and packets: records-api.ts
+ *   …                            what changes the manifest: manifest-api.ts; what is about layers: layers-api.ts; about logs and
+ *                                packets: records-api.ts
  *
  * A failure answers with its `message`; with `problems` too when the manifest is wrong, which the caller can show by line.
  */
@@ -20,29 +18,28 @@ import { chmodSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import { PassThrough } from "node:stream";
 import fastify, { type FastifyInstance } from "fastify";
-import type { NodeEntry } from "../cluster/manifest-edit.ts";
 import { API_BODY_BYTES_MAX } from "../limits.ts";
 import type { ClusterActivity } from "./cluster-activity.ts";
 import type { ClusterDiagnoses } from "./cluster-diagnoses.ts";
 import type { Journal } from "./journal.ts";
 import { addLayersApi } from "./layers-api.ts";
+import { addManifestApi } from "./manifest-api.ts";
+import type { ManifestCommands } from "./manifest-commands.ts";
 import { ManifestError } from "./manifest-error.ts";
 import type { NodeLayers } from "./node-layers.ts";
 import type { NodeRecords } from "./node-records.ts";
 import { addRecordsApi } from "./records-api.ts";
-import { RequestError } from "./request-error.ts";
 
 /** What the API can ask of the manager. Methods throw `RequestError` for the caller's mistakes. */
 export interface ManagerControl {
   readonly activity: ClusterActivity;
   readonly records: NodeRecords;
   readonly diagnoses: Pick<ClusterDiagnoses, "explain">;
+  readonly manifest: ManifestCommands;
   status(): unknown;
   plan(node: string): Promise<unknown>;
   reset(node: string): Promise<unknown>;
   layers(): NodeLayers;
-  reload(): Promise<unknown>;
-  addNode(entry: NodeEntry, manifestPath: string | undefined): Promise<unknown>;
 }
 
 /** A listener this far behind is cut off rather than buffered without end; it may ask again with `after`. */
@@ -70,12 +67,9 @@ export async function serveApi(
   );
   api.get<{ Params: { node: string } }>("/v1/plan/:node", (request) => control.plan(request.params.node));
   api.post<{ Params: { node: string } }>("/v1/nodes/:node/reset", (request) => control.reset(request.params.node));
-  api.post<{ Querystring: { manifest?: string } }>("/v1/nodes", (request) =>
-    control.addNode(nodeEntryOf(request.body), request.query.manifest),
-  );
+  addManifestApi(api, control.manifest);
   addLayersApi(api, () => control.layers());
   addRecordsApi(api, control.records);
-  api.post("/v1/reload", () => control.reload());
   api.get<{ Querystring: { after?: string; follow?: string } }>("/v1/events", (request, reply) => {
     const after = Number(request.query.after ?? 0);
     const stream = new PassThrough();
@@ -96,21 +90,6 @@ export async function serveApi(
   await api.listen({ path: socketPath });
   chmodSync(socketPath, 0o660);
   return api;
-}
-
-const ENTRY_KEYS = ["name", "mac", "serial", "address", "model"] as const satisfies (keyof NodeEntry)[];
-
-/** What the values mean is the manifest's to check. */
-function nodeEntryOf(body: unknown): NodeEntry {
-  const given = new Map(typeof body === "object" && body !== null ? Object.entries(body) : []);
-  const isEntry = ENTRY_KEYS.every((key) => !given.has(key) || typeof given.get(key) === "string") && given.has("name");
-  const unknown = [...given.keys()].find((key) => !(ENTRY_KEYS as readonly string[]).includes(key));
-  if (!isEntry || unknown !== undefined) {
-    const why = unknown === undefined ? "" : `, not ${unknown}`;
-    throw new RequestError(400, `Cannot add a node: expected a JSON object of ${ENTRY_KEYS.join(", ")} as text${why}`);
-  }
-  const entry = ENTRY_KEYS.flatMap((key) => (given.has(key) ? [[key, given.get(key)]] : []));
-  return Object.fromEntries(entry) as NodeEntry;
 }
 
 /** Removes the socket that a killed manager left; refuses when one still answers on it. */

@@ -4,9 +4,10 @@
  */
 import { realpathSync } from "node:fs";
 import type { Manifest, ManifestNode } from "../cluster/manifest.ts";
+import type { BoardIdentity } from "../cluster/manifest-board.ts";
 import type { NodeEntry } from "../cluster/manifest-edit.ts";
 import { Turn } from "../order/turns.ts";
-import { addNodeToFile } from "./manifest-editing.ts";
+import { addNodeToFile, replaceBoardInFile } from "./manifest-editing.ts";
 import { extendLoaded, type LoadedManifest, loadManifestText } from "./manifest-file.ts";
 import { readManifestText, replaceManifestText } from "./manifest-text.ts";
 import { RequestError } from "./request-error.ts";
@@ -59,14 +60,27 @@ export class LiveManifest {
    * in the file when it starts again. Rejects with `ManifestError` or `RequestError`, and nothing is changed then.
    * `manifestPath` is the file that the caller means.
    */
-  addNode(entry: NodeEntry, manifestPath = this.#loaded.path): Promise<void> {
+  addNode(entry: NodeEntry, manifestPath?: string): Promise<void> {
     return this.inTurn(async () => {
-      const { path } = this.#loaded;
-      const [theirs, ours] = [manifestPath, path].map((each) => realpathSync(each));
-      if (theirs !== ours)
-        throw new RequestError(409, `Cannot add ${entry.name} to ${theirs}: the manager serves ${ours}`);
+      this.#expectOwn(manifestPath, `add ${entry.name} to`);
       await this.#add(entry);
     });
+  }
+
+  /** The same for a node that gets another board. */
+  replaceBoard(node: string, board: BoardIdentity, manifestPath?: string): Promise<void> {
+    return this.inTurn(async () => {
+      this.#expectOwn(manifestPath, `replace the board of ${node} in`);
+      const { path, stateFolder } = this.#loaded;
+      await replaceBoardInFile({ path, stateFolder }, node, board);
+      await this.#read(readManifestText(path));
+    });
+  }
+
+  #expectOwn(manifestPath: string | undefined, what: string): void {
+    const { path } = this.#loaded;
+    const [theirs, ours] = [manifestPath ?? path, path].map((each) => realpathSync(each));
+    if (theirs !== ours) throw new RequestError(409, `Cannot ${what} ${theirs}: the manager serves ${ours}`);
   }
 
   /**

@@ -11,7 +11,6 @@ import { NodeDirectory } from "../boot/node-directory.ts";
 import type { Report } from "../boot/report.ts";
 import type { BootEvent } from "../cluster/event.ts";
 import type { ManifestNode } from "../cluster/manifest.ts";
-import type { NodeEntry } from "../cluster/manifest-edit.ts";
 import { planToJson } from "../cluster/plan-json.ts";
 import { type ClusterStatus, INITIAL_STATUS, nextStatus } from "../cluster/status.ts";
 import type { KeyValueStore } from "../ports.ts";
@@ -29,6 +28,7 @@ import { Images } from "./images.ts";
 import { Journal } from "./journal.ts";
 import { LearnedMacs } from "./learned-macs.ts";
 import { LiveManifest } from "./live-manifest.ts";
+import { ManifestCommands } from "./manifest-commands.ts";
 import { ManifestError } from "./manifest-error.ts";
 import type { LoadedManifest } from "./manifest-file.ts";
 import { watchManifest } from "./manifest-watch.ts";
@@ -60,6 +60,7 @@ export class Manager implements ManagerControl {
   readonly activity = new ClusterActivity(systemClock, () => this.#manifest.loaded.manifest.nodes);
   readonly records: NodeRecords;
   readonly diagnoses: ClusterDiagnoses;
+  readonly manifest: ManifestCommands;
   readonly #directory: NodeDirectory;
   readonly #images: Images;
   readonly #keyValueStore: KeyValueStore;
@@ -81,6 +82,11 @@ export class Manager implements ManagerControl {
     this.#manifest = new LiveManifest(loaded, {
       take: (next, added) => this.#apply(next, added),
       prepareNode: (name) => this.#secrets.prepareNode(name),
+    });
+    this.manifest = new ManifestCommands({
+      manifest: this.#manifest,
+      isServing: () => this.#isServing,
+      refusal: (node) => this.#serving.nodes.refusal(node),
     });
     this.#networks = serviceNetworks(loaded.manifest);
     this.journal = new Journal(join(stateFolder, "events.ndjson"), systemClock);
@@ -286,21 +292,6 @@ export class Manager implements ManagerControl {
   layers(): NodeLayers {
     if (!this.#isServing) throw new RequestError(503, `Cannot look at what nodes wrote yet: ${STARTING}`);
     return this.#serving.layers;
-  }
-
-  /** Reads the manifest again. What is wrong with it is the caller's to know; the running cluster goes on. */
-  async reload(): Promise<{ nodes: number }> {
-    await this.#manifest.reload();
-    return { nodes: this.#manifest.loaded.manifest.nodes.length };
-  }
-
-  /** Adds a node to the manifest's file and serves it. `manifestPath` is the file that the caller means. */
-  async addNode(entry: NodeEntry, manifestPath: string | undefined): Promise<{ node: string }> {
-    if (!this.#isServing) throw new RequestError(503, `Cannot add ${entry.name} yet: ${STARTING}`);
-    await this.#manifest.addNode(entry, manifestPath);
-    const refusal = this.#serving.nodes.refusal(entry.name);
-    if (refusal === undefined) return { node: entry.name };
-    throw new RequestError(500, `Cannot serve ${entry.name} yet, though it is in the manifest: ${refusal}`);
   }
 }
 

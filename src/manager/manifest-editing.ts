@@ -1,4 +1,5 @@
 /** Editing the file of a manifest, so that a slip cannot break a running cluster. */
+import { type BoardIdentity, replaceBoard } from "../cluster/manifest-board.ts";
 import type { NodeEntry } from "../cluster/manifest-edit.ts";
 import { ManifestError } from "./manifest-error.ts";
 import { addNodeToManifest, loadManifestText } from "./manifest-file.ts";
@@ -15,6 +16,16 @@ export function addNodeToFile(place: ManifestPlace, entry: NodeEntry): Promise<v
   return editManifest(place, `add ${entry.name}`, (text) =>
     addNodeToManifest(place.path, text, entry, place.stateFolder),
   );
+}
+
+export function replaceBoardInFile(place: ManifestPlace, node: string, board: BoardIdentity): Promise<void> {
+  const what = `replace the board of ${node}`;
+  return editManifest(place, what, async (text) => {
+    const edited = replaceBoard(text, node, board);
+    if (edited === undefined) throw new RequestError(404, `Cannot ${what}: the manifest has no node of that name`);
+    await loadManifestText(place.path, edited, place.stateFolder);
+    return edited;
+  });
 }
 
 /**

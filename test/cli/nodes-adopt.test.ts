@@ -35,7 +35,7 @@ interface Board {
 
 class DhcpLab {
   readonly cluster = new LoopbackCluster([LINE]);
-  readonly #api = new ApiClient(this.cluster.work.path("state/manager.sock"));
+  readonly api = new ApiClient(this.cluster.work.path("state/manager.sock"));
   readonly #socket: Socket = createSocket("udp4");
 
   send(packet: Uint8Array): Promise<void> {
@@ -52,7 +52,7 @@ class DhcpLab {
 
   async eventsOf({ mac }: Board): Promise<BootEvent[]> {
     const found: BootEvent[] = [];
-    for await (const event of this.#api.lines<BootEvent>("/v1/events")) {
+    for await (const event of this.api.lines<BootEvent>("/v1/events")) {
       if ("mac" in event && event.mac === mac) found.push(event);
     }
     return found;
@@ -99,6 +99,15 @@ describe.skipIf(skipped)("a Pi that asks to boot", () => {
     await cluster.startManager();
     expect(await lab.unknown()).toMatchObject([PI4]);
   }, 60_000);
+
+  it.each([
+    [{}, ""],
+    [{ mac: 7 }, ""],
+    [{ serial: "1", name: "node7" }, ", not name"],
+  ])("is not taken by a program that sends %j", async (board, not) => {
+    const message = `Cannot replace a board: expected a JSON object of mac, serial, model as text${not}`;
+    await expect(lab.api.post("/v1/nodes/node1/board", board)).rejects.toThrow(message);
+  });
 
   it.each([
     [["adopt", "91cdf03d"], "error: required option '--name <name>' not specified", 2],
@@ -155,6 +164,18 @@ describe.skipIf(skipped)("a Pi that asks to boot", () => {
     expect(await lab.unknown()).toMatchObject([{ mac: old.mac }]);
     expect((await lab.eventsOf(old)).at(-1)?.kind).toBe("unknown-pi");
   });
+
+  it("can do so while no manager runs, and by what is printed on it", async () => {
+    await cluster.manager.stop();
+    const words = ["nodes", "replace", "node1", "--mac", "DC-A6-32-00-00-01", "--model", "5"];
+    expect(await cluster.ask(...words)).toMatchObject({ code: 0, stderr: "" });
+    expect(lab.manifest()).toContain('  - { name: node1, mac: DC-A6-32-00-00-01, model: "5" }   # top shelf\n');
+    await cluster.startManager();
+    await lab.send(discover(OTHER));
+    await expect
+      .poll(async () => (await lab.unknown()).map(({ mac }) => mac), { timeout: 20_000 })
+      .toEqual([OTHER.mac]);
+  }, 60_000);
 });
 
 describe.skipIf(skipped)("adopt: auto", () => {

@@ -4,9 +4,9 @@ import { findSeenPi, nodeOf, type SeenPi } from "../../cluster/adoption.ts";
 import type { NodeEntry } from "../../cluster/manifest-edit.ts";
 import type { UnknownPi } from "../../cluster/status.ts";
 import type { ManagerStatusView } from "../../manager/status-view.ts";
-import { RefusedError, UnreachableError } from "../api-client.ts";
+import { UnreachableError } from "../api-client.ts";
 import { apiOf, globalOptions, loadManifestOf, printJson } from "../context.ts";
-import { addNode } from "../node-addition.ts";
+import { addNode, replaceBoard } from "../node-addition.ts";
 import { formatDuration, formatTable } from "../table.ts";
 import { UserError } from "../user-error.ts";
 
@@ -106,35 +106,15 @@ async function replace(
     );
   }
   const pi = board === undefined ? undefined : await findDiscovered(board, what, command);
-  const { manifest: path, state } = globalOptions(command);
-  const { editManifest } = await import("../../manager/manifest-editing.ts");
-  const { loadManifestText } = await import("../../manager/manifest-file.ts");
-  const { replaceBoard } = await import("../../cluster/manifest-board.ts");
-  await editManifest({ path, stateFolder: state }, what, async (text) => {
-    const { manifest } = await loadManifestText(path, text, state);
-    // Where the manifest names no model, the boot tree is made for all.
-    const isModelNamed = manifest.nodes.some((node) => node.name === name && node.model !== undefined);
-    const newModel = model ?? (isModelNamed ? pi?.model : undefined);
-    const identity = pi ? nodeOf(pi, name) : { mac, serial };
-    const edited = replaceBoard(text, name, {
-      ...(identity.mac !== undefined && { mac: identity.mac }),
-      ...(identity.serial !== undefined && { serial: identity.serial }),
-      ...(newModel !== undefined && { model: newModel }),
-    });
-    if (edited === undefined) throw new UserError(`Cannot ${what}: the manifest has no node of that name`);
-    await loadManifestText(path, edited, state);
-    return edited;
+  // Where the manifest names no model, the boot tree is made for all.
+  const { manifest } = await loadManifestOf(command);
+  const isModelNamed = manifest.nodes.some((node) => node.name === name && node.model !== undefined);
+  const newModel = model ?? (isModelNamed ? pi?.model : undefined);
+  const identity = pi ? nodeOf(pi, name) : { mac, serial };
+  await replaceBoard(command, name, {
+    ...(identity.mac !== undefined && { mac: identity.mac }),
+    ...(identity.serial !== undefined && { serial: identity.serial }),
+    ...(newModel !== undefined && { model: newModel }),
   });
-  await reload(command);
   console.log(`${name} is another board now, with the files that it had; the old one is served no more`);
-}
-
-/** A manager that is there takes it up now; one that is still starting reads the manifest again when it is done. */
-async function reload(command: Command): Promise<void> {
-  try {
-    await apiOf(command).post("/v1/reload");
-  } catch (error) {
-    const isStarting = error instanceof RefusedError && error.statusCode >= 500;
-    if (!isStarting && !(error instanceof UnreachableError)) throw error;
-  }
 }
