@@ -42,7 +42,8 @@ soak: build
 	tools/debian-packages test
 	SOAK=5 RESTARTS=20 OVERLAYFS_RUNS=2000 node_modules/.bin/vitest run \
 	  test/lab/nfs-applications.test.ts test/lab/manager-restarts.test.ts test/tree/overlayfs.test.ts \
-	  test/lab/ram.test.ts test/lab/ephemeral.test.ts test/lab/snapshots.test.ts test/fuzz/wire-decoders.test.ts
+	  test/lab/ram.test.ts test/lab/ephemeral.test.ts test/lab/snapshots.test.ts test/fuzz/wire-decoders.test.ts \
+	  test/lab/doctor-firewall.test.ts
 
 clean:
 	rm -rf dist .cache .demo
