@@ -14,6 +14,7 @@ export const SOL_SOCKET = 1;
 export const SO_REUSEADDR = 2;
 export const SO_BROADCAST = 6;
 export const SO_RCVBUF = 8;
+export const SO_RCVBUFFORCE = 33;
 export const SO_BINDTODEVICE = 25;
 export const IPPROTO_IP = 0;
 export const IP_PKTINFO = 8;

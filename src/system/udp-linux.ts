@@ -72,10 +72,14 @@ class LinuxUdpSocket implements UdpSocket {
   readonly bulk: UdpBulk = {
     onDatagram: (handler) => {
       this.#bulkHandler = handler;
+      // Nobody asks where they came in.
+      setInteger(this.#fd, linux.IPPROTO_IP, linux.IP_PKTINFO, 0);
       this.#startWatching();
     },
     send: (head, body, to, localAddress) => {
-      if (this.#isOpen) this.#outgoing.send(head, body, to, localAddress);
+      // The socket's own address needs not be told each time.
+      const source = localAddress === this.#binding.address ? undefined : localAddress;
+      if (this.#isOpen) this.#outgoing.send(head, body, to, source);
     },
     flush: () => this.#outgoing.flush(),
     isFull: () => this.#outgoing.isFull,
@@ -168,15 +172,13 @@ function openSocket(binding: UdpBinding): number {
     libc.close(fd);
     throw bindError("udp", binding, code);
   };
-  const setInteger = (level: number, name: number, value: number) => {
-    const bytes = Buffer.alloc(4);
-    bytes.writeInt32LE(value);
-    check(libc.setsockopt(fd, level, name, bytes, bytes.length));
-  };
-  setInteger(linux.IPPROTO_IP, linux.IP_PKTINFO, 1);
-  setInteger(linux.SOL_SOCKET, linux.SO_RCVBUF, RECEIVE_BUFFER_BYTES);
-  if (binding.shared) setInteger(linux.SOL_SOCKET, linux.SO_REUSEADDR, 1);
-  if (binding.broadcast) setInteger(linux.SOL_SOCKET, linux.SO_BROADCAST, 1);
+  check(setInteger(fd, linux.IPPROTO_IP, linux.IP_PKTINFO, 1));
+  // Above the system's limit where we may.
+  if (setInteger(fd, linux.SOL_SOCKET, linux.SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES) < 0) {
+    check(setInteger(fd, linux.SOL_SOCKET, linux.SO_RCVBUF, RECEIVE_BUFFER_BYTES));
+  }
+  if (binding.shared) check(setInteger(fd, linux.SOL_SOCKET, linux.SO_REUSEADDR, 1));
+  if (binding.broadcast) check(setInteger(fd, linux.SOL_SOCKET, linux.SO_BROADCAST, 1));
   if (binding.interfaceName !== undefined) {
     const name = Buffer.from(`${binding.interfaceName}\0`);
     check(libc.setsockopt(fd, linux.SOL_SOCKET, linux.SO_BINDTODEVICE, name, name.length));
@@ -184,6 +186,13 @@ function openSocket(binding: UdpBinding): number {
   const address = socketAddress(binding);
   check(libc.bind(fd, address, address.length));
   return fd;
+}
+
+/** As setsockopt(2): -1 when it fails. */
+function setInteger(fd: number, level: number, name: number, value: number): number {
+  const bytes = Buffer.alloc(4);
+  bytes.writeInt32LE(value);
+  return libc.setsockopt(fd, level, name, bytes, bytes.length);
 }
 
 function portOf(fd: number): number {
