@@ -4,28 +4,24 @@
  */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type Ipv4, type Mac, parseMac } from "../bytes/addresses.ts";
-import type { DhcpSettings } from "../dhcp/policy.ts";
-import { startDhcpServer } from "../dhcp/server.ts";
-import type { Random } from "../ports.ts";
-import { startTftpServer } from "../tftp/server.ts";
-import { type BootedFirmware, bootOverNetwork, type FirmwareSettings } from "./firmware.ts";
-import { type FirmwareEvent, FirmwareFailure } from "./firmware-events.ts";
-import { findVirtualModel, type VirtualBoard } from "./models.ts";
-import { NetworkStack } from "./network-stack.ts";
-import { SimulatedClock } from "./simulated-clock.ts";
-import { stackUdpSockets } from "./stack-sockets.ts";
-import { type LinkFaults, seededChance, VirtualLan } from "./virtual-lan.ts";
+import {
+  askedFor as asked,
+  type BootOutcome,
+  type DhcpMode,
+  dhcpMessages,
+  type Files,
+  NETMASK,
+  ROUTER,
+  SERVER,
+  VirtualNetwork,
+} from "../../test/virtual-network.ts";
+import type { Ipv4 } from "../bytes/addresses.ts";
+import { startOtherDhcpServer } from "./faults/other-dhcp-server.ts";
+import { seededChance } from "./seed.ts";
+import type { LinkFaults } from "./virtual-lan.ts";
 
-const SERVER = "10.77.0.1" as Ipv4;
-const ROUTER = "10.77.0.254" as Ipv4;
-const NODE = "10.77.0.11" as Ipv4;
-const NETMASK = "255.255.255.0" as Ipv4;
-const SERIAL = "91cdf03d";
-
-const PLAIN_SERVER = { mode: "server", subnetMask: NETMASK, routers: [], dnsServers: [], leaseTimeS: 3600 } as const;
-const FULL: DhcpSettings = { ...PLAIN_SERVER, serverAddress: SERVER };
-const PROXY: DhcpSettings = { mode: "proxy", serverAddress: SERVER };
+const NODE = "10.77.0.11";
+const SERIAL = "b0000001";
 
 const PI_4_FILES = {
   "start4.elf": "firmware",
@@ -47,96 +43,28 @@ const PI_5_FILES = {
 
 interface Scene {
   model?: "3b+" | "4" | "5";
-  files?: Record<string, string | Uint8Array>;
-  /** Each runs on a host of its own. */
-  dhcp?: { host: Ipv4; settings: DhcpSettings; knowsTheNode: boolean }[];
+  files?: Files;
+  /** How our server answers DHCP. */
+  dhcp?: DhcpMode | "none";
+  /** Who else does: a router, or a server that names a TFTP server which is not there. */
+  beside?: "router" | "wrong-server";
   faults?: LinkFaults;
-  settings?: Partial<FirmwareSettings>;
 }
 
-interface Outcome {
-  booted?: BootedFirmware;
-  failure?: FirmwareFailure;
-  events: FirmwareEvent[];
-  durationMs: number;
-}
-
-async function boot(scene: Scene): Promise<Outcome> {
-  const clock = new SimulatedClock();
-  const lan = new VirtualLan(clock, scene.faults);
-  const random = countingRandom();
-  const hosts = new Map<Ipv4, NetworkStack>();
-  const hostAt = (address: Ipv4) => {
-    const stack = hosts.get(address) ?? plugHost(lan, clock, address);
-    hosts.set(address, stack);
-    return stack;
-  };
-  const files = scene.files ?? PI_4_FILES;
-  await startTftpServer({
-    sockets: stackUdpSockets(hostAt(SERVER)),
-    clock,
-    binding: { address: SERVER, port: 69 },
-    observe: () => {},
-    handler: { open: ({ path }) => answerFile(files, path) },
-  });
-  for (const { host, settings, knowsTheNode } of scene.dhcp ?? [{ host: SERVER, settings: FULL, knowsTheNode: true }]) {
-    await startDhcpServer({
-      sockets: stackUdpSockets(hostAt(host)),
-      clock,
-      settings,
-      policy: {
-        classify: () => (knowsTheNode ? { kind: "pi", node: "node1", reservedAddress: NODE } : { kind: "other" }),
-        isReserved: () => false,
-        isNode: () => true,
-      },
-      observe: () => {},
-    });
+async function boot({ model = "4", files = PI_4_FILES, dhcp = "server", beside, faults }: Scene): Promise<BootOutcome> {
+  const network = new VirtualNetwork(faults === undefined ? {} : { faults });
+  const { clock, lan } = network;
+  const board = network.board(model);
+  if (beside === "router") await network.startRouter();
+  if (beside === "wrong-server") {
+    const pool = { address: ROUTER, netmask: NETMASK, firstGiven: "10.77.0.50" as Ipv4 };
+    const bootServer = "10.77.0.9" as Ipv4;
+    startOtherDhcpServer({ port: lan.plug(), clock, ...pool, answers: "option-66", bootServer });
   }
-  const board: VirtualBoard = {
-    model: findVirtualModel(scene.model ?? "4")!,
-    mac: parseMac("e4:5f:01:09:02:f7"),
-    serial: SERIAL,
-  };
-  const events: FirmwareEvent[] = [];
-  const world = { port: lan.plug(), clock, random, report: (event: FirmwareEvent) => void events.push(event) };
-  const startMs = clock.monotonicMs();
-  const running = bootOverNetwork(board, world, scene.settings).then(
-    (booted) => ({ booted }),
-    (error: unknown) => {
-      if (error instanceof FirmwareFailure) return { failure: error };
-      throw error;
-    },
-  );
-  const result = await clock.runUntilSettled(running);
-  return { ...result, events, durationMs: clock.monotonicMs() - startMs };
+  await network.serve({ mode: dhcp, boards: [board], files });
+  return network.run(network.boot(board));
 }
 
-function plugHost(lan: VirtualLan, clock: SimulatedClock, address: Ipv4): NetworkStack {
-  const port = lan.plug();
-  const mac = `02:00:00:00:00:${Number(address.split(".")[3]).toString(16).padStart(2, "0")}` as Mac;
-  const stack = new NetworkStack({ mac, clock, transmit: (frame) => port.send(frame) });
-  stack.configure({ address, netmask: NETMASK });
-  port.onFrame((frame) => stack.receive(frame));
-  return stack;
-}
-
-function answerFile(files: Record<string, string | Uint8Array>, path: string) {
-  const content = files[path];
-  if (content === undefined) return { kind: "missing", reason: "no such file" } as const;
-  const bytes = Buffer.from(content);
-  const read = (target: Uint8Array, offset: number) => bytes.copy(target, 0, offset);
-  return { kind: "file", sizeBytes: bytes.length, read, close: () => {} } as const;
-}
-
-function countingRandom(): Random {
-  let next = 1;
-  return { bytes: (countBytes) => Uint8Array.from({ length: countBytes }, () => next++ & 0xff) };
-}
-
-const asked = (events: FirmwareEvent[]) =>
-  events.flatMap((event) => (event.kind === "file-probed" ? [`${event.path}?`] : "path" in event ? [event.path] : []));
-const dhcpMessages = (events: FirmwareEvent[]) =>
-  events.flatMap((event) => (event.kind === "dhcp" ? [event.message] : []));
 const text = (bytes: Uint8Array | undefined) => Buffer.from(bytes ?? []).toString();
 
 describe("a Pi 4", () => {
@@ -185,19 +113,8 @@ describe("a Pi 4", () => {
   });
 
   it("takes the address from the router and the boot server from the proxy", async () => {
-    const router = {
-      ...PLAIN_SERVER,
-      serverAddress: ROUTER,
-      routers: [ROUTER],
-      range: { first: "10.77.0.50" as Ipv4, last: "10.77.0.60" as Ipv4 },
-    };
-    const { booted, events } = await boot({
-      dhcp: [
-        { host: ROUTER, settings: router, knowsTheNode: false },
-        { host: SERVER, settings: PROXY, knowsTheNode: true },
-      ],
-    });
-    expect(booted?.ownAddress).toMatch(/^10\.77\.0\.5\d$/);
+    const { booted, events } = await boot({ dhcp: "proxy", beside: "router" });
+    expect(booted?.ownAddress).toMatch(/^10\.77\.0\.\d+$/);
     expect(booted?.serverAddress).toBe(SERVER);
     expect(dhcpMessages(events)).toEqual(["DISCOVER", "OFFER", "OFFER", "REQUEST", "ACK"]);
   });
@@ -254,7 +171,7 @@ describe("a Pi 3B+", () => {
   });
 
   it("asks five times in 25 seconds, when its port has come up", async () => {
-    const { events, durationMs } = await boot({ model: "3b+", dhcp: [] });
+    const { events, durationMs } = await boot({ model: "3b+", files, dhcp: "none" });
     expect(dhcpMessages(events)).toEqual(new Array(5).fill("DISCOVER"));
     expect(durationMs).toBe(30_000);
   });
@@ -266,35 +183,15 @@ describe("a Pi that cannot boot says why", () => {
     return rest;
   };
   it.each<[string, Scene, string, RegExp]>([
-    ["nobody answers", { dhcp: [] }, "no-answer", /^Cannot get an address within 45 s: nobody answers DHCP$/],
-    [
-      "only a proxy answers",
-      { dhcp: [{ host: SERVER, settings: PROXY, knowsTheNode: true }] },
-      "no-answer",
-      /nobody gives an address/,
-    ],
+    ["nobody answers", { dhcp: "none" }, "no-answer", /^Cannot get an address within 45 s: nobody answers DHCP$/],
+    ["only a proxy answers", { dhcp: "proxy" }, "no-answer", /nobody gives an address/],
     [
       "only a router answers",
-      {
-        dhcp: [
-          {
-            host: ROUTER,
-            settings: { ...PLAIN_SERVER, serverAddress: ROUTER, range: { first: NODE, last: NODE } },
-            knowsTheNode: false,
-          },
-        ],
-      },
+      { dhcp: "none", beside: "router" },
       "no-boot-server",
       /10\.77\.0\.254 offers an address, but nobody sends the boot menu/,
     ],
-    [
-      "the boot server is not there",
-      {
-        dhcp: [{ host: ROUTER, settings: { ...PLAIN_SERVER, serverAddress: "10.77.0.9" as Ipv4 }, knowsTheNode: true }],
-      },
-      "no-arp-reply",
-      /nobody answers ARP/,
-    ],
+    ["the boot server is not there", { dhcp: "none", beside: "wrong-server" }, "no-arp-reply", /nobody answers ARP/],
     [
       "start4.elf is missing",
       { files: without("start4.elf") },
@@ -321,7 +218,7 @@ describe("a Pi that cannot boot says why", () => {
   });
 
   it("asks again after 4, 8 and 16 seconds and gives up after 45", async () => {
-    const { events, durationMs } = await boot({ dhcp: [] });
+    const { events, durationMs } = await boot({ dhcp: "none" });
     expect(dhcpMessages(events)).toEqual(["DISCOVER", "DISCOVER", "DISCOVER", "DISCOVER"]);
     expect(durationMs).toBe(45_500);
   });
