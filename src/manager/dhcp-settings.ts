@@ -10,8 +10,15 @@ import { netmaskOf, type ServiceNetwork } from "./service-networks.ts";
 
 const LEASE_TIME_S = 12 * 60 * 60;
 
-/** One for each of our networks, in their order. Networks behind relay agents are with the first. */
-export function dhcpNetworks({ network }: Pick<Manifest, "network">, ours: readonly ServiceNetwork[]): DhcpNetwork[] {
+/**
+ * One for each of our networks, in their order. Networks behind relay agents are with the first. `taken` are addresses that
+ * nobody is given: all of this machine's, for it does not answer its own ARP.
+ */
+export function dhcpNetworks(
+  { network }: Pick<Manifest, "network">,
+  ours: readonly ServiceNetwork[],
+  taken: readonly Ipv4[] = [],
+): DhcpNetwork[] {
   const others = network.others ?? [];
   const serverAddress = ours[0]!.address;
   const relayed = others
@@ -21,10 +28,15 @@ export function dhcpNetworks({ network }: Pick<Manifest, "network">, ours: reado
   return ours.map(({ interfaceName, address, netmask }, index) => ({
     ...(interfaceName !== undefined && { interfaceName }),
     settings: settingsOf(network, {
-      ...subnetOf(network, sections[index]!, address, netmask),
+      ...withoutTaken(subnetOf(network, sections[index]!, address, netmask), taken),
       ...(index === 0 && relayed.length > 0 && { relayed }),
     }),
   }));
+}
+
+function withoutTaken(subnet: DhcpSubnet, taken: readonly Ipv4[]): DhcpSubnet {
+  if (taken.length === 0) return subnet;
+  return { ...subnet, excluded: [...(subnet.excluded ?? []), ...taken.map(rangeOf)] };
 }
 
 function settingsOf({ dhcp }: ManifestNetwork, subnet: DhcpSubnet & { relayed?: readonly DhcpSubnet[] }): DhcpSettings {

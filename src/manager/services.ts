@@ -9,6 +9,7 @@ import { NFS_PROGRAM, NFS_VERSION } from "../nfs/nfs-program.ts";
 import { PORTMAP_PROGRAM, PORTMAP_VERSION, type PortMapping } from "../nfs/portmap.ts";
 import type { Clock, Random, TcpListener, UdpSockets } from "../ports.ts";
 import { openArpProbe } from "../system/arp-probe.ts";
+import { ownAddresses } from "../system/network-interfaces.ts";
 import { listenTcp } from "../system/tcp.ts";
 import { startTftpListener, type TftpListener, type TftpListenerOptions } from "../tftp/listener.ts";
 import { dhcpNetworks } from "./dhcp-settings.ts";
@@ -116,7 +117,7 @@ export class Services {
   async #startDhcp(): Promise<void> {
     const { manifest, networks, sockets, clock, dhcp, onWarning } = this.#options;
     const { dhcp: mode, ports } = manifest.network;
-    const all = dhcpNetworks(manifest, networks);
+    const all = dhcpNetworks(manifest, networks, ownAddresses());
     // Where it is another's, it is heard by the interfaces that the manifest names: the port of all others may be in use.
     const ours = mode === "external" ? all.filter(({ interfaceName }) => interfaceName !== undefined) : all;
     const [first, ...others] = ours.map((network) => this.#withProbe(network));

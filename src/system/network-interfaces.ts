@@ -37,6 +37,11 @@ export function interfaceAddresses(): InterfaceAddress[] {
   }
 }
 
+/** All of them, as far as they can be known: without a link, only the first of an interface. */
+export function ownAddresses(): Ipv4[] {
+  return [...new Set([...interfaceAddresses(), ...addressesWithLink()].map(({ address }) => address))];
+}
+
 /** Not /sys/class/net: a namespace made later still sees the interfaces of the one that mounted it. */
 export function interfaceNames(): string[] {
   const lines = readFileSync("/proc/net/dev", "utf8").split("\n").slice(2);
