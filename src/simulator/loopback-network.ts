@@ -41,6 +41,8 @@ export async function openLoopbackNetwork(settings: LoopbackSettings): Promise<L
     address: IPV4_ANY,
     port: manager.dhcpPort + 1,
     broadcast: true,
+    // The manager listens there, too, for what other servers broadcast.
+    shared: true,
     interfaceName: LOOPBACK_INTERFACE,
   });
   dhcp.onDatagram(({ bytes }) => {
