@@ -109,6 +109,19 @@ describe("what the DHCP service saw", () => {
     expect(seen).toEqual([]);
   });
 
+  it("is told of answers to Pis only", () => {
+    const { events, observe } = observing();
+    const reply = { kind: "reply", mac: pi4, message: "ACK", responder: "server" } as const;
+    observe({ ...reply, client: { kind: "other" } });
+    observe({ ...reply, client: { kind: "unknown-pi" } });
+    observe({ ...reply, client: { kind: "pi", node: "node1" } });
+    const told = { kind: "dhcp-reply", mac: pi4, message: "ACK", responder: "server" };
+    expect(events).toEqual([
+      [told, undefined],
+      [told, "node1"],
+    ]);
+  });
+
   it("is told of who was not answered only where that keeps somebody from booting", () => {
     const { events, observe } = observing();
     const ignored = { kind: "ignored", mac: pi4, message: "DISCOVER" } as const;

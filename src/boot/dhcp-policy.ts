@@ -59,6 +59,8 @@ export function observeDhcp(
         return reportRequest(observation.facts, observation.client, report, onUnknownPi);
       case "reply": {
         const { message, mac, responder, address, client } = observation;
+        // Every telephone of the house renews its lease; what they ask is not told either.
+        if (client.kind === "other") return;
         return report({ kind: "dhcp-reply", message, mac, responder, ...(address && { address }) }, nodeOf(client));
       }
       case "ignored":
