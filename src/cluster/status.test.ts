@@ -206,6 +206,25 @@ describe("the status of the cluster", () => {
     expect(nextStatus(seen, { ...pxeDiscover, node: "node1", sequence: 3, unixMs: START_MS }).unknownPis.size).toBe(0);
   });
 
+  it("lists the board that a node had before", () => {
+    const events: BootOccurrence[] = [
+      pxeDiscover,
+      { kind: "unknown-pi", mac },
+      { kind: "warning", message: "about node1" },
+    ];
+    const status = events.reduce(
+      (before, event, index) =>
+        nextStatus(before, {
+          ...event,
+          sequence: index + 1,
+          unixMs: START_MS + index,
+          ...(event.kind !== "unknown-pi" && { node: "node1" }),
+        }),
+      INITIAL_STATUS,
+    );
+    expect([...status.unknownPis.keys()]).toEqual([mac]);
+  });
+
   it("does not grow with the strangers", () => {
     const status = Array.from(
       { length: 1000 },

@@ -70,13 +70,15 @@ export const INITIAL_STATUS: ClusterStatus = { nodes: new Map(), unknownPis: new
 export function nextStatus(status: ClusterStatus, event: BootEvent): ClusterStatus {
   const { sequence } = event;
   if (event.kind === "unknown-pi") return { ...status, sequence, unknownPis: withUnknownPi(status.unknownPis, event) };
-  if (event.node === undefined) return { ...status, sequence };
+  // Of lines that nodes print there are hundreds a boot, and they say nothing here.
+  if (event.node === undefined || event.kind === "console-line") return { ...status, sequence };
   const node = nextNodeStatus(status.nodes.get(event.node) ?? silentNode(event.node, event.unixMs), event);
+  const { unknownPis } = status;
   return {
     sequence,
     nodes: new Map(status.nodes).set(event.node, node),
-    // Once it has a node it is a stranger no more.
-    unknownPis: node.mac && status.unknownPis.has(node.mac) ? without(status.unknownPis, node.mac) : status.unknownPis,
+    // Once it has a node it is a stranger no more. What a node was known by before may be a board that was replaced.
+    unknownPis: "mac" in event && unknownPis.has(event.mac) ? without(unknownPis, event.mac) : unknownPis,
   };
 }
 
