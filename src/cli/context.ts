@@ -24,8 +24,12 @@ export async function loadManifestOf(command: Command): Promise<LoadedManifest> 
 
 /** A client of the manager that runs this manifest, also while somebody edits it. */
 export function apiOf(command: Command): ApiClient {
+  return new ApiClient(socketPathOf(stateFolderFor(command)));
+}
+
+export function stateFolderFor(command: Command): string {
   const { manifest, state } = globalOptions(command);
-  return new ApiClient(socketPathOf(resolve(state ?? stateFolderAt(manifest))));
+  return resolve(state ?? stateFolderAt(manifest));
 }
 
 export function printJson(value: unknown): void {

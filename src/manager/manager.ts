@@ -98,6 +98,7 @@ export class Manager implements ManagerControl {
       directory: this.#directory,
       clock: systemClock,
       stateFolder,
+      ownAddresses: this.#networks.map(({ address }) => address),
       packetsOfWorker: async (...asked) => (this.#isServing ? this.#serving.packetsOf(...asked) : NO_PACKETS),
     });
     const nodes = () => this.#manifest.loaded.manifest.nodes;

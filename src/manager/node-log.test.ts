@@ -25,7 +25,7 @@ describe("the log of a node", () => {
     await journal.load();
     const directory = new NodeDirectory([{ name: "node1", mac: MAC }, { name: "node2" }]);
     const packetsOfWorker = async () => ({ packets: [], last: 0 });
-    const records = new NodeRecords({ journal, directory, clock, stateFolder, packetsOfWorker });
+    const records = new NodeRecords({ journal, directory, clock, stateFolder, ownAddresses: [], packetsOfWorker });
     const close = async () => {
       await records.close();
       await journal.close();

@@ -31,8 +31,10 @@ export class NodeLog {
   /** Everything that is kept of a node, oldest first, with the starts and stops of the manager. `mac` as long as known. */
   async of(node: string, mac: string | undefined): Promise<BootEvent[]> {
     const lines: BootEvent[] = [];
+    // As `record` writes it. Most lines are other nodes', and need not be parsed.
+    const ofNode = `"node":${JSON.stringify(node)}`;
     for await (const line of this.#console.lines()) {
-      const event = parseEvent(line);
+      const event = line.includes(ofNode) ? parseEvent(line) : undefined;
       if (event?.node === node) lines.push(event);
     }
     const events = this.#journal.events.filter((event) => isAbout(event, node, mac));

@@ -14,6 +14,7 @@ export interface NodeRecordsOptions {
   directory: NodeDirectory;
   clock: Clock;
   stateFolder: string;
+  ownAddresses: NodeCapturesOptions["ownAddresses"];
   packetsOfWorker: NodeCapturesOptions["ofWorker"];
 }
 
@@ -26,11 +27,12 @@ export class NodeRecords {
   readonly #clock: Clock;
   readonly #log: NodeLog;
 
-  constructor({ journal, directory, clock, stateFolder, packetsOfWorker }: NodeRecordsOptions) {
+  constructor(options: NodeRecordsOptions) {
+    const { journal, directory, clock, stateFolder, ownAddresses, packetsOfWorker } = options;
     this.#directory = directory;
     this.#clock = clock;
     this.#log = new NodeLog(journal, join(stateFolder, "console.ndjson"), clock);
-    this.captures = new NodeCaptures({ directory, clock, ofWorker: packetsOfWorker });
+    this.captures = new NodeCaptures({ directory, clock, ownAddresses, ofWorker: packetsOfWorker });
   }
 
   close(): Promise<void> {

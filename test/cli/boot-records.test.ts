@@ -27,7 +27,9 @@ describe.skipIf(requireTools(CLUSTER_TOOLS))("what is kept of a boot", () => {
       onWarning: (message) => expect(message).toBe(""),
     });
     const world = { port: loopback.plug(), clock: systemClock, random: seededRandom(9), report: () => {} };
-    await bootOverNetwork(board, world, { linkUpMs: 1, dhcpTimeoutMs: 8000 });
+    // At most 32 characters.
+    const netconsole = `@127.0.0.11/,${cluster.port("netconsole")}@127.0.0.1/`;
+    await bootOverNetwork(board, world, { linkUpMs: 1, dhcpTimeoutMs: 8000, eeprom: { netconsole } });
   });
   afterAll(async () => {
     loopback?.close();
@@ -69,5 +71,6 @@ describe.skipIf(requireTools(CLUSTER_TOOLS))("what is kept of a boot", () => {
       expect(stdout).toContain(word);
     }
     expect(stdout).toMatch(/tftp {2}\S*config\.txt {2}\d+ B in /);
+    expect(stdout).toMatch(/node1 {7}cons {2}\S.*\n/);
   });
 });

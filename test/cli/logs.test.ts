@@ -124,4 +124,13 @@ describe.skipIf(requireTools([...CLUSTER_TOOLS, "curl", "tcpdump"]))("what is ke
     );
     expect(await ask("logs", "node1", "--lines", "many")).toMatchObject({ code: 2 });
   });
+
+  it("can be read while no manager runs", async () => {
+    await cluster.manager.stop();
+    const { stdout, stderr, code } = await ask("logs", "node1", "--lines", "2");
+    expect(stdout).toMatch(/^\S+ UTC\n.*\n.*manager stops\n$/);
+    expect([stderr, code]).toEqual(["No manager runs: this is what the last one left\n", 0]);
+    expect((await ask("logs", "node7")).stderr).toMatch(/^bramble: Cannot reach the manager: none listens/);
+    expect((await ask("logs", "node1", "--follow")).stderr).toMatch(/^bramble: Cannot reach the manager: none listens/);
+  });
 });

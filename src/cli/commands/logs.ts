@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import type { BootEvent } from "../../cluster/event.ts";
-import { apiOf, globalOptions } from "../context.ts";
+import { UnreachableError } from "../api-client.ts";
+import { apiOf, globalOptions, stateFolderFor } from "../context.ts";
 import { eventLine, eventText } from "../event-text.ts";
 import { coloured, formatCount } from "../table.ts";
 import { UserError } from "../user-error.ts";
@@ -22,9 +23,21 @@ export function addLogs(bramble: Command): void {
       if (lines !== undefined) query.set("lines", String(lineCount(lines)));
       const show = globalOptions(command).json ? (event: BootEvent) => JSON.stringify(event) : logText();
       const path = `/v1/nodes/${encodeURIComponent(node)}/log?${query}`;
-      for await (const event of apiOf(command).lines<BootEvent>(path)) {
+      const print = (event: BootEvent) => {
         const text = show(event);
         if (text !== undefined) console.log(text);
+      };
+      try {
+        for await (const event of apiOf(command).lines<BootEvent>(path)) print(event);
+      } catch (error) {
+        if (!(error instanceof UnreachableError) || follow) throw error;
+        const { logOnDisk } = await import("../../manager/report-contents.ts");
+        const kept = await logOnDisk(stateFolderFor(command), node);
+        // Nothing tells then whether there is such a node.
+        if (!kept.some((event) => event.node === node)) throw error;
+        for (const event of kept.slice(lines === undefined ? 0 : Math.max(0, kept.length - Number(lines))))
+          print(event);
+        console.error("No manager runs: this is what the last one left");
       }
     });
 }

@@ -7,7 +7,7 @@ import type { BootPlanJson } from "../../cluster/plan-json.ts";
 import type { CapturedPacketJson } from "../../manager/capture/captured-packet.ts";
 import type { ManagerStatusView } from "../../manager/status-view.ts";
 import { type ApiClient, UnreachableError } from "../api-client.ts";
-import { apiOf, globalOptions, printJson } from "../context.ts";
+import { apiOf, globalOptions, printJson, stateFolderFor } from "../context.ts";
 import { UserError } from "../user-error.ts";
 import { logText } from "./logs.ts";
 
@@ -44,14 +44,13 @@ interface Gathered {
 }
 
 async function gather(node: string, command: Command): Promise<Gathered> {
-  const { manifest, state } = globalOptions(command);
-  const { stateFolderAt } = await import("../../manager/state-folder.ts");
+  const { manifest } = globalOptions(command);
   const { readManifestText } = await import("../../manager/manifest-text.ts");
   const { redaction, redactManifest, redactPlan, redactValue } = await import("../../manager/report-redaction.ts");
   const { secretsOfState } = await import("../../manager/report-secrets.ts");
   const contents = await import("../../manager/report-contents.ts");
 
-  const stateFolder = resolve(state ?? stateFolderAt(manifest));
+  const stateFolder = stateFolderFor(command);
   const ofManifest = redactManifest(readManifestText(manifest));
   const ofState = secretsOfState(stateFolder);
   const redact = redaction([...(ofManifest?.secrets ?? []), ...ofState.secrets]);

@@ -42,6 +42,7 @@ async function boot() {
   const captures = new NodeCaptures({
     directory,
     clock,
+    ownAddresses: [MANAGER],
     ofWorker: async (_, addresses, after) => worker.since(addresses, after),
   });
   const memory = new MemorySockets();
@@ -144,6 +145,15 @@ describe("the capture of a node", () => {
     memory.deliver(67, encodeDhcp(relayed), router, MANAGER);
     const ofRouter = (await packetsOf(captures)).filter(({ from }) => from.address === router.address);
     expect(ofRouter.map(({ sourceMac }) => sourceMac)).toEqual(["00:00:00:00:00:00", "00:00:00:00:00:00"]);
+  });
+
+  it("has what another server says to a Pi, and not our own broadcasts that come back", async () => {
+    const { captures, memory } = await boot();
+    const before = (await packetsOf(captures)).length;
+    memory.deliver(67, offer(PI), { address: MANAGER, port: 67 }, MANAGER);
+    expect(await packetsOf(captures)).toHaveLength(before);
+    memory.deliver(67, offer(PI), { address: "10.77.0.254" as Ipv4, port: 67 }, MANAGER);
+    expect(await packetsOf(captures)).toHaveLength(before + 1);
   });
 
   it("sends and receives all the same", async () => {

@@ -16,6 +16,8 @@ import { TftpSample } from "./tftp-sample.ts";
 export interface NodeCapturesOptions {
   directory: NodeDirectory;
   clock: Pick<Clock, "unixNs">;
+  /** The manager's, on each network. */
+  ownAddresses: readonly Ipv4[];
   /** What the node's worker has seen from and to these addresses. */
   ofWorker(node: string, addresses: readonly Ipv4[], after: number): Promise<PacketsSince>;
 }
@@ -30,6 +32,8 @@ export const CAPTURE_START: CaptureCursor = { manager: 0, worker: 0 };
 
 /** RFC 2131 section 2: where `chaddr` stands. */
 const DHCP_MAC_AT = 28;
+/** `op` */
+const DHCP_REPLY = 2;
 const PXE_CLIENT = Buffer.from("PXEClient");
 
 export class NodeCaptures {
@@ -61,7 +65,9 @@ export class NodeCaptures {
 
   /** Strangers' packets are kept while they may become a node's: a Pi's DHCP, and what comes from an unknown address. */
   #take(packet: SeenPacket, peer: UdpPeer): void {
-    const { directory } = this.#options;
+    const { directory, ownAddresses } = this.#options;
+    // Our own broadcasts come back to the socket that listens to other servers.
+    if (isDhcpReply(packet.bytes) && packet.direction === "received" && ownAddresses.includes(peer.address)) return;
     const mac = packet.etherType === undefined ? dhcpMac(packet.bytes) : packet.hardwareAddress;
     if (mac === undefined) {
       this.#rings.add(directory.ownerOf(peer.address) ?? peer.address, packet);
@@ -108,8 +114,11 @@ const DHCP_RELAY = [24, 28] as const;
 /** A relay agent or another server sent it, and nobody has said by which hardware address. */
 function hasOtherSender({ direction, bytes }: SeenPacket): boolean {
   if (direction === "sent" || !isDhcp(bytes)) return false;
-  const isReply = bytes[0] === 2;
-  return isReply || bytes.subarray(...DHCP_RELAY).some((byte) => byte !== 0);
+  return isDhcpReply(bytes) || bytes.subarray(...DHCP_RELAY).some((byte) => byte !== 0);
+}
+
+function isDhcpReply(bytes: Uint8Array): boolean {
+  return isDhcp(bytes) && bytes[0] === DHCP_REPLY;
 }
 
 function macsOfInterfaces(): Map<Ipv4, Mac> {
