@@ -20,7 +20,7 @@ import { startRouter } from "../src/simulator/router.ts";
 import { seededRandom } from "../src/simulator/seed.ts";
 import { SimulatedClock } from "../src/simulator/simulated-clock.ts";
 import { stackUdpSockets } from "../src/simulator/stack-sockets.ts";
-import { type LinkFaults, VirtualLan } from "../src/simulator/virtual-lan.ts";
+import { VirtualLan } from "../src/simulator/virtual-lan.ts";
 import { VirtualPi, type VirtualPiEvent } from "../src/simulator/virtual-pi.ts";
 import { startTftpServer } from "../src/tftp/server.ts";
 
@@ -65,8 +65,8 @@ export class VirtualNetwork {
   readonly #random;
   #transferCount = () => 0;
 
-  constructor({ seed = 1, faults }: { seed?: number; faults?: LinkFaults } = {}) {
-    this.lan = new VirtualLan(this.clock, faults);
+  constructor({ seed = 1 }: { seed?: number } = {}) {
+    this.lan = new VirtualLan(this.clock);
     this.#random = seededRandom(seed);
   }
 

@@ -16,9 +16,10 @@ import {
   VirtualNetwork,
 } from "../../test/virtual-network.ts";
 import type { Ipv4 } from "../bytes/addresses.ts";
+import type { EthernetPort } from "../ports.ts";
+import { type FrameFault, withFaults } from "./faults/frame-faults.ts";
 import { startOtherDhcpServer } from "./faults/other-dhcp-server.ts";
 import { seededChance } from "./seed.ts";
-import type { LinkFaults } from "./virtual-lan.ts";
 
 const NODE = "10.77.0.11";
 const SERIAL = "b0000001";
@@ -48,11 +49,11 @@ interface Scene {
   dhcp?: DhcpMode | "none";
   /** Who else does: a router, or a server that names a TFTP server which is not there. */
   beside?: "router" | "wrong-server";
-  faults?: LinkFaults;
+  cable?: { faults: FrameFault[]; seed: number };
 }
 
-async function boot({ model = "4", files = PI_4_FILES, dhcp = "server", beside, faults }: Scene): Promise<BootOutcome> {
-  const network = new VirtualNetwork(faults === undefined ? {} : { faults });
+async function boot({ model = "4", files = PI_4_FILES, dhcp = "server", beside, cable }: Scene): Promise<BootOutcome> {
+  const network = new VirtualNetwork();
   const { clock, lan } = network;
   const board = network.board(model);
   if (beside === "router") await network.startRouter();
@@ -62,7 +63,10 @@ async function boot({ model = "4", files = PI_4_FILES, dhcp = "server", beside, 
     startOtherDhcpServer({ port: lan.plug(), clock, ...pool, answers: "option-66", bootServer });
   }
   await network.serve({ mode: dhcp, boards: [board], files });
-  return network.run(network.boot(board));
+  const wrap = (port: EthernetPort) => {
+    return cable ? withFaults(port, cable.faults, { clock, chance: seededChance(cable.seed) }) : port;
+  };
+  return network.run(network.boot(board, {}, wrap));
 }
 
 const text = (bytes: Uint8Array | undefined) => Buffer.from(bytes ?? []).toString();
@@ -212,8 +216,11 @@ describe("a Pi that cannot boot says why", () => {
   });
 
   it("when a file takes more than 30 seconds", async () => {
-    const slow = { loss: 0, duplicate: 0, late: 1, lateMs: 100, chance: seededChance(1) };
-    const { failure } = await boot({ files: { ...PI_4_FILES, vmlinuz: new Uint8Array(300_000) }, faults: slow });
+    const slow: FrameFault = { name: "delay", delayMs: 100 };
+    const { failure } = await boot({
+      files: { ...PI_4_FILES, vmlinuz: new Uint8Array(300_000) },
+      cable: { faults: [slow], seed: 1 },
+    });
     expect(failure?.reason).toBe("file-timeout");
   });
 
@@ -230,8 +237,12 @@ describe("on a bad cable", () => {
       fc.asyncProperty(fc.integer(), async (seed) => {
         const chance = seededChance(seed);
         const kernel = Uint8Array.from({ length: 60_000 }, () => Math.floor(chance() * 256));
-        const faults = { loss: 0.02, duplicate: 0.02, late: 0.02, lateMs: 40, chance };
-        const { booted } = await boot({ files: { ...PI_4_FILES, vmlinuz: kernel }, faults });
+        const faults: FrameFault[] = [
+          { name: "loss", probability: 0.02 },
+          { name: "duplication", probability: 0.02 },
+          { name: "reordering", probability: 0.02, lateMs: 40 },
+        ];
+        const { booted } = await boot({ files: { ...PI_4_FILES, vmlinuz: kernel }, cable: { faults, seed } });
         expect(Buffer.from(booted?.kernel.bytes ?? []).equals(Buffer.from(kernel))).toBe(true);
         expect(text(booted?.initramfs)).toBe(PI_4_FILES["initrd.img"]);
       }),

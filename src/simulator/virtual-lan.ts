@@ -1,35 +1,21 @@
 /**
- * An Ethernet in memory: a switch, ports, and the faults of bad cables. For fleets that need no kernel, and for tests.
+ * An Ethernet in memory: a switch and its ports. For fleets that need no kernel, and for tests. What goes wrong on it is a
+ * wrapper around a port: faults/frame-faults.ts.
  */
 import { type Mac, macFromBytes } from "../bytes/addresses.ts";
 import type { Clock, EthernetPort } from "../ports.ts";
 import { MAC_BROADCAST } from "./frames.ts";
-
-export { seededChance } from "./seed.ts";
-
-/** How a link treats frames: probabilities from 0 to 1, drawn from `chance`. */
-export interface LinkFaults {
-  loss: number;
-  duplicate: number;
-  /** Delivered this much later than those behind it. */
-  late: number;
-  lateMs: number;
-  /** Uniform in [0, 1), from a seed, so that a failure can be had again. */
-  chance(): number;
-}
 
 const LATENCY_MS = 0.1;
 const ETHERNET_HEADER_BYTES = 14;
 
 export class VirtualLan {
   readonly #clock: Clock;
-  readonly #faults: LinkFaults | undefined;
   readonly #ports = new Set<LanPort>();
   readonly #learned = new Map<Mac, LanPort>();
 
-  constructor(clock: Clock, faults?: LinkFaults) {
+  constructor(clock: Clock) {
     this.#clock = clock;
-    this.#faults = faults;
   }
 
   plug(): EthernetPort {
@@ -54,14 +40,8 @@ export class VirtualLan {
   }
 
   #deliver(port: LanPort, frame: Uint8Array): void {
-    const happens = (probability: number) => this.#faults !== undefined && this.#faults.chance() < probability;
-    if (happens(this.#faults?.loss ?? 0)) return;
-    const copies = happens(this.#faults?.duplicate ?? 0) ? 2 : 1;
-    for (let copy = 0; copy < copies; copy++) {
-      const delayMs = LATENCY_MS + (happens(this.#faults?.late ?? 0) ? (this.#faults?.lateMs ?? 0) : 0);
-      // A copy for each: handlers may keep what they get.
-      this.#clock.after(delayMs, () => port.deliver(frame.slice()));
-    }
+    // A copy for each: handlers may keep what they get.
+    this.#clock.after(LATENCY_MS, () => port.deliver(frame.slice()));
   }
 }
 
