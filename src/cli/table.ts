@@ -39,6 +39,10 @@ export function coloured(text: string, colour: keyof typeof COLOURS): string {
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the terminal's own escape codes
 const ESCAPE_CODES = /\u001b\[\d+m/g;
 
+export function withoutColours(text: string): string {
+  return text.replace(ESCAPE_CODES, "");
+}
+
 function visibleLength(text: string): number {
   return [...text.replace(ESCAPE_CODES, "")].length;
 }

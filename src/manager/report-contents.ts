@@ -42,7 +42,7 @@ export function captureText(packets: readonly CapturedPacketJson[]): string {
 type Diagnosis = BootEvent & Extract<BootOccurrence, { kind: "diagnosis" }>;
 
 /** Why the node does not get on, as far as events told and did not take back. */
-export function explanation(events: readonly BootEvent[]): string {
+export function standingDiagnoses(events: readonly BootEvent[]): string {
   const standing = new Map<string | undefined, Diagnosis>();
   for (const event of events) {
     if (event.kind === "diagnosis") standing.set(event.node, event);

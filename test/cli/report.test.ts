@@ -84,6 +84,7 @@ describe.skipIf(requireTools([...CLUSTER_TOOLS, "curl", "tar", "tcpdump"]))("bra
       "capture.pcap",
       "capture.txt",
       "events.ndjson",
+      "explanation.json",
       "explanation.txt",
       "log.txt",
       "manifest.yaml",
@@ -99,6 +100,7 @@ describe.skipIf(requireTools([...CLUSTER_TOOLS, "curl", "tar", "tcpdump"]))("bra
     expect(text("log.txt").split("cons  [  1.0] [redacted]").length - 1).toBeGreaterThan(printed.length - 2);
     expect(text("log.txt")).toContain("psk=[redacted] up\n");
     expect(text("log.txt")).toMatch(/tftp {2}cmdline\.txt {2}\d+ B in/);
+    expect(text("explanation.txt")).toMatch(/^node1: .*\n(Seen {6}.*\n)+Cause {5}/);
     expect(text("capture.txt")).toContain('TFTP read "cmdline.txt" octet');
     expect(text("manifest.yaml")).toContain('passwordHash: "[redacted]"');
     expect(JSON.parse(text("status.json"))).toMatchObject({ cluster: "attic", nodes: [{ name: "node1" }] });
@@ -132,6 +134,7 @@ describe.skipIf(requireTools([...CLUSTER_TOOLS, "curl", "tar", "tcpdump"]))("bra
     await cluster.manager.stop();
     const { stdout, files } = await report("later.tar");
     expect(stdout).toContain("missing: status, plan, activity and packets. Cannot reach the manager");
+    expect(files.get("explanation.txt")!.toString()).toContain("cause");
     expect(files.get("README.txt")!.toString()).toContain("Missing:\n- status, plan");
     expect(files.get("log.txt")!.toString()).toMatch(/tftp {2}cmdline\.txt {2}\d+ B[\s\S]*manager stops/);
     expect(files.get("log.txt")!.toString()).toContain("cons  [  2.0] supplicant");

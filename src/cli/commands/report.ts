@@ -2,13 +2,16 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
+import type { Explanation } from "../../cluster/diagnosis/explanation.ts";
 import type { BootEvent } from "../../cluster/event.ts";
 import type { BootPlanJson } from "../../cluster/plan-json.ts";
 import type { CapturedPacketJson } from "../../manager/capture/captured-packet.ts";
 import type { ManagerStatusView } from "../../manager/status-view.ts";
 import { type ApiClient, UnreachableError } from "../api-client.ts";
 import { apiOf, globalOptions, printJson, stateFolderFor } from "../context.ts";
+import { withoutColours } from "../table.ts";
 import { UserError } from "../user-error.ts";
+import { explanationText } from "./explain.ts";
 import { logText } from "./logs.ts";
 
 /** A file of the report; the name without the folder. */
@@ -58,7 +61,7 @@ async function gather(node: string, command: Command): Promise<Gathered> {
   const missing = ofState.unreadable.map(
     (path) => `${path} may not be read; what looks like a secret is taken out all the same`,
   );
-  const add = (name: string, text: string) => void parts.push({ name, content: redact(text) });
+  const add = (name: string, text: string) => void parts.push({ name, content: redact(withoutColours(text)) });
   const addJson = (name: string, value: unknown) =>
     void parts.push({ name, content: `${JSON.stringify(redactValue(value, redact), null, 1)}\n` });
   const attempt = async (what: string, run: () => Promise<void> | void) => {
@@ -79,6 +82,11 @@ async function gather(node: string, command: Command): Promise<Gathered> {
     await attempt("the plan", async () =>
       addJson("plan.json", redactPlan(await api.get<BootPlanJson>(`/v1/plan/${encodeURIComponent(node)}`))),
     );
+    await attempt("its explanation", async () => {
+      const explanation = await api.get<Explanation>(`/v1/explanation/${encodeURIComponent(node)}`);
+      add("explanation.txt", `${explanationText(explanation, Date.now())}\n`);
+      addJson("explanation.json", explanation);
+    });
     await attempt("its activity", async () =>
       addJson("activity.json", await api.get(`/v1/activity/${encodeURIComponent(node)}`)),
     );
@@ -103,8 +111,7 @@ async function gather(node: string, command: Command): Promise<Gathered> {
         .map((line) => `${line}\n`)
         .join(""),
     );
-    const ofNetwork = status ? await collect<BootEvent>(api, "/v1/events") : [];
-    add("explanation.txt", contents.explanation([...log, ...ofNetwork.filter((event) => event.node === undefined)]));
+    if (!status) add("explanation.txt", contents.standingDiagnoses(log));
   });
   add("README.txt", readme(node, missing));
   return { parts, missing };
@@ -138,7 +145,7 @@ log.txt           its boots: packets, files, console lines
 events.ndjson     the same as data
 capture.pcap      its last packets, for Wireshark; contents of files and console lines are left out, headers are made again
 capture.txt       the same as text
-status.json, plan.json, activity.json, versions.json, manifest.yaml
+status.json, explanation.json, plan.json, activity.json, versions.json, manifest.yaml
 
 Taken out: password hashes, keys, tokens, passwords in URLs, comments of the manifest, contents of files that it gives to
 nodes. Not taken out: names, addresses, serial numbers, and whatever a node printed that does not look like a secret.
