@@ -6,7 +6,6 @@ import type { Command } from "commander";
 import { hasRaspberryPiOui } from "../../pi/oui.ts";
 import { writeFileAtomically } from "../../system/atomic-file.ts";
 import { neighbours } from "../../system/neighbours.ts";
-import { interfaceAddresses } from "../../system/network-interfaces.ts";
 import { globalOptions } from "../context.ts";
 import { UserError } from "../user-error.ts";
 
@@ -32,6 +31,7 @@ async function init(given: { cluster?: string; interface?: string; image?: strin
   const path = globalOptions(command).manifest;
   if (existsSync(path))
     throw new UserError(`Cannot write ${path}: it exists already; edit it, or name another with --manifest`);
+  const { interfaceAddresses } = await import("../../system/network-interfaces.ts");
   const candidates = [...new Set(interfaceAddresses().map((each) => each.interfaceName))].filter(
     (name) => name !== "lo",
   );

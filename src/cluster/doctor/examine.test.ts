@@ -56,8 +56,8 @@ const net0: NetworkFacts = {
 function healthy(): DoctorFacts {
   return {
     wanted: { dhcp: "proxy", ports: { dhcp: 67, tftp: 69, nfs: 2049, mount: 20048, portmap: 111, netconsole: 6666 } },
-    program: { nodeVersion: "20.10.0", libraries: [{ name: "koffi" }, { name: "lmdb" }], unixMs: 0 },
-    privileges: { isRoot: true, canBindLowPorts: true, canOpenRawSockets: true, program: "/usr/bin/node" },
+    program: { nodeVersion: "20.10.0", libraries: [{ name: "koffi" }, { name: "lmdb" }] },
+    privileges: { canOpenRawSockets: true, program: "/usr/bin/node" },
     manifest: { seen: { path: "bramble.yaml", problems: [] } },
     images: { seen: [{ source: "a.img", problems: [], isUnread: false }] },
     interfaces: { seen: [lo, eth0] },

@@ -34,12 +34,9 @@ export interface ProgramFacts {
   nodeVersion: string;
   /** Native ones, which are built for each system. `failure`: why it cannot be loaded. */
   libraries: readonly { name: string; failure?: string }[];
-  unixMs: number;
 }
 
 export interface PrivilegeFacts {
-  isRoot: boolean;
-  canBindLowPorts: boolean;
   canOpenRawSockets: boolean;
   /** The program that `setcap` would be run on. */
   program: string;
@@ -98,7 +95,7 @@ export interface PortFacts {
   protocol: "udp" | "tcp";
   port: number;
   service: string;
-  /** `free`: we could have it. `ours`: a manager of this state folder has it. `unknown`: we may not try. */
+  /** `free`: we could have it. `ours`: a manager of this state folder has it. `forbidden`: we may not try. */
   state: "free" | "taken" | "forbidden" | "unusable" | "ours";
   /** Who has it. `unseen`: a socket of the kernel, or of a program that we may not look into. */
   owner?: { name: string; pid: number } | "unseen";

@@ -5,7 +5,7 @@
 import type { DoctorFacts, InterfaceFacts, PrivilegeFacts, ProgramFacts } from "../../cluster/doctor/facts.ts";
 import type { Manifest } from "../../cluster/manifest.ts";
 import { manifestSchema } from "../../cluster/manifest-schema.ts";
-import { capabilities } from "../../system/capabilities.ts";
+import { mayOpenRawSockets } from "../../system/capabilities.ts";
 import { containerKind, defaultGateway, forwardsPackets, isWsl } from "../../system/host-kind.ts";
 import type { LoadedManifest } from "../manifest-file.ts";
 import { lookAtDisk } from "./disk.ts";
@@ -40,16 +40,15 @@ export async function collectFacts(options: DoctorOptions): Promise<DoctorFacts>
   const isKnown = loaded !== undefined || !options.hasManifest || options.interfaceName !== undefined;
   const interfaces = await look(lookAtInterfaces);
   const managers = await look(async () => runningManagers(options.stateFolder));
-  const networks = isKnown
-    ? await look(async () => {
-        const { lookAtNetworks } = await import("./networks.ts");
-        return lookAtNetworks(settings, {
-          interfaces: "seen" in interfaces ? interfaces.seen : [],
-          managers: "seen" in managers ? managers.seen : [],
-          asksNetwork: options.asksNetwork,
-        });
-      })
-    : { skipped: TOLD };
+  const around = {
+    interfaces: "seen" in interfaces ? interfaces.seen : [],
+    managers: "seen" in managers ? managers.seen : [],
+    asksNetwork: options.asksNetwork,
+  };
+  // What keeps the module from being loaded is told of the library.
+  const looker = await look(() => import("./networks.ts"));
+  const networks: DoctorFacts["networks"] =
+    isKnown && "seen" in looker ? await look(() => looker.seen.lookAtNetworks(settings, around)) : { skipped: TOLD };
   const { dhcp, ports } = settings.network;
   return {
     wanted: { dhcp, ports },
@@ -80,14 +79,18 @@ async function lookAtProgram(): Promise<ProgramFacts> {
       await import(name);
       return { name };
     } catch (error) {
-      return { name, failure: (error as Error).message.split("\n")[0] ?? "" };
+      return { name, failure: firstLine((error as Error).message) };
     }
   };
   return {
     nodeVersion: process.versions.node,
     libraries: await Promise.all(["koffi", "lmdb"].map(load)),
-    unixMs: Date.now(),
   };
+}
+
+/** Messages of the module loader go on with what it tried. */
+function firstLine(text: string): string {
+  return text.split("\n")[0] ?? "";
 }
 
 async function lookAtManifest(
@@ -95,9 +98,10 @@ async function lookAtManifest(
 ): Promise<{ facts: DoctorFacts["manifest"]; loaded?: LoadedManifest }> {
   const { manifestPath: path, hasManifest, state } = options;
   if (!hasManifest) return { facts: { skipped: `there is no ${path} yet; bramble init writes one` } };
+  const reader = await look(() => import("../manifest-file.ts"));
+  if ("skipped" in reader) return { facts: { skipped: firstLine(reader.skipped) } };
   try {
-    const { loadManifest } = await import("../manifest-file.ts");
-    return { facts: { seen: { path, problems: [] } }, loaded: await loadManifest(path, state) };
+    return { facts: { seen: { path, problems: [] } }, loaded: await reader.seen.loadManifest(path, state) };
   } catch (error) {
     return { facts: { seen: { path, problems: (error as Error).message.split("\n") } } };
   }
@@ -114,13 +118,7 @@ async function lookAtInterfaces(): Promise<InterfaceFacts[]> {
 }
 
 function lookAtPrivileges(): PrivilegeFacts {
-  const { netBindService, netRaw } = capabilities();
-  return {
-    isRoot: process.getuid?.() === 0,
-    canBindLowPorts: netBindService,
-    canOpenRawSockets: netRaw,
-    program: process.execPath,
-  };
+  return { canOpenRawSockets: mayOpenRawSockets(), program: process.execPath };
 }
 
 function lookAtHost(): DoctorFacts["host"] {
