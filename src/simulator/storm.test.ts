@@ -1,7 +1,9 @@
 /** Many Pis switched on at once, in simulated time. Loads and rates of real networks are measured by the benches. */
 import { describe, expect, it } from "vitest";
-import { type BootOutcome, type DhcpMode, VirtualNetwork } from "../../test/virtual-network.ts";
+import { type BootOutcome, type DhcpMode, NETMASK, SERVER, VirtualNetwork } from "../../test/virtual-network.ts";
+import type { Ipv4 } from "../bytes/addresses.ts";
 import { withFaults } from "./faults/frame-faults.ts";
+import { startOtherDhcpServer } from "./faults/other-dhcp-server.ts";
 import type { FirmwareSettings } from "./firmware-settings.ts";
 import { seededChance } from "./seed.ts";
 
@@ -51,6 +53,25 @@ describe("22 Pi 3Bs switched on together", () => {
     });
     expect(Math.max(...tries)).toBe(1);
   });
+});
+
+it("of 22 Pi 3Bs that a server answers by broadcast none but one has an address of its own", async () => {
+  const network = new VirtualNetwork();
+  const { clock, lan } = network;
+  const boards = Array.from({ length: 22 }, (_, index) => network.board("3b", index + 1));
+  const pool = { address: "10.77.0.200" as Ipv4, netmask: NETMASK, firstGiven: "10.77.0.100" as Ipv4 };
+  const answers = { answers: "option-66", bootServer: SERVER, broadcasts: true } as const;
+  startOtherDhcpServer({ port: lan.plug(), clock, ...pool, ...answers });
+  await network.serve({ mode: "none", boards });
+  const neighbour = network.host("10.77.0.222" as Ipv4);
+  const talk = () => {
+    neighbour.sendBroadcast({ sourcePort: 9, port: 9, bytes: new Uint8Array(20) });
+    clock.after(400, talk);
+  };
+  talk();
+  const outcomes = await network.run(Promise.all(boards.map((board) => network.boot(board))));
+  const taken = outcomes.map(({ events }) => events.find((event) => event.kind === "address")?.address);
+  expect(new Set(taken).size).toBe(1);
 });
 
 describe("Pi 4s with 2 % loss", () => {
