@@ -169,9 +169,12 @@ interface SchemaNode {
   anyOf?: SchemaNode[];
 }
 
-/** The keys that the schema knows at a place, from the same schema that editors get. */
+let jsonSchema: SchemaNode | undefined;
+
+/** The keys that the schema knows at a place, from the same schema that editors get: made once, for it takes milliseconds. */
 function knownKeys(path: ManifestPath): string[] {
-  let nodes: SchemaNode[] = [manifestJsonSchema() as SchemaNode];
+  jsonSchema ??= manifestJsonSchema() as SchemaNode;
+  let nodes: SchemaNode[] = [jsonSchema];
   for (const part of path) {
     const open = nodes.flatMap((node) => [node, ...(node.anyOf ?? [])]);
     nodes = open.flatMap((node) => (typeof part === "number" ? node.items : node.properties?.[part]) ?? []);
