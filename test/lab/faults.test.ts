@@ -5,15 +5,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type Ipv4, parseMac } from "../../src/bytes/addresses.ts";
+import type { EthernetPort } from "../../src/ports.ts";
 import { type FrameFault, withFaults } from "../../src/simulator/faults/frame-faults.ts";
 import { kernelFaultCommands } from "../../src/simulator/faults/kernel-faults.ts";
 import { type OtherServerAnswer, startOtherDhcpServer } from "../../src/simulator/faults/other-dhcp-server.ts";
+import { startRelay } from "../../src/simulator/faults/relay.ts";
 import { bootOverNetwork } from "../../src/simulator/firmware.ts";
 import { type FirmwareEvent, FirmwareFailure } from "../../src/simulator/firmware-events.ts";
 import type { FirmwareSettings } from "../../src/simulator/firmware-settings.ts";
 import { findVirtualModel, makeBoard } from "../../src/simulator/models.ts";
 import { NetworkStack } from "../../src/simulator/network-stack.ts";
 import { seededChance, seededRandom } from "../../src/simulator/seed.ts";
+import { VirtualLan } from "../../src/simulator/virtual-lan.ts";
 import { systemClock } from "../../src/system/clock.ts";
 import { createLabNetwork, type LabNetwork } from "../../src/system/lab-network.ts";
 import { openTap } from "../../src/system/tap.ts";
@@ -61,12 +64,14 @@ describe.skipIf(skipped)("on a network of the kernel", () => {
   async function boot(
     faults: readonly FrameFault[],
     settings: Partial<FirmwareSettings> = {},
-    range = POOL,
+    ranges: readonly string[] = [POOL],
     model = "4",
+    cable: EthernetPort = openTap(lab.taps[0]!),
   ) {
-    dnsmasq = await startDnsmasq(lab.bridge, [range, "--no-ping", BOOT_MENU, "--enable-tftp", `--tftp-root=${folder}`]);
+    const files = ["--enable-tftp", `--tftp-root=${folder}`];
+    dnsmasq = await startDnsmasq(lab.bridge, [...ranges, "--no-ping", BOOT_MENU, ...files]);
     const clock = systemClock;
-    const port = withFaults(openTap(lab.taps[0]!), faults, { clock, chance: seededChance(1) });
+    const port = withFaults(cable, faults, { clock, chance: seededChance(1) });
     undo.push(() => port.close());
     const events: FirmwareEvent[] = [];
     const report = (event: FirmwareEvent) => void events.push(event);
@@ -157,7 +162,7 @@ describe.skipIf(skipped)("on a network of the kernel", () => {
 
   it("a 3B does not notice dnsmasq's OFFER, unless others talk", async () => {
     const settings = { rom: { tries: 1, tryMs: 2500 } };
-    expect((await boot([], settings, POOL, "3b")).failure?.reason).toBe("offer-not-noticed");
+    expect((await boot([], settings, [POOL], "3b")).failure?.reason).toBe("offer-not-noticed");
     for (const each of [...undo.splice(0), () => dnsmasq?.stop()]) await each();
     const port = openTap(lab.taps[1]!);
     const neighbour = { mac: parseMac("02:00:00:00:00:09"), clock: systemClock };
@@ -167,19 +172,35 @@ describe.skipIf(skipped)("on a network of the kernel", () => {
       () => port.close(),
       () => clearInterval(talking),
     );
-    const { booted } = await boot([], settings, POOL, "3b");
+    const { booted } = await boot([], settings, [POOL], "3b");
     expect(booted?.kernel.path).toBe("kernel8.img");
   });
 
   it("beside a server that takes a Pi for a PC, dnsmasq as a proxy boots it", async () => {
     otherServer("x86-bootfile");
-    const { booted } = await boot([], {}, PROXY);
+    const { booted } = await boot([], {}, [PROXY]);
     expect(booted).toMatchObject({ ownAddress: "10.77.0.100", serverAddress: lab.address });
+  });
+
+  it("behind our relay agent a Pi 4 boots from dnsmasq, over a router that Linux answers", async () => {
+    const netmask = "255.255.255.0" as Ipv4;
+    const [near, here] = ["10.88.0.254" as Ipv4, "10.77.0.253" as Ipv4];
+    const far = new VirtualLan(systemClock);
+    const servers = { port: openTap(lab.taps[1]!), address: here, netmask };
+    const pis = { port: far.plug(), address: near, netmask };
+    undo.push(startRelay({ clock: systemClock, pis, servers, dhcpServer: lab.address }));
+    execFileSync("ip", ["route", "add", "10.88.0.0/24", "via", here]);
+    undo.push(() => execFileSync("ip", ["route", "del", "10.88.0.0/24"]));
+    const range = "--dhcp-range=10.88.0.50,10.88.0.99,255.255.255.0,1h";
+    const settings = { linkUpMs: 500 };
+    const { booted } = await boot([], settings, [POOL, range, `--dhcp-option=66,${lab.address}`], "4", far.plug());
+    expect(booted).toMatchObject({ ownAddress: expect.stringMatching(/^10\.88\.0\./), serverAddress: lab.address });
+    expect(booted?.kernel.sizeBytes).toBe(150_000);
   });
 
   it("beside that server alone it does not boot", async () => {
     otherServer("next-server");
-    const { failure } = await boot([], { dhcpTimeoutMs: 1000 }, "--dhcp-range=10.99.0.1,10.99.0.2");
+    const { failure } = await boot([], { dhcpTimeoutMs: 1000 }, ["--dhcp-range=10.99.0.1,10.99.0.2"]);
     expect(failure?.reason).toBe("no-boot-server");
   });
 });
