@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 
 /** Path of the compiled program. The working folder is the checkout. */
-export function compile(name: "tftp-load" | "dhcp-load" | "nfs-load", folder: string): string {
+export function compile(name: "tftp-load" | "dhcp-load" | "nfs-load" | "storm-load", folder: string): string {
   const program = join(folder, name);
   execFileSync("gcc", ["-O2", "-o", program, join("bench/instruments", `${name}.c`)]);
   return program;

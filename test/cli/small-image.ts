@@ -14,17 +14,18 @@ export const ROOT_START_BYTE = 5 * 1024 * 1024;
 export interface SmallImageContents {
   boot?: MemoryFiles;
   root?: MemoryFiles;
+  bootMiB?: number;
 }
 
 /** Writes the image to `path`; `boot` and `root` add to the busybox system, or replace files of it. */
-export function makeSmallImage(path: string, { boot = {}, root = {} }: SmallImageContents = {}): void {
+export function makeSmallImage(path: string, { boot = {}, root = {}, bootMiB }: SmallImageContents = {}): void {
   const folder = mkdtempSync(join(tmpdir(), "bramble-image-"));
   try {
     const bootTree = join(folder, "boot");
     const rootTree = join(folder, "root");
     writeFiles(bootTree, { ...BUSYBOX.boot, ...boot });
     writeFiles(rootTree, { ...BUSYBOX.root, ...root });
-    makeOsImage(path, { bootTree, rootTree });
+    makeOsImage(path, { bootTree, rootTree, ...(bootMiB !== undefined && { bootMiB }) });
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

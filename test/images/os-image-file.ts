@@ -5,8 +5,6 @@ import { Writer } from "../../src/bytes/writer.ts";
 
 const MIB = 1024 * 1024;
 const BOOT_START = MIB;
-const BOOT_BYTES = 4 * MIB;
-const ROOT_START = BOOT_START + BOOT_BYTES;
 
 export const OS_IMAGE_COMMANDS = ["mkfs.vfat", "mcopy", "mke2fs"];
 
@@ -14,18 +12,20 @@ export interface OsImageContents {
   /** Folders whose contents become those of the two partitions. */
   bootTree: string;
   rootTree: string;
+  bootMiB?: number;
   rootMiB?: number;
 }
 
 /** Writes the image to `path`, the same bytes for the same contents. */
-export function makeOsImage(path: string, { bootTree, rootTree, rootMiB = 8 }: OsImageContents): void {
-  const rootBytes = rootMiB * MIB;
-  writeFileSync(path, partitionTable(rootBytes));
-  truncateSync(path, ROOT_START + rootBytes);
+export function makeOsImage(path: string, { bootTree, rootTree, bootMiB = 4, rootMiB = 8 }: OsImageContents): void {
+  const [bootBytes, rootBytes] = [bootMiB * MIB, rootMiB * MIB];
+  const rootStart = BOOT_START + bootBytes;
+  writeFileSync(path, partitionTable(bootBytes, rootBytes));
+  truncateSync(path, rootStart + rootBytes);
   const run = (command: string, ...args: string[]): void => {
     execFileSync(command, args, { stdio: "pipe", env: { ...process.env, MTOOLS_SKIP_CHECK: "1", LC_ALL: "C.UTF-8" } });
   };
-  run("mkfs.vfat", "--offset", `${BOOT_START / 512}`, "-n", "BOOTFS", "-i", "4e639091", path, `${BOOT_BYTES / 1024}`);
+  run("mkfs.vfat", "--offset", `${BOOT_START / 512}`, "-n", "BOOTFS", "-i", "4e639091", path, `${bootBytes / 1024}`);
   run("sh", "-c", 'mcopy -s -i "$1@@$2" "$3"/* ::', "sh", path, `${BOOT_START}`, bootTree);
   run(
     "mke2fs",
@@ -38,7 +38,7 @@ export function makeOsImage(path: string, { bootTree, rootTree, rootMiB = 8 }: O
     "-d",
     rootTree,
     "-E",
-    `offset=${ROOT_START}`,
+    `offset=${rootStart}`,
     path,
     `${rootBytes / 1024}k`,
   );
@@ -51,7 +51,7 @@ export function patchFile(path: string, offset: number, bytes: Uint8Array): void
   closeSync(file);
 }
 
-function partitionTable(rootBytes: number): Uint8Array {
+function partitionTable(bootBytes: number, rootBytes: number): Uint8Array {
   const writer = new Writer(512).zeros(440).u32LE(0x4e639091).zeros(2);
   const entry = (type: number, start: number, size: number): void => {
     writer
@@ -61,8 +61,8 @@ function partitionTable(rootBytes: number): Uint8Array {
       .u32LE(start / 512)
       .u32LE(size / 512);
   };
-  entry(0x0c, BOOT_START, BOOT_BYTES);
-  entry(0x83, ROOT_START, rootBytes);
+  entry(0x0c, BOOT_START, bootBytes);
+  entry(0x83, BOOT_START + bootBytes, rootBytes);
   return writer
     .zeros(510 - writer.lengthBytes)
     .u8(0x55)
