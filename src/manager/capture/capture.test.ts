@@ -10,6 +10,8 @@ import { NodeDirectory } from "../../boot/node-directory.ts";
 import type { Ipv4, Mac } from "../../bytes/addresses.ts";
 import { makeOption, OPTIONS } from "../../dhcp/options.ts";
 import { encodePacket as encodeDhcp, makePacket } from "../../dhcp/packet.ts";
+import { systemClock } from "../../system/clock.ts";
+import { createUdpSockets } from "../../system/udp.ts";
 import { encodePacket as encodeTftp } from "../../tftp/packet.ts";
 import { type CapturedPacketJson, capturedText, frameOf } from "./captured-packet.ts";
 import { CAPTURE_START, NodeCaptures } from "./node-captures.ts";
@@ -165,6 +167,39 @@ describe("the capture of a node", () => {
       "50000 10.77.0.20:40084",
     ]);
     expect(memory.frames).toHaveLength(1);
+  });
+});
+
+describe("sockets with a way for many small packets", () => {
+  it("keep it, and what goes that way is kept, too", async () => {
+    const capture = new TransferCapture(systemClock);
+    const loopback = "127.0.0.1" as Ipv4;
+    const plain = await createUdpSockets();
+    const server = await capture.tap(plain).bind({ address: ANY, port: 0 });
+    const client = await plain.bind({ address: loopback, port: 0 });
+    expect(server.bulk !== undefined).toBe(client.bulk !== undefined);
+    if (!server.bulk) return;
+    const received: Buffer[] = [];
+    const acknowledged = new Promise<void>((done) => server.bulk!.onDatagram(() => done()));
+    client.onDatagram(({ bytes }) => {
+      received.push(Buffer.from(bytes));
+      client.send(encodeTftp({ kind: "acknowledge", block: 1 }), { address: loopback, port: server.localPort });
+    });
+    const body = new Uint8Array(512).fill(0x41);
+    server.bulk.send(Uint8Array.of(0, 3, 0, 1), body, { address: loopback, port: client.localPort }, loopback);
+    server.bulk.flush();
+    await acknowledged;
+    expect(received).toEqual([Buffer.from(encodeTftp({ kind: "data", block: 1, data: body }))]);
+    const { packets } = capture.since([loopback], 0);
+    expect(packets.map(({ from, to, lengthBytes, bytes }) => [from, to, lengthBytes, bytes.length])).toEqual([
+      [{ address: loopback, port: server.localPort }, { address: loopback, port: client.localPort }, 516, 64],
+      [{ address: loopback, port: client.localPort }, { address: loopback, port: server.localPort }, 4, 4],
+    ]);
+    expect(Buffer.from(packets[0]!.bytes)).toEqual(
+      Buffer.from(encodeTftp({ kind: "data", block: 1, data: body })).subarray(0, 64),
+    );
+    server.close();
+    client.close();
   });
 });
 

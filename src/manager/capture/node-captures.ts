@@ -55,9 +55,9 @@ export class NodeCaptures {
     return tapSockets({
       sockets,
       clock: this.#options.clock,
-      keptBytes: (bytes) => bytes.length,
+      keptBytes: () => Number.POSITIVE_INFINITY,
       tap: {
-        wants: (bytes, peer) => sample.wants(bytes, peer),
+        wants: (head, lengthBytes, peer) => sample.wants(head, lengthBytes, peer),
         take: (packet, peer) => this.#take(packet, peer),
       },
     });

@@ -1,10 +1,11 @@
-/** Sockets that tell what goes through them. */
-import type { Ipv4 } from "../../bytes/addresses.ts";
+/** Sockets that tell what goes through them, at the cost of one question a packet. */
+import { IPV4_ANY, IPV4_BROADCAST, type Ipv4 } from "../../bytes/addresses.ts";
 import type {
   Clock,
   EthernetFrame,
   ReceivedDatagram,
   SendOptions,
+  UdpBulk,
   UdpPeer,
   UdpSocket,
   UdpSockets,
@@ -12,8 +13,8 @@ import type {
 import type { SeenPacket } from "./packet-rings.ts";
 
 export interface PacketTap {
-  /** Asked for every packet, before anything is copied. `peer` is the other side. */
-  wants(bytes: Uint8Array, peer: UdpPeer): boolean;
+  /** Asked for every datagram, before anything is copied. `head` is its beginning or all of it, `peer` the other side. */
+  wants(head: Uint8Array, lengthBytes: number, peer: UdpPeer): boolean;
   /** Told of those that are wanted. The bytes are a copy. */
   take(packet: SeenPacket, peer: UdpPeer): void;
 }
@@ -22,14 +23,9 @@ export interface TapOptions {
   sockets: UdpSockets;
   clock: Pick<Clock, "unixNs">;
   tap: PacketTap;
-  /** What is kept of a datagram. */
-  keptBytes(bytes: Uint8Array): number;
+  /** How much is kept of a datagram that begins so. */
+  keptBytes(head: Uint8Array): number;
 }
-
-/** Where a packet came to, when the socket cannot tell: it is bound to all addresses. */
-const UNKNOWN_ADDRESS = "0.0.0.0" as Ipv4;
-/** A client without an address can only broadcast. */
-const BROADCAST = "255.255.255.255" as Ipv4;
 
 export function tapSockets(options: TapOptions): UdpSockets {
   return {
@@ -39,12 +35,19 @@ export function tapSockets(options: TapOptions): UdpSockets {
   };
 }
 
+/** Clients of which it is remembered which address of ours they know. */
+const CLIENTS_MAX = 1024;
+const NOTHING = new Uint8Array(0);
+
 class TappedSocket implements UdpSocket {
   readonly localPort: number;
+  readonly sendFrame?: NonNullable<UdpSocket["sendFrame"]>;
+  readonly bulk?: UdpBulk;
   readonly #socket: UdpSocket;
   readonly #address: Ipv4;
   readonly #options: TapOptions;
-  readonly sendFrame?: NonNullable<UdpSocket["sendFrame"]>;
+  /** Which address of ours a client was answered from, for what does not say where it came to. */
+  readonly #ownAddresses = new Map<Ipv4, Ipv4>();
 
   constructor(socket: UdpSocket, address: Ipv4, options: TapOptions) {
     this.localPort = socket.localPort;
@@ -52,32 +55,17 @@ class TappedSocket implements UdpSocket {
     this.#address = address;
     this.#options = options;
     if (socket.sendFrame) this.sendFrame = (frame) => this.#sendFrame(frame);
+    if (socket.bulk) this.bulk = this.#tapBulk(socket.bulk);
   }
 
   send(bytes: Uint8Array, to: UdpPeer, options?: SendOptions): void {
-    if (this.#options.tap.wants(bytes, to)) {
-      const from = { address: options?.localAddress ?? this.#address, port: this.localPort };
-      const hardwareAddress = options?.hardwareAddress;
-      this.#take("sent", bytes, from, to, to, hardwareAddress && { hardwareAddress });
-    }
+    this.#seeSent(bytes, NOTHING, to, options);
     this.#socket.send(bytes, to, options);
-  }
-
-  #sendFrame(frame: EthernetFrame): boolean {
-    const { hardwareAddress, etherType, payload, localAddress = this.#address } = frame;
-    const to = { address: UNKNOWN_ADDRESS, port: 0 };
-    const from = { address: localAddress, port: 0 };
-    this.#take("sent", payload, from, to, to, { hardwareAddress, etherType });
-    return this.#socket.sendFrame!(frame);
   }
 
   onDatagram(handler: (datagram: ReceivedDatagram) => void): void {
     this.#socket.onDatagram((datagram) => {
-      const { bytes, from, localAddress = this.#address } = datagram;
-      if (this.#options.tap.wants(bytes, from)) {
-        const address = from.address === UNKNOWN_ADDRESS ? BROADCAST : localAddress;
-        this.#take("received", bytes, from, { address, port: this.localPort }, from);
-      }
+      this.#seeReceived(datagram.bytes, datagram.from, datagram.localAddress);
       handler(datagram);
     });
   }
@@ -86,17 +74,60 @@ class TappedSocket implements UdpSocket {
     this.#socket.close();
   }
 
+  #tapBulk(bulk: UdpBulk): UdpBulk {
+    return {
+      onDatagram: (handler) =>
+        bulk.onDatagram((bytes, from) => {
+          this.#seeReceived(bytes, from, undefined);
+          handler(bytes, from);
+        }),
+      send: (head, body, to, localAddress) => {
+        this.#seeSent(head, body, to, localAddress ? { localAddress } : undefined);
+        bulk.send(head, body, to, localAddress);
+      },
+      flush: () => bulk.flush(),
+      isFull: () => bulk.isFull(),
+      onRoom: (handler) => bulk.onRoom(handler),
+    };
+  }
+
+  #sendFrame(frame: EthernetFrame): boolean {
+    const { hardwareAddress, etherType, payload, localAddress = this.#address } = frame;
+    const to = { address: IPV4_ANY, port: 0 };
+    const from = { address: localAddress, port: 0 };
+    this.#take({ direction: "sent", from, to, hardwareAddress, etherType }, payload, NOTHING, to);
+    return this.#socket.sendFrame!(frame);
+  }
+
+  #seeSent(head: Uint8Array, body: Uint8Array, to: UdpPeer, options: SendOptions | undefined): void {
+    if (!this.#options.tap.wants(head, head.length + body.length, to)) return;
+    const { hardwareAddress, localAddress = this.#address } = options ?? {};
+    if (this.#ownAddresses.size >= CLIENTS_MAX) this.#ownAddresses.clear();
+    this.#ownAddresses.set(to.address, localAddress);
+    const from = { address: localAddress, port: this.localPort };
+    this.#take({ direction: "sent", from, to, ...(hardwareAddress && { hardwareAddress }) }, head, body, to);
+  }
+
+  #seeReceived(bytes: Uint8Array, from: UdpPeer, localAddress: Ipv4 | undefined): void {
+    if (!this.#options.tap.wants(bytes, bytes.length, from)) return;
+    const own = localAddress ?? this.#ownAddresses.get(from.address) ?? this.#address;
+    // A client without an address can only broadcast.
+    const to = { address: from.address === IPV4_ANY ? IPV4_BROADCAST : own, port: this.localPort };
+    this.#take({ direction: "received", from, to }, bytes, NOTHING, from);
+  }
+
   #take(
-    direction: SeenPacket["direction"],
-    bytes: Uint8Array,
-    from: UdpPeer,
-    to: UdpPeer,
+    packet: Omit<SeenPacket, "unixUs" | "bytes" | "lengthBytes">,
+    head: Uint8Array,
+    body: Uint8Array,
     peer: UdpPeer,
-    more?: Pick<SeenPacket, "hardwareAddress" | "etherType">,
   ): void {
     const { clock, tap, keptBytes } = this.#options;
+    const kept = Math.min(keptBytes(head), head.length + body.length);
+    const bytes = new Uint8Array(kept);
+    bytes.set(head.subarray(0, kept));
+    if (kept > head.length) bytes.set(body.subarray(0, kept - head.length), head.length);
     const unixUs = Number(clock.unixNs() / 1000n);
-    const kept = Uint8Array.from(bytes.subarray(0, keptBytes(bytes)));
-    tap.take({ unixUs, direction, from, to, bytes: kept, lengthBytes: bytes.length, ...more }, peer);
+    tap.take({ ...packet, unixUs, bytes, lengthBytes: head.length + body.length }, peer);
   }
 }

@@ -17,13 +17,13 @@ export class TftpSample {
   /** Whose acknowledgement of which block ends a transfer. */
   readonly #lastBlocks = new Map<string, number>();
 
-  /** `peer` is the client. */
-  wants(bytes: Uint8Array, peer: UdpPeer): boolean {
-    if (bytes.length < HEADER_BYTES || bytes[0] !== 0) return true;
-    const opcode = bytes[1];
+  /** `head` is the beginning of a packet of so many bytes, or all of it; `peer` is the client. */
+  wants(head: Uint8Array, lengthBytes: number, peer: UdpPeer): boolean {
+    if (head.length < HEADER_BYTES || head[0] !== 0) return true;
+    const opcode = head[1];
     if (opcode !== OPCODE.data && opcode !== OPCODE.acknowledge) return true;
-    const block = (bytes[2]! << 8) | bytes[3]!;
-    if (opcode === OPCODE.data) return this.#wantsData(bytes.length, block, peer);
+    const block = (head[2]! << 8) | head[3]!;
+    if (opcode === OPCODE.data) return this.#wantsData(lengthBytes, block, peer);
     return block <= FIRST_BLOCKS || (this.#lastBlocks.size > 0 && this.#isLast(block, peer));
   }
 

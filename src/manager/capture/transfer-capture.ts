@@ -22,9 +22,9 @@ export class TransferCapture {
     return tapSockets({
       sockets,
       clock: this.#clock,
-      keptBytes: (bytes) => (bytes[1] === OPCODE.data ? DATA_BYTES_KEPT : bytes.length),
+      keptBytes: (head) => (head[1] === OPCODE.data ? DATA_BYTES_KEPT : Number.POSITIVE_INFINITY),
       tap: {
-        wants: (bytes, peer) => sample.wants(bytes, peer),
+        wants: (head, lengthBytes, peer) => sample.wants(head, lengthBytes, peer),
         take: (packet, { address }) => this.#rings.add(address, packet),
       },
     });
