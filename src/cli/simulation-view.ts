@@ -66,6 +66,8 @@ function describePi(event: FleetEvent): string | undefined {
       return "reboots";
     case "firmware-failed":
       return coloured(`firmware gave up: ${event.message}`, "red");
+    case "gave-up":
+      return coloured("does nothing more until its power is cut", "red");
     case "firmware-done":
       return `firmware has ${event.files} files, ${formatBytes(event.sizeBytes)}, after ${formatDuration(event.durationMs)}`;
     case "kernel-start":
