@@ -9,6 +9,7 @@ describe("requested paths", () => {
     ["overlays\\vc4-kms-v3d.dtbo", "overlays/vc4-kms-v3d.dtbo"],
     ["./a/./b/", "a/b"],
     ["..hidden/a..b", "..hidden/a..b"],
+    ["x".repeat(512), "x".repeat(512)],
   ];
   it.each(clean)("%j becomes %j", (requested, path) => expect(normalisePath(requested)).toEqual({ path }));
 

@@ -246,6 +246,37 @@ describe("the TFTP server", () => {
     expect(decodePacket(sockets.sent()[0]!.bytes).kind).toBe("optionAcknowledge");
   });
 
+  it("runs four thousand transfers beside each other, with memory for as many", async () => {
+    const sizeBytes = 10_000;
+    const heldBytes: number[] = [];
+    const { sockets, request, say, kinds, service, state } = await start({
+      open: () => ({
+        kind: "file",
+        sizeBytes,
+        read(target) {
+          heldBytes.push(target.length);
+          return target.fill(7).length;
+        },
+        close: () => void state.closed++,
+      }),
+    });
+    const clients = Array.from({ length: 4000 }, (_, i) => ({
+      address: parseIpv4(`10.0.${i >> 8}.${i & 255}`),
+      port: 40084,
+    }));
+    for (const client of clients) request("kernel8.img", { blksize: "1468" }, client);
+    expect(service.transferCount).toBe(4000);
+    const { fromPort } = sockets.sent()[0]!;
+    for (const client of clients) say(fromPort, acknowledge(0), client);
+    // 512 read all of the file, the others a block.
+    expect(heldBytes.filter((each) => each === sizeBytes)).toHaveLength(512);
+    expect(Math.max(...heldBytes.slice(512))).toBe(1468);
+    for (let block = 1; block <= 7; block++) for (const client of clients) say(fromPort, acknowledge(block), client);
+    expect(new Set(sockets.sent().map(({ to }) => to.address)).size).toBe(4000);
+    expect(kinds().filter((kind) => kind === "complete")).toHaveLength(4000);
+    expect([service.transferCount, state.closed]).toEqual([0, 4000]);
+  });
+
   it("tells of malformed packets", async () => {
     const { sockets, kinds } = await start();
     sockets.deliver(69, Uint8Array.of(0, 9), pi);
