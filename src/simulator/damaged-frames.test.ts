@@ -37,7 +37,7 @@ describe("over a cable that damages frames", () => {
         expect(outcome.booted ?? outcome.failure).toBeDefined();
         if (outcome.booted) booted++;
       }),
-      { numRuns: 30, endOnFailure: true },
+      { numRuns: 20, endOnFailure: true },
     );
     expect(booted).toBeGreaterThan(0);
   });

@@ -246,7 +246,7 @@ describe("on a bad cable", () => {
         expect(Buffer.from(booted?.kernel.bytes ?? []).equals(Buffer.from(kernel))).toBe(true);
         expect(text(booted?.initramfs)).toBe(PI_4_FILES["initrd.img"]);
       }),
-      { numRuns: 30, endOnFailure: true },
+      { numRuns: 20, endOnFailure: true },
     );
   });
 });

