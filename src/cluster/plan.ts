@@ -189,7 +189,12 @@ function bootTreeFiles(
     patched,
     commandLine: commandLines[0]!,
     problems: [...new Set(commandLines.flatMap(commandLineProblems))],
-    warnings: config.hiddenLines.map((line) => `config.txt is too long: the firmware will not read "${line}"`),
+    warnings: [
+      ...config.hiddenLines.map((line) => `config.txt is too long: the firmware will not read "${line}"`),
+      ...(/[^\0-\x7f]/.test(config.text)
+        ? ["config.txt has bytes that are not ASCII: the firmware may read nothing behind the first of them"]
+        : []),
+    ],
   };
 }
 

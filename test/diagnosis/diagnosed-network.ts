@@ -18,7 +18,7 @@ import type { NfsObservation } from "../../src/nfs/observation.ts";
 import type { EthernetPort, Machine, MachineEnd, MachineSettings, Machines } from "../../src/ports.ts";
 import { type FrameFault, withFaults } from "../../src/simulator/faults/frame-faults.ts";
 import type { FirmwareSettings } from "../../src/simulator/firmware-settings.ts";
-import { decodeFrame } from "../../src/simulator/frames.ts";
+import { decodeFrame, type Frame } from "../../src/simulator/frames.ts";
 import { findVirtualModel, makeBoard, type VirtualBoard } from "../../src/simulator/models.ts";
 import { NetworkStack } from "../../src/simulator/network-stack.ts";
 import { startRouter } from "../../src/simulator/router.ts";
@@ -30,6 +30,7 @@ import { VirtualPi, type VirtualPiEvent } from "../../src/simulator/virtual-pi.t
 import { startTftpServer } from "../../src/tftp/server.ts";
 import { ALL_FILES, NETMASK, ROUTER, SERVER } from "../virtual-network.ts";
 import { LinuxClient } from "./linux-client.ts";
+import { TftpProgram } from "./tftp-program.ts";
 
 export type Files = Record<string, string | Uint8Array | Error>;
 
@@ -49,6 +50,8 @@ export interface NetworkSettings {
   /** Proxy mode: whether there is a router that gives addresses. */
   router?: boolean;
   tftp?: "closed";
+  /** Of the frames that pass the manager's port, those that are lost. */
+  drop?(frame: Frame, direction: "sent" | "received", network: DiagnosedNetwork): boolean;
 }
 
 export interface Named {
@@ -81,6 +84,8 @@ export class DiagnosedNetwork {
   readonly boards: readonly VirtualBoard[];
   readonly directory: NodeDirectory;
   readonly piEvents: (VirtualPiEvent & { pi: string })[] = [];
+  /** Hears what boards do, at the moment that they do it. */
+  onPiEvent: (event: VirtualPiEvent, pi: VirtualPi) => void = () => {};
   readonly #settings: NetworkSettings;
   readonly #seed: number;
   readonly #stops: (() => void)[] = [];
@@ -157,18 +162,18 @@ export class DiagnosedNetwork {
     this.#stops.push(() => server.close());
   }
 
-  /** Whose an address is, as the manager's kernel would know by ARP. */
+  /** Whose an address is, as the manager's kernel would know by ARP; and frames that are lost. */
   #noting(port: EthernetPort): EthernetPort {
-    const note = (frame: Uint8Array) => {
-      const decoded = decodeFrame(frame);
-      if ("from" in decoded) this.#neighbours.set(decoded.from.address, decoded.source);
-    };
+    const { drop = () => false } = this.#settings;
     return {
-      send: (frame) => port.send(frame),
+      send: (frame) => {
+        if (!drop(decodeFrame(frame), "sent", this)) port.send(frame);
+      },
       onFrame: (handler) =>
         port.onFrame((frame) => {
-          note(frame);
-          handler(frame);
+          const decoded = decodeFrame(frame);
+          if ("from" in decoded) this.#neighbours.set(decoded.from.address, decoded.source);
+          if (!drop(decoded, "received", this)) handler(frame);
         }),
       close: () => port.close(),
     };
@@ -189,13 +194,18 @@ export class DiagnosedNetwork {
   /** Switches a board on; it tries to boot until it is switched off. */
   powerOn(
     board = this.boards[0]!,
-    options: { firmware?: Partial<FirmwareSettings>; cable?: readonly FrameFault[]; system?: SystemScript } = {},
+    options: {
+      firmware?: Partial<FirmwareSettings>;
+      cable?: readonly FrameFault[];
+      system?: SystemScript;
+      lan?: VirtualLan;
+    } = {},
   ): VirtualPi {
     const { clock } = this;
     const index = this.boards.indexOf(board);
     const chance = seededChance(this.#seed + index);
-    const openPort = () => withFaults(this.lan.plug(), options.cable ?? [], { clock, chance });
-    const pi = new VirtualPi({
+    const openPort = () => withFaults((options.lan ?? this.lan).plug(), options.cable ?? [], { clock, chance });
+    const pi: VirtualPi = new VirtualPi({
       name: `node${index + 1}`,
       board,
       tapName: `tap${index}`,
@@ -204,7 +214,10 @@ export class DiagnosedNetwork {
       ...(options.firmware && { firmware: options.firmware }),
       clock,
       random: seededRandom(this.#seed + index),
-      report: (event) => void this.piEvents.push({ ...event, pi: `node${index + 1}` }),
+      report: (event) => {
+        this.piEvents.push({ ...event, pi: `node${index + 1}` });
+        this.onPiEvent(event, pi);
+      },
     });
     void pi.run();
     return pi;
@@ -239,11 +252,24 @@ export class DiagnosedNetwork {
     }
   }
 
-  /** Lets time pass until a board has a file. */
-  async untilLoaded(name: string): Promise<void> {
-    const isLoaded = () => this.piEvents.some((event) => event.kind === "file-loaded" && event.path.endsWith(name));
-    for (let passedMs = 0; !isLoaded() && passedMs < 60_000; passedMs += 1) await this.clock.runFor(1);
+  /** How often boards have loaded a file. */
+  loads(name: string): number {
+    return this.piEvents.filter((event) => event.kind === "file-loaded" && event.path.endsWith(name)).length;
+  }
+
+  /** Lets time pass until boards have loaded a file so often. */
+  async untilLoaded(name: string, times = 1): Promise<void> {
+    for (let passedMs = 0; this.loads(name) < times && passedMs < 60_000; passedMs += 1) await this.clock.runFor(1);
     this.check();
+  }
+
+  /** A program at the node's address that is no boot loader. What it gets is heard by `hear`. */
+  programAt(address: Ipv4, mac = this.boards[0]!.mac): TftpProgram {
+    const port = this.lan.plug();
+    const stack = new NetworkStack({ mac, clock: this.clock, transmit: (frame) => port.send(frame) });
+    stack.configure({ address, netmask: NETMASK });
+    port.onFrame((frame) => stack.receive(frame));
+    return new TftpProgram(stack);
   }
 
   check(): void {

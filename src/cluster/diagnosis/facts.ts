@@ -59,6 +59,8 @@ export interface FileFact {
 /** From the firmware's start to the next one. */
 export interface Attempt {
   startedMs: number;
+  /** The next one has begun. */
+  isOver: boolean;
   files: Map<string, FileFact>;
   /** Times that bootcode.bin was sent whole since start.elf was asked for. */
   bootcodeLoads: number;
@@ -165,6 +167,7 @@ export function newNodeFacts(node: string, unixMs: number): NodeFacts {
 export function newAttempt(startedMs: number): Attempt {
   return {
     startedMs,
+    isOver: false,
     files: new Map(),
     bootcodeLoads: 0,
     sentBytes: 0,

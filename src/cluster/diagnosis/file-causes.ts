@@ -32,7 +32,7 @@ function allMissing(node: NodeFacts, pattern: RegExp, nowMs: number): string | u
     return undefined;
   }
   const lastMs = Math.max(...missing.map(([, { missing }]) => missing!.ms));
-  return nowMs - lastMs >= MOVED_ON_MS ? missing.map(([name]) => name).join(", ") : undefined;
+  return node.attempt.isOver || nowMs - lastMs >= MOVED_ON_MS ? missing.map(([name]) => name).join(", ") : undefined;
 }
 
 function isComplete({ attempt }: NodeFacts, pattern: RegExp): boolean {

@@ -136,7 +136,7 @@ function beginAttempt(facts: NodeFacts, unixMs: number, stage: NodeFacts["status
   const { attempt } = facts;
   if (attempt.lastFileMs !== undefined && stage !== "up" && stage !== "silent") {
     facts.restarts = [...facts.restarts, { ms: unixMs, stage }].slice(-RESTARTS_KEPT);
-    facts.lastAttempt = attempt;
+    facts.lastAttempt = { ...attempt, isOver: true };
   }
   facts.attempt = newAttempt(unixMs);
   facts.activity = [];

@@ -91,9 +91,9 @@ function about(name: string, occurrence: Told["occurrence"]): Told {
 }
 
 /** Nothing is the matter, and nothing can become so without an event. */
-function isAtRest({ status, failed, warnings, asking, plan, declined, activity }: NodeFacts): boolean {
+function isAtRest({ status, failed, warnings, asking, plan, declined, activity, attempt }: NodeFacts): boolean {
   const isSettled = status.stage === "up" || status.stage === "silent";
-  const isQuiet = failed.size + warnings.size + plan.problems.length === 0 && asking === undefined;
+  const isQuiet = failed.size + warnings.size + plan.problems.length + attempt.files.size === 0 && asking === undefined;
   const isSlow = activity.some(({ p99Ms = 0 }) => p99Ms >= WATCHED_P99_MS);
   return isSettled && isQuiet && !isSlow && (declined === undefined || status.stage === "up");
 }
