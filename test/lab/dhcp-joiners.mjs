@@ -1,10 +1,12 @@
-// Many DHCP clients in one: each broadcasts DISCOVER and REQUEST until it has an address, and prints "MAC ADDRESS" then.
+// Many DHCP clients in one, some at a time: each broadcasts DISCOVER and REQUEST until it has an address, and prints
+// "MAC ADDRESS" then.
 // Their MACs are far apart, so that a server which chooses by MAC alone would choose some addresses twice.
 //   usage: node dhcp-joiners.mjs FIRST COUNT WITHIN_MS
 import dgram from "node:dgram";
 
 const [first, count, withinMs] = process.argv.slice(2).map(Number);
 const RETRY_MS = 600;
+const AT_ONCE = 20;
 const socket = dgram.createSocket("udp4");
 const clients = new Map();
 
@@ -34,6 +36,14 @@ function optionOf(bytes, wanted) {
   }
 }
 
+function startNext() {
+  if (clients.size === count) return;
+  const client = { id: first + clients.size, tries: 0 };
+  clients.set(client.id, client);
+  ask(client);
+  client.timer = setInterval(() => ask(client), RETRY_MS);
+}
+
 socket.on("message", (bytes) => {
   const client = clients.get(bytes.readUInt32BE(4));
   if (!client || client.address) return;
@@ -47,18 +57,15 @@ socket.on("message", (bytes) => {
     console.log(
       `${Array.from(bytes.subarray(28, 34), (byte) => byte.toString(16).padStart(2, "0")).join(":")} ${client.address}`,
     );
-    if ([...clients.values()].every(({ address }) => address)) socket.close();
+    clearInterval(client.timer);
+    startNext();
+    if ([...clients.values()].filter((each) => each.address).length === count) socket.close();
   } else if (type === 6) client.offer = undefined;
 });
 
 socket.bind(68, "0.0.0.0", () => {
   socket.setBroadcast(true);
-  for (let index = 0; index < count; index++) {
-    const client = { id: first + index, tries: 0 };
-    clients.set(client.id, client);
-    setTimeout(() => ask(client), index * 10);
-    client.timer = setInterval(() => ask(client), RETRY_MS);
-  }
+  for (let started = 0; started < AT_ONCE; started++) startNext();
 });
 socket.on("close", () => process.exit());
 setTimeout(() => process.exit(), withinMs);
