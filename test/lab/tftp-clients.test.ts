@@ -11,13 +11,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { fileNameFromText, fileNameToText } from "../../src/bytes/file-name.ts";
+import type { FileSystemImage } from "../../src/disk/file-system-image.ts";
+import { openOsImage } from "../../src/disk/os-image.ts";
 import type { UdpSockets } from "../../src/ports.ts";
 import { systemClock } from "../../src/system/clock.ts";
+import { openFileSource } from "../../src/system/file-source.ts";
 import { createUdpSockets } from "../../src/system/udp.ts";
 import { nodeUdpSockets } from "../../src/system/udp-node.ts";
 import type { TftpObservation } from "../../src/tftp/observation.ts";
 import { startTftpServer, type TftpServer } from "../../src/tftp/server.ts";
 import { lossySockets } from "../lossy-sockets.ts";
+import { demoImage } from "./demo-image.ts";
 import { Lan, type LanHost, lanUnavailable } from "./lan.ts";
 import { requireTools } from "./required-tools.ts";
 
@@ -64,6 +69,13 @@ const SIZES = [0, 1, 511, 512, 513, 1024, 1467, 1468, 1469, 1468 * 64, 1_000_003
 function sizesFor(client: string): number[] {
   const takesEmptyFile = !client.startsWith("curl") || client === "curl, without options";
   return takesEmptyFile ? SIZES : SIZES.filter((sizeBytes) => sizeBytes > 0);
+}
+
+function filesBelow(image: FileSystemImage, directoryId: number, folder: string): { path: string; id: number }[] {
+  return image.entries(directoryId).flatMap(({ name, id }) => {
+    const path = `${folder}${fileNameToText(name)}`;
+    return image.attributes(id)?.type === "directory" ? filesBelow(image, id, `${path}/`) : [{ path, id }];
+  });
 }
 
 describe.skipIf(isSkipped)("TFTP clients", () => {
@@ -195,6 +207,42 @@ describe.skipIf(isSkipped)("TFTP clients", () => {
     } finally {
       slow.remove();
     }
+  });
+
+  const WHOLE_TREE = ["curl, 1468-byte blocks", "tftp-hpa", "atftp, 1468-byte blocks in windows of 8", "busybox"];
+  it.each(WHOLE_TREE)("%s: every boot file of an image arrives as it is there", async (client) => {
+    const source = openFileSource(demoImage());
+    const { boot } = openOsImage(source);
+    const server = await startTftpServer({
+      sockets: await createUdpSockets(),
+      clock: systemClock,
+      binding: { address: lan.address, port: 0 },
+      observe: () => {},
+      handler: {
+        open({ path }) {
+          let id: number | undefined = boot.rootId;
+          for (const name of path.split("/")) id = id && boot.lookup(id, fileNameFromText(name));
+          const attributes = id && boot.attributes(id);
+          if (!id || !attributes) return { kind: "missing", reason: "not in the image" };
+          const file = id;
+          const read = (target: Uint8Array, offset: number) => boot.readFile(file, target, offset);
+          return { kind: "file", sizeBytes: attributes.sizeBytes, read, close: () => {} };
+        },
+      },
+    });
+    servers.push(server);
+    const files = filesBelow(boot, boot.rootId, "");
+    expect(files.length).toBeGreaterThan(5);
+    for (const { path, id } of files) {
+      const whole = Buffer.alloc(boot.attributes(id)!.sizeBytes);
+      if (whole.length === 0 && client.startsWith("curl")) continue;
+      boot.readFileSync(id, whole, 0);
+      const target = join(folder, "file");
+      await host.run(...CLIENTS[client]!(lan.address, server.localPort, path, target));
+      expect([path, sha256(readFileSync(target))]).toEqual([path, sha256(whole)]);
+      rmSync(target);
+    }
+    source.close();
   });
 
   it("a missing file is told at once", async () => {
