@@ -40,6 +40,22 @@ const KINDS: [string, () => Promise<UdpSockets>][] = [
 ];
 
 describe.each(KINDS)("UDP sockets by %s", (_, make) => {
+  it("share a port with those alone that want it shared, so that a DHCP client keeps its answers", async () => {
+    const sockets = await make();
+    const first = await sockets.bind({ address: any, port: 0, shared: true });
+    open.push(first);
+    const { localPort: port } = first;
+    const broadcasts = parseIpv4("255.255.255.255");
+    open.push(await sockets.bind({ address: broadcasts, port, shared: true }));
+    await expect(sockets.bind({ address: any, port })).rejects.toThrow(String(port));
+    const heard: string[] = [];
+    first.onDatagram(({ bytes }) => heard.push(Buffer.from(bytes).toString()));
+    open.at(-1)!.onDatagram(() => heard.push("taken away"));
+    const { socket } = await bind(sockets);
+    socket.send(Buffer.from("an answer"), { address: loopback, port });
+    await expect.poll(() => heard).toEqual(["an answer"]);
+  });
+
   it("carry datagrams of all sizes, in order, many at a time", async () => {
     const sockets = await make();
     const [sender, receiver] = [await bind(sockets), await bind(sockets)];
