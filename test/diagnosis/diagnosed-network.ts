@@ -15,7 +15,7 @@ import { listenToOtherServers } from "../../src/dhcp/other-servers.ts";
 import type { DhcpSettings, LeaseStore } from "../../src/dhcp/policy.ts";
 import { startDhcpServer } from "../../src/dhcp/server.ts";
 import type { NfsObservation } from "../../src/nfs/observation.ts";
-import type { EthernetPort, Machine, MachineEnd, MachineSettings, Machines } from "../../src/ports.ts";
+import type { EthernetPort } from "../../src/ports.ts";
 import { type FrameFault, withFaults } from "../../src/simulator/faults/frame-faults.ts";
 import type { FirmwareSettings } from "../../src/simulator/firmware-settings.ts";
 import { decodeFrame, type Frame } from "../../src/simulator/frames.ts";
@@ -29,7 +29,7 @@ import { VirtualLan } from "../../src/simulator/virtual-lan.ts";
 import { VirtualPi, type VirtualPiEvent } from "../../src/simulator/virtual-pi.ts";
 import { startTftpServer } from "../../src/tftp/server.ts";
 import { ALL_FILES, NETMASK, ROUTER, SERVER } from "../virtual-network.ts";
-import { LinuxClient } from "./linux-client.ts";
+import { ScriptedMachines, type SystemScript } from "./scripted-machines.ts";
 import { TftpProgram } from "./tftp-program.ts";
 
 export type Files = Record<string, string | Uint8Array | Error>;
@@ -60,9 +60,6 @@ export interface Named {
   atMs: number;
   node?: string;
 }
-
-/** What a node's system does after its kernel started. */
-export type SystemScript = (linux: LinuxClient, wait: (durationMs: number) => Promise<void>) => Promise<MachineEnd>;
 
 /** What a virtual Pi takes for an arm64 kernel. */
 const KERNEL = Buffer.alloc(4096);
@@ -312,31 +309,4 @@ function openFile(files: Files, path: string) {
     return bytes.copy(target, 0, offset);
   };
   return { sizeBytes: bytes.length, read, close: () => {} };
-}
-
-/** The board's kernel and system, as far as the manager sees them. */
-class ScriptedMachines implements Machines {
-  readonly #clock: SimulatedClock;
-  readonly #board: VirtualBoard;
-  readonly #openPort: () => EthernetPort;
-  readonly #script: SystemScript;
-
-  constructor(clock: SimulatedClock, board: VirtualBoard, openPort: () => EthernetPort, script: SystemScript) {
-    this.#clock = clock;
-    this.#board = board;
-    this.#openPort = openPort;
-    this.#script = script;
-  }
-
-  async start(_: MachineSettings): Promise<Machine> {
-    const clock = this.#clock;
-    let stop = () => {};
-    const stopped = new Promise<MachineEnd>((resolve) => {
-      stop = () => resolve({ kind: "stopped" });
-    });
-    const wait = (durationMs: number) => new Promise<void>((resolve) => void clock.after(durationMs, resolve));
-    const linux = new LinuxClient(this.#board.mac, this.#openPort());
-    const ended = Promise.race([this.#script(linux, wait), stopped]);
-    return { onConsole: () => {}, typeOnConsole: () => {}, stop, ended };
-  }
 }

@@ -3,7 +3,8 @@ import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { VIRTUAL_MODELS } from "../../src/simulator/models.ts";
 import { seededRandom } from "../../src/simulator/seed.ts";
-import { BOOT_FILES, DiagnosedNetwork, makeTestBoard, type SystemScript } from "./diagnosed-network.ts";
+import { BOOT_FILES, DiagnosedNetwork, makeTestBoard } from "./diagnosed-network.ts";
+import type { SystemScript } from "./scripted-machines.ts";
 
 /** Some 400 blocks on the wire. */
 function largeKernel(): Uint8Array {

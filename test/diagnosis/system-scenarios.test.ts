@@ -5,9 +5,10 @@ import type { BootOccurrence } from "../../src/cluster/event.ts";
 import type { MachineEnd } from "../../src/ports.ts";
 import { startOtherDhcpServer } from "../../src/simulator/faults/other-dhcp-server.ts";
 import { NETMASK } from "../virtual-network.ts";
-import { type DiagnosedNetwork, NODE, type SystemScript } from "./diagnosed-network.ts";
+import { type DiagnosedNetwork, NODE } from "./diagnosed-network.ts";
 import { LinuxClient } from "./linux-client.ts";
 import { type Scenario, scenarios } from "./scenario.ts";
+import type { SystemScript } from "./scripted-machines.ts";
 
 const NEVER = new Promise<MachineEnd>(() => {});
 const activity = (more: Partial<BootOccurrence & { kind: "root-activity" }> = {}): BootOccurrence => ({
