@@ -256,6 +256,9 @@ export interface MachineSettings {
   kernel: Uint8Array;
   initramfs?: Uint8Array;
   commandLine: string;
+  /** Of a Raspberry Pi 3B: the machine is one. Absent: a machine that is no Pi, with a device tree of its own. */
+  deviceTree?: Uint8Array;
+  /** A Raspberry Pi 3B has 1,024 whatever stands here. */
   memoryMiB: number;
 }
 

@@ -1,8 +1,10 @@
 /**
- * From firmware to kernel: the fetched kernel, initramfs and command line on an emulated arm64 machine.
+ * From firmware to kernel: the fetched kernel, initramfs, device tree and command line on an emulated arm64 machine.
  *
- * The machine is QEMU's `virt`, not a Pi: it has a Cortex-A72, a PL011 serial port and a virtio network card, and its
- * own device tree; the fetched one is only checked to be there. All else, the kernel above all, is what a Pi would run.
+ * For a 3B or 3B+ it is QEMU's `raspi3b`, a Pi 3B by the fetched device tree, but with a network card at its USB port: the
+ * board's own is not emulated. For all others it is `virt`, which is no Pi: a Cortex-A72, a PL011 serial port and a virtio
+ * network card, with a device tree of its own; the fetched one is only checked to be there. All else, the kernel above all,
+ * is what a Pi would run.
  */
 import { constants, gunzipSync } from "node:zlib";
 import type { MachineSettings } from "../ports.ts";
@@ -45,6 +47,7 @@ export function machineSettings(
     kernel: booted.kernel.bytes,
     ...(booted.initramfs && { initramfs: booted.initramfs }),
     commandLine: machineCommandLine(booted.commandLine, board),
+    ...(board.model.rom !== undefined && { deviceTree: booted.deviceTree.bytes }),
     memoryMiB,
   };
 }

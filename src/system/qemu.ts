@@ -1,6 +1,6 @@
 /**
- * Emulated arm64 computers by QEMU: the `virt` machine with a Cortex-A72, as the Pi 4 has, started as a boot loader
- * would start it: kernel, initramfs and command line in memory. Serial console on standard input and output, control
+ * Emulated arm64 computers by QEMU: the `virt` machine with a Cortex-A72, as the Pi 4 has, or a Pi 3B (`raspi3b`), started
+ * as a boot loader would start it: kernel, initramfs, device tree and command line in memory. Serial console on standard input and output, control
  * (QMP) on descriptor 3; nothing listens anywhere.
  */
 import { type ChildProcess, spawn } from "node:child_process";
@@ -21,11 +21,13 @@ async function start(settings: MachineSettings): Promise<Machine> {
   const folder = mkdtempSync(join(tmpdir(), "bramble-machine-"));
   const kernel = join(folder, "kernel");
   const initramfs = settings.initramfs && join(folder, "initramfs");
+  const deviceTree = settings.deviceTree && join(folder, "device-tree");
   writeFileSync(kernel, settings.kernel);
+  if (deviceTree) writeFileSync(deviceTree, settings.deviceTree!);
   if (initramfs) writeFileSync(initramfs, settings.initramfs!);
 
   // setpriv: a machine never outlives the program that plugged it in.
-  const words = ["--pdeathsig", "KILL", PROGRAM, ...qemuArguments(settings, kernel, initramfs)];
+  const words = ["--pdeathsig", "KILL", PROGRAM, ...qemuArguments(settings, { kernel, initramfs, deviceTree })];
   const child = spawn("setpriv", words, { stdio: ["pipe", "pipe", "pipe", "pipe"] });
   const machine = new QemuMachine(child);
   try {
@@ -37,17 +39,32 @@ async function start(settings: MachineSettings): Promise<Machine> {
   return machine;
 }
 
-function qemuArguments(settings: MachineSettings, kernel: string, initramfs: string | undefined): string[] {
-  const words = ["-name", settings.name, "-nodefaults", "-display", "none", "-no-reboot"];
-  words.push("-accel", "tcg", "-machine", "virt", "-cpu", "cortex-a72", "-smp", "2", "-m", String(settings.memoryMiB));
+interface MachineFiles {
+  kernel: string;
+  initramfs: string | undefined;
+  deviceTree: string | undefined;
+}
+
+function qemuArguments(settings: MachineSettings, { kernel, initramfs, deviceTree }: MachineFiles): string[] {
+  const words = ["-name", settings.name, "-nodefaults", "-display", "none", "-no-reboot", "-accel", "tcg"];
   words.push("-kernel", kernel, "-append", settings.commandLine);
   if (initramfs) words.push("-initrd", initramfs);
   words.push("-netdev", `tap,id=lan,ifname=${settings.tapName},script=no,downscript=no`);
-  // romfile: the card's own network boot program has nothing to do here, and is not installed everywhere.
-  words.push("-device", `virtio-net-pci,netdev=lan,mac=${settings.mac},romfile=`);
+  words.push(...(deviceTree === undefined ? virtMachine(settings) : pi3Machine(settings, deviceTree)));
   words.push("-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console");
   words.push("-chardev", `socket,id=control,fd=${QMP_DESCRIPTOR}`, "-mon", "chardev=control,mode=control");
   return words;
+}
+
+function virtMachine({ memoryMiB, mac }: MachineSettings): string[] {
+  // romfile: the card's own network boot program has nothing to do here, and is not installed everywhere.
+  const card = `virtio-net-pci,netdev=lan,mac=${mac},romfile=`;
+  return ["-machine", "virt", "-cpu", "cortex-a72", "-smp", "2", "-m", String(memoryMiB), "-device", card];
+}
+
+/** Four cores and 1 GiB are fixed. The board's own network chip, at the same USB port, is not emulated. */
+function pi3Machine({ mac }: MachineSettings, deviceTree: string): string[] {
+  return ["-machine", "raspi3b", "-dtb", deviceTree, "-usb", "-device", `usb-net,netdev=lan,mac=${mac}`];
 }
 
 class QemuMachine implements Machine {

@@ -40,8 +40,12 @@ export class ManagerProcess {
     );
   }
 
+  get manifestPath(): string {
+    return join(this.#folder, "bramble.yaml");
+  }
+
   get manifest(): string {
-    return readFileSync(join(this.#folder, "bramble.yaml"), "utf8");
+    return readFileSync(this.manifestPath, "utf8");
   }
 
   /** What a command prints that is meant for this manager; rejects with its errors when it fails. */

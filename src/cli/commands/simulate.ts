@@ -11,6 +11,10 @@ export interface SimulateOptions {
   model: string[];
   image?: string;
   firmwareOnly?: boolean;
+  /** A real network, and no manager. */
+  interface?: string;
+  /** With `interface`: which node of the manifest to be. */
+  node?: string;
   /** No story, a table at the end. */
   report?: boolean;
   /** Of the frames, each way: from 0 to 1. */
@@ -33,6 +37,11 @@ export function addSimulate(bramble: Command): void {
     .option("--model <models>", "which models, as 4 or 4,5; given out in turn", models, ["4"])
     .option("--image <source>", "an OS image, instead of a manifest")
     .option("--firmware-only", "stop where the kernel would start")
+    .option(
+      "--interface <name>",
+      "firmware only, on a real network as a spare Pi would: is it ready? No manager is started",
+    )
+    .option("--node <name>", "with --interface: be this node of the manifest, whose board must be off")
     .option("--report", "firmware only, and a table at the end: how long it took, what failed and why")
     .option("--loss <percent>", "lose so many of the frames while firmware loads, as 2%", percent, 0)
     .option("--power-on <how>", "together, or one after the other, as staggered:5s", powerOn, 0)
@@ -46,11 +55,17 @@ export function addSimulate(bramble: Command): void {
     )
     .option("--memory <MiB>", "of each virtual Pi", positive, 1024)
     .action(async (options: SimulateOptions, command: Command) => {
+      const { manifest, state, json } = globalOptions(command);
+      if (options.interface !== undefined) {
+        const { simulateSpare } = await import("../simulation-spare.ts");
+        const where = { interface: options.interface, manifestPath: manifest, stateFolder: state, json: json ?? false };
+        process.exitCode = await simulateSpare({ ...options, ...where });
+        return;
+      }
       if (!insideLab()) {
         process.exitCode = await runInsideLab(process.argv.slice(2));
         return;
       }
-      const { manifest, state, json } = globalOptions(command);
       const { simulate } = await import("../simulation.ts");
       process.exitCode = await simulate({
         ...options,
