@@ -105,6 +105,8 @@ async function measurePi4s(report: (line: Measure) => void, storm: Storm): Promi
       const clean = await powerOn(link, storm, 0);
       report({ name: "storm.pi4.failed", ours: clean.failed, peer: PI_4S, unit: "boards", goal: "<=0" });
       const lineSeconds = clean.bytes / LINK_BYTES_PER_S;
+      // All for one: boards that are served evenly run out of time together.
+      if (clean.booted === 0) throw new Error("Cannot measure: no board booted");
       report({ name: "storm.pi4.total", ours: clean.slowest, peer: lineSeconds, unit: "s", goal: "<=1.15" });
       report({ name: "storm.pi4.p99", ours: clean.p99, peer: clean.p50, unit: "s", goal: "<=1.3" });
       report({ name: "storm.pi4.addresses", ours: clean.lastAddress, peer: 45, unit: "s", goal: "none" });
@@ -140,7 +142,6 @@ async function powerOn(link: Link, { script, load }: Storm, lossPercent: number)
   const [command, words] = link.client(load, [link.clientCard, script, `${PI_4S}`, `${BLOCK_BYTES}`, `${lossPercent}`]);
   const [booted = 0, failed = 0, bytes = 0, repeats = 0, , , p50 = 0, p99 = 0, slowest = 0, lastAddress = 0] =
     await numbersOf(command, words);
-  if (booted === 0) throw new Error("Cannot measure: no board booted");
   return { booted, failed, bytes, repeats, p50, p99, slowest, lastAddress };
 }
 
