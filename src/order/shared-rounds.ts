@@ -1,5 +1,8 @@
+import { Latch } from "./latch.ts";
+
 interface Round {
-  done: Promise<void>;
+  /** Resolves however it ended. */
+  ended: Promise<void>;
   /** Begins when this one is done: it may have begun before what the caller wants to be covered. */
   next: Promise<void> | undefined;
 }
@@ -21,22 +24,25 @@ export class SharedRounds<Key> {
   run(key: Key): Promise<void> {
     const running = this.#rounds.get(key);
     if (running === undefined) return this.#begin(key);
-    running.next ??= running.done.catch(() => {}).then(() => this.#begin(key));
+    running.next ??= running.ended.then(() => this.#begin(key));
     return running.next;
   }
 
   async #begin(key: Key): Promise<void> {
-    const round: Round = { done: this.#work(key), next: undefined };
+    const latch = new Latch();
+    const round: Round = { ended: latch.opened, next: undefined };
+    // Before the work: who asks from within it would begin a second round beside this one.
     this.#rounds.set(key, round);
     try {
-      await round.done;
+      await this.#work(key);
     } finally {
       if (round.next === undefined) this.#rounds.delete(key);
+      latch.open();
     }
   }
 
   /** Resolves when no round is under way, however it ended. */
   async idle(): Promise<void> {
-    await Promise.allSettled(Array.from(this.#rounds.values(), ({ done, next }) => next ?? done));
+    await Promise.allSettled(Array.from(this.#rounds.values(), ({ ended, next }) => next ?? ended));
   }
 }
