@@ -16,7 +16,8 @@ import { checkCommitRoom, openLmdbStore } from "./lmdb-store.ts";
 import { systemRandom } from "./random.ts";
 import { type JournalFile, StoreJournal } from "./store-journal.ts";
 
-const FILE_BYTES = 8 * 2 ** 20;
+/** A half takes more than the store is given at a time; and the first nodes stay within 1 MiB each with it. */
+const FILE_BYTES = 768 * 1024;
 const FILE_NAME = /^journal-([0-9a-z]+)$/;
 const [openDescriptor, closeDescriptor] = [promisify(open), promisify(close)];
 
