@@ -166,9 +166,9 @@ export class Tree extends TreeNaming implements Volume {
     return refusing(() => {
       this.getattr(id);
       const { contents, lateChanges, shared } = this.#layer;
-      if (contents.isUnstable(id)) return contents.flush(id);
-      // Also what was done to the file before is durable then: writes keep their order.
-      return lateChanges.isEmpty ? undefined : shared.store.write([]);
+      // Also what was done to the file before is durable then: writes keep their order. A flush that was under way may be older.
+      const settle = () => (lateChanges.isEmpty ? undefined : shared.store.write([]));
+      return contents.isUnstable(id) ? contents.flush(id).then(settle) : settle();
     });
   }
 
