@@ -130,10 +130,13 @@ export async function find(
   return found;
 }
 
-/** Contents are written to files wherever their names were: those pending now may be found in the past too. */
-export function withContentsOf(past: LaneModel, now: LaneModel): LaneModel {
+/**
+ * Contents are written to files wherever their names were: what was pending last may be found in the past too, also of a
+ * file that was removed since.
+ */
+export function withContentsOf(past: LaneModel, newest: ReadonlyMap<number, ModelFile>): LaneModel {
   const files = [...past.files].map(([number, file]): [number, ModelFile] => {
-    const content = now.files.get(number)?.content;
+    const content = newest.get(number)?.content;
     const isSame = content !== undefined && content.committed === file.content.committed;
     return [number, isSame ? { ...file, content, mtime: undefined } : file];
   });

@@ -78,7 +78,8 @@ export class Lane {
   /** What may be found if the server stops now: all that was answered, with or without what was not. */
   get promises(): readonly LaneModel[] {
     const now = this.#after === undefined ? [this.#model] : [this.#model, this.#after];
-    return [...now, ...this.#past.map((past) => withContentsOf(past, this.#model)).reverse()];
+    const newest = new Map([...this.#past, this.#model].flatMap(({ files }) => [...files]));
+    return [...now, ...this.#past.map((past) => withContentsOf(past, newest)).reverse()];
   }
 
   #isPromised(): void {
