@@ -131,16 +131,21 @@ export async function find(
 }
 
 /**
- * Contents are written to files wherever their names were: what was pending last may be found in the past too, also of a
+ * Contents are written to files wherever their names were: what was pending last may be found in each past too, also of a
  * file that was removed since.
  */
-export function withContentsOf(past: LaneModel, newest: ReadonlyMap<number, ModelFile>): LaneModel {
-  const files = [...past.files].map(([number, file]): [number, ModelFile] => {
-    const content = newest.get(number)?.content;
-    const isSame = content !== undefined && content.committed === file.content.committed;
-    return [number, isSame ? { ...file, content, mtime: undefined } : file];
-  });
-  return { names: past.names, files: new Map(files) };
+export function withLastContents(pasts: readonly LaneModel[], now: LaneModel): LaneModel[] {
+  const last = new Map([...pasts, now].flatMap(({ files }) => [...files]));
+  return pasts.map(({ names, files }) => ({
+    names,
+    files: new Map(
+      [...files].map(([number, file]): [number, ModelFile] => {
+        const content = last.get(number)?.content;
+        const isSame = content !== undefined && content.committed === file.content.committed;
+        return [number, isSame ? { ...file, content, mtime: undefined } : file];
+      }),
+    ),
+  }));
 }
 
 /** With everything below it. */

@@ -12,8 +12,8 @@ import {
   type ModelFile,
   NEW_FILE,
   renamed,
-  withContentsOf,
   withFile,
+  withLastContents,
   withName,
   withoutName,
 } from "./lane-model.ts";
@@ -78,8 +78,7 @@ export class Lane {
   /** What may be found if the server stops now: all that was answered, with or without what was not. */
   get promises(): readonly LaneModel[] {
     const now = this.#after === undefined ? [this.#model] : [this.#model, this.#after];
-    const newest = new Map([...this.#past, this.#model].flatMap(({ files }) => [...files]));
-    return [...now, ...this.#past.map((past) => withContentsOf(past, newest)).reverse()];
+    return [...now, ...withLastContents(this.#past, this.#model).reverse()];
   }
 
   #isPromised(): void {
