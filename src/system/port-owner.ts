@@ -1,5 +1,5 @@
 /** Which program has a port: /proc/net/{udp,tcp}* for the socket, /proc/PID/fd for the process (proc(5)). */
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { descriptorLinks, processFolders, procText } from "./proc-files.ts";
 
 export interface PortOwner {
   pid: number;
@@ -20,10 +20,8 @@ export function portOwner(protocol: PortProtocol, port: number): PortOwner | und
       .map((inode) => `socket:[${inode}]`),
   );
   if (sockets.size === 0) return undefined;
-  const pid = names("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .find((name) => names(`/proc/${name}/fd`).some((fd) => sockets.has(linkTarget(`/proc/${name}/fd/${fd}`))));
-  return pid === undefined ? undefined : { pid: Number(pid), name: readLines(`/proc/${pid}/comm`)[0] ?? "?" };
+  const pid = processFolders().find((name) => descriptorLinks(name).some((link) => sockets.has(link)));
+  return pid === undefined ? undefined : { pid: Number(pid), name: readLines(`/proc/${pid}/comm`)[0] || "?" };
 }
 
 /** Inodes of the sockets at `port` in the lines of one of the kernel's tables. */
@@ -36,28 +34,6 @@ export function socketInodes(lines: readonly string[], protocol: PortProtocol, p
     .flatMap((columns) => columns[9] ?? []);
 }
 
-// Processes come and go while we look, and other users' cannot be looked into: both read as nothing.
-
-function names(folder: string): string[] {
-  try {
-    return readdirSync(folder);
-  } catch {
-    return [];
-  }
-}
-
-function linkTarget(path: string): string {
-  try {
-    return readlinkSync(path);
-  } catch {
-    return "";
-  }
-}
-
 function readLines(path: string): string[] {
-  try {
-    return readFileSync(path, "latin1").split("\n");
-  } catch {
-    return [];
-  }
+  return procText(path).split("\n");
 }
