@@ -4,16 +4,17 @@
  */
 import { type Mac, macFromBytes } from "../bytes/addresses.ts";
 import type { EthernetPort } from "../ports.ts";
+import { type EthernetSwitch, SwitchPort } from "./switch-port.ts";
 
 const ADDRESS_BYTES = 6;
 const HEADER_BYTES = 14;
 /** Set in the first byte of broadcast and multicast addresses. */
 const GROUP_BIT = 1;
 
-export class SharedCard {
+export class SharedCard implements EthernetSwitch {
   readonly #card: EthernetPort;
-  readonly #ports = new Set<BoardPort>();
-  readonly #owners = new Map<Mac, BoardPort>();
+  readonly #ports = new Set<SwitchPort>();
+  readonly #owners = new Map<Mac, SwitchPort>();
 
   constructor(card: EthernetPort) {
     this.#card = card;
@@ -22,19 +23,19 @@ export class SharedCard {
 
   /** A port for one board. The switch learns its MAC from what it sends. */
   plug(): EthernetPort {
-    const port = new BoardPort(this);
+    const port = new SwitchPort(this);
     this.#ports.add(port);
     return port;
   }
 
   /** From a board: to the others and out. */
-  forward(from: BoardPort, frame: Uint8Array): void {
+  forward(from: SwitchPort, frame: Uint8Array): void {
     if (frame.length < HEADER_BYTES) return;
     this.#owners.set(macFromBytes(frame.subarray(ADDRESS_BYTES, 2 * ADDRESS_BYTES)), from);
     if (this.#deliver(frame, from)) this.#card.send(frame);
   }
 
-  unplug(port: BoardPort): void {
+  unplug(port: SwitchPort): void {
     this.#ports.delete(port);
     for (const [mac, owner] of this.#owners) if (owner === port) this.#owners.delete(mac);
   }
@@ -47,7 +48,7 @@ export class SharedCard {
   }
 
   /** True when the frame concerns the world outside as well. */
-  #deliver(frame: Uint8Array, from?: BoardPort): boolean {
+  #deliver(frame: Uint8Array, from?: SwitchPort): boolean {
     if (frame.length < HEADER_BYTES) return false;
     if ((frame[0]! & GROUP_BIT) !== 0) {
       for (const port of [...this.#ports]) if (port !== from) port.deliver(frame);
@@ -57,31 +58,5 @@ export class SharedCard {
     if (owner === undefined) return true;
     if (owner !== from) owner.deliver(frame);
     return false;
-  }
-}
-
-class BoardPort implements EthernetPort {
-  readonly #card: SharedCard;
-  #handler: (frame: Uint8Array) => void = () => {};
-
-  constructor(card: SharedCard) {
-    this.#card = card;
-  }
-
-  send(frame: Uint8Array): void {
-    this.#card.forward(this, frame);
-  }
-
-  onFrame(handler: (frame: Uint8Array) => void): void {
-    this.#handler = handler;
-  }
-
-  deliver(frame: Uint8Array): void {
-    this.#handler(frame);
-  }
-
-  close(): void {
-    this.#handler = () => {};
-    this.#card.unplug(this);
   }
 }

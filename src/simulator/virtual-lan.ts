@@ -5,31 +5,32 @@
 import { type Mac, macFromBytes } from "../bytes/addresses.ts";
 import type { Clock, EthernetPort } from "../ports.ts";
 import { MAC_BROADCAST } from "./frames.ts";
+import { type EthernetSwitch, SwitchPort } from "./switch-port.ts";
 
 const LATENCY_MS = 0.1;
 const ETHERNET_HEADER_BYTES = 14;
 
-export class VirtualLan {
+export class VirtualLan implements EthernetSwitch {
   readonly #clock: Clock;
-  readonly #ports = new Set<LanPort>();
-  readonly #learned = new Map<Mac, LanPort>();
+  readonly #ports = new Set<SwitchPort>();
+  readonly #learned = new Map<Mac, SwitchPort>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
   plug(): EthernetPort {
-    const port = new LanPort(this);
+    const port = new SwitchPort(this);
     this.#ports.add(port);
     return port;
   }
 
-  unplug(port: LanPort): void {
+  unplug(port: SwitchPort): void {
     this.#ports.delete(port);
   }
 
   /** A switch: to the port where the address was seen, or to all others. */
-  forward(from: LanPort, frame: Uint8Array): void {
+  forward(from: SwitchPort, frame: Uint8Array): void {
     if (frame.length < ETHERNET_HEADER_BYTES) return;
     const destination = macFromBytes(frame.subarray(0, 6));
     this.#learned.set(macFromBytes(frame.subarray(6, 12)), from);
@@ -39,34 +40,8 @@ export class VirtualLan {
     }
   }
 
-  #deliver(port: LanPort, frame: Uint8Array): void {
+  #deliver(port: SwitchPort, frame: Uint8Array): void {
     // A copy for each: handlers may keep what they get.
     this.#clock.after(LATENCY_MS, () => port.deliver(frame.slice()));
-  }
-}
-
-class LanPort implements EthernetPort {
-  readonly #lan: VirtualLan;
-  #handler: (frame: Uint8Array) => void = () => {};
-
-  constructor(lan: VirtualLan) {
-    this.#lan = lan;
-  }
-
-  send(frame: Uint8Array): void {
-    this.#lan.forward(this, frame);
-  }
-
-  onFrame(handler: (frame: Uint8Array) => void): void {
-    this.#handler = handler;
-  }
-
-  deliver(frame: Uint8Array): void {
-    this.#handler(frame);
-  }
-
-  close(): void {
-    this.#handler = () => {};
-    this.#lan.unplug(this);
   }
 }
