@@ -5,24 +5,15 @@
 import koffi from "koffi";
 import { type Mac, macToBytes } from "../bytes/addresses.ts";
 import type { EthernetPort } from "../ports.ts";
-import { BindError } from "./bind-error.ts";
 import {
-  AF_PACKET,
-  addressOf,
-  lastErrorCode,
-  libc,
-  SOCK_CLOEXEC,
-  SOCK_NONBLOCK,
-  SOL_SOCKET,
-  watchReadable,
-} from "./udp-libc.ts";
+  type FilterRow,
+  failPacketSocket,
+  joinMembership,
+  openPacketSocket,
+  PACKET_MR_PROMISCUOUS,
+} from "./packet-socket.ts";
+import { libc, watchReadable } from "./udp-libc.ts";
 
-const SOCK_RAW = 3;
-const ETH_P_ALL = 0x0003;
-const SO_ATTACH_FILTER = 26;
-const SOL_PACKET = 263;
-const PACKET_ADD_MEMBERSHIP = 1;
-const PACKET_MR_PROMISCUOUS = 1;
 const PACKET_VNET_HDR = 15;
 const PACKET_IGNORE_OUTGOING = 23;
 /** `struct virtio_net_hdr` before each frame. */
@@ -38,37 +29,12 @@ const recv = koffi.load(null).func("long recv(int fd, void *bytes, size_t length
 
 /** Hears broadcasts, multicasts and what is for one of `addresses`. Throws `BindError`. */
 export function openRawCard(interfaceName: string, addresses: readonly Mac[]): EthernetPort {
-  const fd = libc.socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  const check = (result: number) => {
-    if (result >= 0) return;
-    const code = lastErrorCode();
-    if (fd >= 0) libc.close(fd);
-    throw new BindError(`Cannot use the card ${interfaceName}: ${reason(code)}`, code);
-  };
-  check(fd);
-  const interfaceIndex = libc.if_nametoindex(interfaceName);
-  check(interfaceIndex === 0 ? -1 : 0);
-  const set = (level: number, name: number, value: Buffer) =>
-    check(libc.setsockopt(fd, level, name, value, value.length));
-  // The filter before the binding: nothing else is ever queued.
-  const program = filterProgram(addresses);
-  const described = Buffer.alloc(16);
-  described.writeUInt16LE(program.length / 8, 0);
-  described.writeBigUInt64LE(addressOf(program), 8);
-  set(SOL_SOCKET, SO_ATTACH_FILTER, described);
-  set(SOL_PACKET, PACKET_VNET_HDR, number32(1));
-  set(SOL_PACKET, PACKET_IGNORE_OUTGOING, number32(1));
-  const binding = Buffer.alloc(20);
-  binding.writeUInt16LE(AF_PACKET, 0);
-  binding.writeUInt16BE(ETH_P_ALL, 2);
-  binding.writeInt32LE(interfaceIndex, 4);
-  check(libc.bind(fd, binding, binding.length));
+  const purpose = `use the card ${interfaceName}`;
+  const switchedOn = [PACKET_VNET_HDR, PACKET_IGNORE_OUTGOING];
+  const socket = openPacketSocket({ interfaceName, filter: filterFor(addresses), switchedOn, purpose });
   // Otherwise the card drops what is for made-up addresses.
-  const membership = Buffer.alloc(16);
-  membership.writeInt32LE(interfaceIndex, 0);
-  membership.writeUInt16LE(PACKET_MR_PROMISCUOUS, 4);
-  set(SOL_PACKET, PACKET_ADD_MEMBERSHIP, membership);
-  return new RawCard(fd, binding);
+  if (joinMembership(socket, PACKET_MR_PROMISCUOUS) < 0) failPacketSocket(socket.fd, purpose);
+  return new RawCard(socket.fd, socket.address);
 }
 
 class RawCard implements EthernetPort {
@@ -124,35 +90,13 @@ export function completeFrame(bytes: Buffer): Uint8Array {
   return frame;
 }
 
-function number32(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
-  bytes.writeInt32LE(value);
-  return bytes;
-}
-
-function reason(code: string): string {
-  switch (code) {
-    case "EPERM":
-    case "EACCES":
-      return "this needs the capability CAP_NET_RAW; run as root";
-    case "ENODEV":
-    case "ENXIO":
-      return "there is no such interface";
-    case "ENETDOWN":
-      return "it is switched off";
-    default:
-      return `the system says ${code}`;
-  }
-}
-
-/** Classic BPF (Documentation/networking/filter.rst): code, where to go if true, if false, operand. */
-function filterProgram(addresses: readonly Mac[]): Buffer {
-  const take = [0x06, 0, 0, HEADER_BYTES + FRAME_BYTES_MAX] as const;
-  const rows = [
+function filterFor(addresses: readonly Mac[]): FilterRow[] {
+  const take: FilterRow = [0x06, 0, 0, HEADER_BYTES + FRAME_BYTES_MAX];
+  return [
     [0x30, 0, 0, 0],
     [0x45, 0, 1, 1], // the group bit
     take,
-    ...addresses.flatMap((mac) => {
+    ...addresses.flatMap((mac): FilterRow[] => {
       const bytes = Buffer.from(macToBytes(mac));
       return [
         [0x20, 0, 0, 2],
@@ -160,16 +104,8 @@ function filterProgram(addresses: readonly Mac[]): Buffer {
         [0x28, 0, 0, 0],
         [0x15, 0, 1, bytes.readUInt16BE(0)],
         take,
-      ] as const;
+      ];
     }),
     [0x06, 0, 0, 0],
-  ] as const;
-  const program = Buffer.alloc(rows.length * 8);
-  rows.forEach(([code, ifTrue, ifFalse, operand], index) => {
-    program.writeUInt16LE(code, index * 8);
-    program.writeUInt8(ifTrue, index * 8 + 2);
-    program.writeUInt8(ifFalse, index * 8 + 3);
-    program.writeUInt32LE(operand, index * 8 + 4);
-  });
-  return program;
+  ];
 }
