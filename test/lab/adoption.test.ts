@@ -2,7 +2,6 @@
  * Pis that no node names, beside a router that is not ours: they are discovered, adopted and boot. Among them a 3B, whose
  * boot ROM needs frames that only the kernel's packet sockets can send. Machines that are no Pi firmware get no answer.
  */
-import { execFileSync, spawnSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Ipv4, macFromBytes, parseMac } from "../../src/bytes/addresses.ts";
 import type { UnknownPi } from "../../src/cluster/status.ts";
@@ -18,7 +17,7 @@ import { createLabNetwork, type LabNetwork } from "../../src/system/lab-network.
 import { systemRandom } from "../../src/system/random.ts";
 import { openTap } from "../../src/system/tap.ts";
 import { demoImage } from "./demo-image.ts";
-import { type Dnsmasq, startDnsmasq } from "./dnsmasq.ts";
+import { startDnsmasqRouter } from "./dnsmasq-router.ts";
 import { ManagerProcess } from "./manager-process.ts";
 import { enterNetworkNamespace } from "./network-namespace.ts";
 import { requireRoot, requireTools } from "./required-tools.ts";
@@ -27,23 +26,15 @@ const NODE_MAC = parseMac("dc:a6:32:00:00:01");
 const skipped = requireRoot() || requireTools(["ip", "dnsmasq"]);
 
 describe.skipIf(skipped)("in proxy mode, beside dnsmasq as the router", () => {
-  const router = `bramble-adoption-${process.pid}`;
   let lab: LabNetwork;
-  let dnsmasq: Dnsmasq | undefined;
+  let router: { stop(): Promise<void> } | undefined;
   let manager: ManagerProcess;
 
   beforeAll(async () => {
     const image = demoImage();
     enterNetworkNamespace();
     lab = await createLabNetwork({ taps: 2 });
-    const ip = (words: string) => execFileSync("ip", words.split(" "));
-    ip(`netns add ${router}`);
-    ip(`link add port0 type veth peer name eth0 netns ${router}`);
-    ip(`link set port0 master ${lab.bridge} up`);
-    ip(`-n ${router} addr add 10.77.0.254/24 dev eth0`);
-    ip(`-n ${router} link set eth0 up`);
-    const words = ["--dhcp-range=10.77.0.50,10.77.0.99,1h", "--no-ping"];
-    dnsmasq = await startDnsmasq("eth0", words, ["ip", "netns", "exec", router]);
+    router = await startDnsmasqRouter(lab, `bramble-adoption-${process.pid}`);
     manager = await ManagerProcess.start(`cluster: attic
 network: { interface: ${lab.bridge}, dhcp: proxy }
 image: ${JSON.stringify(image)}
@@ -54,8 +45,7 @@ nodes:
 
   afterAll(async () => {
     await manager?.stop();
-    await dnsmasq?.stop();
-    spawnSync("ip", ["netns", "delete", router]);
+    await router?.stop();
   });
 
   /** Switches the board on. */

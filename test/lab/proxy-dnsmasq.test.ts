@@ -1,5 +1,4 @@
 /** `dhcp: proxy` beside a router that is not ours: dnsmasq, as most home routers run it, on a machine of its own. */
-import { execFileSync, spawnSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseMac } from "../../src/bytes/addresses.ts";
 import { type FleetEvent, startFleet } from "../../src/simulator/fleet.ts";
@@ -9,7 +8,7 @@ import { createLabNetwork, type LabNetwork } from "../../src/system/lab-network.
 import { systemRandom } from "../../src/system/random.ts";
 import { openTap } from "../../src/system/tap.ts";
 import { demoImage } from "./demo-image.ts";
-import { type Dnsmasq, startDnsmasq } from "./dnsmasq.ts";
+import { startDnsmasqRouter } from "./dnsmasq-router.ts";
 import { ManagerProcess } from "./manager-process.ts";
 import { enterNetworkNamespace } from "./network-namespace.ts";
 import { requireRoot, requireTools } from "./required-tools.ts";
@@ -20,23 +19,15 @@ const MODELS = ["3b+", "4"] as const;
 const skipped = requireRoot() || requireTools(["ip", "dnsmasq"]);
 
 describe.skipIf(skipped)("beside dnsmasq as the router", () => {
-  const router = `bramble-router-${process.pid}`;
   let lab: LabNetwork;
-  let dnsmasq: Dnsmasq | undefined;
+  let router: { stop(): Promise<void> } | undefined;
   let manager: ManagerProcess | undefined;
 
   beforeAll(async () => {
     const image = demoImage();
     enterNetworkNamespace();
     lab = await createLabNetwork({ taps: 1 });
-    const ip = (words: string) => execFileSync("ip", words.split(" "));
-    ip(`netns add ${router}`);
-    ip(`link add port0 type veth peer name eth0 netns ${router}`);
-    ip(`link set port0 master ${lab.bridge} up`);
-    ip(`-n ${router} addr add 10.77.0.254/24 dev eth0`);
-    ip(`-n ${router} link set eth0 up`);
-    const words = ["--dhcp-range=10.77.0.50,10.77.0.99,1h", "--no-ping"];
-    dnsmasq = await startDnsmasq("eth0", words, ["ip", "netns", "exec", router]);
+    router = await startDnsmasqRouter(lab, `bramble-router-${process.pid}`);
     manager = await ManagerProcess.start(`cluster: attic
 network: { interface: ${lab.bridge}, dhcp: proxy }
 image: ${JSON.stringify(image)}
@@ -46,8 +37,7 @@ nodes: [{ name: node1, mac: "${MAC}" }]
 
   afterAll(async () => {
     await manager?.stop();
-    await dnsmasq?.stop();
-    spawnSync("ip", ["netns", "delete", router]);
+    await router?.stop();
   });
 
   it.each(MODELS)(
