@@ -23,8 +23,8 @@ export interface PacketSocketOptions {
   filter: readonly FilterRow[];
   /** Options of the level `SOL_PACKET` with the value 1, set before anything is queued. */
   switchedOn?: readonly number[];
-  /** What cannot be done when it fails, as "use the card eth0". */
-  purpose: string;
+  /** What is said when it fails, before the reason, as "Cannot use the card eth0". */
+  refusal: string;
 }
 
 export interface PacketSocket {
@@ -39,11 +39,11 @@ export function openPacketSocket({
   interfaceName,
   filter,
   switchedOn = [],
-  purpose,
+  refusal,
 }: PacketSocketOptions): PacketSocket {
   const fd = libc.socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   const check = (result: number) => {
-    if (result < 0) failPacketSocket(fd, purpose);
+    if (result < 0) failPacketSocket(fd, refusal);
   };
   check(fd);
   const interfaceIndex = libc.if_nametoindex(interfaceName);
@@ -65,10 +65,10 @@ export function openPacketSocket({
 }
 
 /** Closes the socket and throws what the system said of the last call. */
-export function failPacketSocket(fd: number, purpose: string): never {
+export function failPacketSocket(fd: number, refusal: string): never {
   const code = lastErrorCode();
   if (fd >= 0) libc.close(fd);
-  throw new BindError(`Cannot ${purpose}: ${reason(code)}`, code);
+  throw new BindError(`${refusal}: ${reason(code)}`, code);
 }
 
 /** `struct packet_mreq`: what the card is to take beside what is for its own address. Negative when it cannot. */

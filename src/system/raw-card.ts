@@ -29,11 +29,11 @@ const recv = koffi.load(null).func("long recv(int fd, void *bytes, size_t length
 
 /** Hears broadcasts, multicasts and what is for one of `addresses`. Throws `BindError`. */
 export function openRawCard(interfaceName: string, addresses: readonly Mac[]): EthernetPort {
-  const purpose = `use the card ${interfaceName}`;
+  const refusal = `Cannot use the card ${interfaceName}`;
   const switchedOn = [PACKET_VNET_HDR, PACKET_IGNORE_OUTGOING];
-  const socket = openPacketSocket({ interfaceName, filter: filterFor(addresses), switchedOn, purpose });
+  const socket = openPacketSocket({ interfaceName, filter: filterFor(addresses), switchedOn, refusal });
   // Otherwise the card drops what is for made-up addresses.
-  if (joinMembership(socket, PACKET_MR_PROMISCUOUS) < 0) failPacketSocket(socket.fd, purpose);
+  if (joinMembership(socket, PACKET_MR_PROMISCUOUS) < 0) failPacketSocket(socket.fd, refusal);
   return new RawCard(socket.fd, socket.address);
 }
 

@@ -42,8 +42,8 @@ export function openRawFrames(
   filter: FrameFilter,
   onFrame: (frame: Uint8Array) => void,
 ): RawFrames {
-  const purpose = `listen to the frames of ${interfaceName}`;
-  const socket = openPacketSocket({ interfaceName, filter: filterFor(filter.udpPort), purpose });
+  const refusal = `Cannot listen to the frames of ${interfaceName}`;
+  const socket = openPacketSocket({ interfaceName, filter: filterFor(filter.udpPort), refusal });
   const { fd, address } = socket;
   // Answers to a made-up address come only to a card that takes everything. A card that cannot hears less.
   joinMembership(socket, PACKET_MR_PROMISCUOUS);

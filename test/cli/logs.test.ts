@@ -41,6 +41,8 @@ describe.skipIf(requireTools([...CLUSTER_TOOLS, "curl", "tcpdump"]))("what is ke
 
   it("is shown as one log: files, and the lines that it printed", async () => {
     fetchConfig();
+    // The last acknowledgement may still be on its way when curl is done.
+    await logUntil(/ B in /);
     await print("[    0.000000] Booting Linux on physical CPU 0x0\n[    0.1] caf\xe9\x07\n");
     await print("not of node1\n", "127.0.0.12");
     const log = await logUntil(/caf/);

@@ -9,7 +9,6 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Lease } from "../../src/dhcp/policy.ts";
 import { SeededRandom } from "../soak/seeded-random.ts";
 import { Lan, type LanHost, lanUnavailable } from "./lan.ts";
-import { enterNetworkNamespace } from "./network-namespace.ts";
 import { BRAMBLE } from "./simulation.ts";
 
 const JOINERS = resolve(import.meta.dirname, "dhcp-joiners.mjs");
@@ -26,8 +25,6 @@ describe.skipIf(lanUnavailable() !== undefined)("a manager that is killed", () =
 
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), "bramble-crash-"));
-    // Port 67 of this machine may be somebody's.
-    enterNetworkNamespace();
     lan = new Lan("k");
     host = lan.addHost("pc", "02:00:00:00:02:02", `${lan.prefix}.250`);
     // An ordinary socket sends a broadcast only where a route leads.

@@ -1,10 +1,12 @@
 /**
- * A small Ethernet for tests with real clients: a bridge on this machine as the switch, with our address on it, and
- * hosts in network namespaces of their own. Needs root. Nothing leaves the machine: the bridge has no other ports.
+ * A small Ethernet for tests with real clients: a bridge as the switch, with our address on it, and hosts in network
+ * namespaces of their own. Needs root. The bridge is in a network of the test file's own, so files that run side by side
+ * cannot meet.
  */
 import { execFile, execFileSync, spawnSync } from "node:child_process";
 import { promisify } from "node:util";
 import { type Ipv4, type Mac, parseIpv4, parseMac } from "../../src/bytes/addresses.ts";
+import { enterNetworkNamespace } from "./network-namespace.ts";
 
 const run = promisify(execFile);
 
@@ -25,10 +27,13 @@ export class Lan {
   readonly #namespaces: string[] = [];
   #ports = 0;
 
-  /** `label` tells the networks of one process apart: two characters at most. */
+  /** `label` tells the networks of one process apart: one character. */
   constructor(label: string) {
+    enterNetworkNamespace();
+    ip("link", "set", "lo", "up");
+    // Namespaces of hosts are named after it, and their names are the whole machine's.
     this.bridge = `bl${label}${process.pid}`;
-    this.prefix = `10.213.${(process.pid + label.charCodeAt(0)) % 250}`;
+    this.prefix = `10.213.${label.charCodeAt(0)}`;
     this.address = parseIpv4(`${this.prefix}.1`);
     ip("link", "add", this.bridge, "type", "bridge");
     ip("addr", "add", `${this.address}/24`, "dev", this.bridge);

@@ -11,7 +11,6 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { demoImage } from "./demo-image.ts";
 import { Lan, type LanHost, lanUnavailable } from "./lan.ts";
 import { ManagerProcess } from "./manager-process.ts";
-import { enterNetworkNamespace } from "./network-namespace.ts";
 import { requireTools } from "./required-tools.ts";
 
 const skipped = lanUnavailable() !== undefined || requireTools(["ip", "ss", "busybox", "dnsmasq"]);
@@ -35,8 +34,6 @@ describe.skipIf(skipped)("the manager", () => {
     folder = mkdtempSync(join(tmpdir(), "bramble-networks-"));
     writeFileSync(join(folder, "udhcpc"), SCRIPT, { mode: 0o755 });
     demoImage();
-    enterNetworkNamespace();
-    execFileSync("ip", ["link", "set", "lo", "up"]);
     first = new Lan("m");
     second = new Lan("n");
     pi = second.addHost("pi", PI);

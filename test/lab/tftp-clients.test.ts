@@ -4,12 +4,10 @@
  *
  * Needs root, iproute2, curl, tftp-hpa, atftp and busybox.
  */
-import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { fileNameFromText, fileNameToText } from "../../src/bytes/file-name.ts";
 import type { FileSystemImage } from "../../src/disk/file-system-image.ts";
@@ -167,7 +165,7 @@ describe.skipIf(isSkipped)("TFTP clients", () => {
   it("on a slow line clients with large windows wait, share it evenly, and nothing is sent twice", async () => {
     const slow = new Lan("s");
     try {
-      const { namespace } = slow.addHost("client", "02:00:00:00:01:02", `${slow.prefix}.2`);
+      const host = slow.addHost("client", "02:00:00:00:01:02", `${slow.prefix}.2`);
       slow.slowDown(0, 100);
       const server = await start(await createUdpSockets(), slow.address);
       const sizeBytes = 1_500_000;
@@ -186,15 +184,7 @@ describe.skipIf(isSkipped)("TFTP clients", () => {
           "-l",
           target,
         ];
-        await promisify(execFile)("ip", [
-          "netns",
-          "exec",
-          namespace,
-          "atftp",
-          ...args,
-          slow.address,
-          `${server.localPort}`,
-        ]);
+        await host.run("atftp", [...args, slow.address, `${server.localPort}`], 20_000);
         expect(sha256(readFileSync(target))).toBe(sha256(content(sizeBytes)));
       });
       await Promise.all(fetches);
