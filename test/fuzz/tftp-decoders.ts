@@ -2,7 +2,7 @@
 import { agree } from "../../src/tftp/options.ts";
 import { acknowledgedBlock, decodePacket, encodePacket, type TftpPacket } from "../../src/tftp/packet.ts";
 import { normalisePath } from "../../src/tftp/path.ts";
-import type { FuzzedDecoder } from "./fuzzed-decoders.ts";
+import { check, type FuzzedDecoder } from "./fuzzed-decoder.ts";
 
 const request = (path: string, options: Record<string, string>): TftpPacket => ({
   kind: "readRequest",
@@ -29,11 +29,7 @@ const OTHERS: readonly Uint8Array[] = (
   ] satisfies TftpPacket[]
 ).map(encodePacket);
 
-function check(isRight: boolean, what: string): void {
-  if (!isRight) throw new Error(what);
-}
-
-export const TFTP_DECODERS: FuzzedDecoder[] = [
+export const TFTP_DECODERS: readonly FuzzedDecoder[] = [
   {
     name: "the TFTP packet",
     corpus: [...REQUESTS, ...OTHERS],

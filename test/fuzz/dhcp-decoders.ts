@@ -1,4 +1,4 @@
-/** Every decoder that bytes of a datagram reach, with packets that it understands. */
+/** What a DHCP datagram goes through: to a packet, to options, to an answer. */
 import { type Ipv4, parseIpv4, parseMac } from "../../src/bytes/addresses.ts";
 import { decodeDomainNames, encodeDomainNames } from "../../src/dhcp/domain-search.ts";
 import { leaseResponder } from "../../src/dhcp/lease.ts";
@@ -16,16 +16,8 @@ import { readClientFacts } from "../../src/dhcp/policy.ts";
 import { proxyResponder } from "../../src/dhcp/proxy.ts";
 import { linkOf } from "../../src/dhcp/relay-agent.ts";
 import { decodeOption97 } from "../../src/pi/option97.ts";
-import { decodeArp, encodeArp } from "../../src/system/arp-packet.ts";
-import { TFTP_DECODERS } from "./tftp-decoders.ts";
+import { type FuzzedDecoder, hex } from "./fuzzed-decoder.ts";
 
-export interface FuzzedDecoder {
-  name: string;
-  corpus: readonly Uint8Array[];
-  decode(bytes: Uint8Array): unknown;
-}
-
-const hex = (text: string) => Buffer.from(text.replace(/\s/g, ""), "hex");
 const MAC = parseMac("dc:a6:32:2e:f8:ed");
 const SERVER = parseIpv4("10.0.0.1");
 
@@ -64,8 +56,8 @@ function packet(op: "request" | "reply", message: MessageType, options: DhcpOpti
 /** Options in all three fields that can hold them. */
 function overloaded(): Uint8Array {
   const bytes = Buffer.from(packet("request", "DISCOVER", [...PI_OPTIONS, makeOption(OPTIONS.overload, 3)]));
-  hex("3604c0000201ff").copy(bytes, 108);
-  hex("0c026869ff").copy(bytes, 44);
+  bytes.set(hex("3604c0000201ff"), 108);
+  bytes.set(hex("0c026869ff"), 44);
   return bytes;
 }
 
@@ -76,7 +68,8 @@ const REQUESTS = [
   ]),
   overloaded(),
 ];
-const REPLIES = (["OFFER", "ACK", "NAK"] as const).map((message) => packet("reply", message, SERVER_OPTIONS));
+/** Of a server, for what reads answers. */
+export const REPLIES = (["OFFER", "ACK", "NAK"] as const).map((message) => packet("reply", message, SERVER_OPTIONS));
 
 /** As the service does: to facts, to a decision, and to the answer's bytes, which must be readable. */
 function answer(bytes: Uint8Array, respond: ReturnType<typeof proxyResponder>): void {
@@ -108,7 +101,7 @@ const leases = leaseResponder(
 );
 const proxy = proxyResponder({ mode: "proxy", serverAddress: SERVER });
 
-const DHCP: FuzzedDecoder[] = [
+export const DHCP_DECODERS: readonly FuzzedDecoder[] = [
   { name: "the DHCP packet", corpus: [...REQUESTS, ...REPLIES], decode: (bytes) => printPacket(decodePacket(bytes)) },
   {
     name: "each DHCP option",
@@ -140,15 +133,3 @@ const DHCP: FuzzedDecoder[] = [
     decode: (bytes) => decodeDomainNames(bytes, "domain search list"),
   },
 ];
-
-const ARP: FuzzedDecoder[] = [
-  {
-    name: "the ARP packet",
-    corpus: [
-      encodeArp({ operation: "reply", senderMac: MAC, senderAddress: SERVER, targetMac: MAC, targetAddress: SERVER }),
-    ],
-    decode: decodeArp,
-  },
-];
-
-export const FUZZED_DECODERS: readonly FuzzedDecoder[] = [...DHCP, ...ARP, ...TFTP_DECODERS];
