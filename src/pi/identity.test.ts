@@ -82,6 +82,18 @@ describe("option 97", () => {
       });
     });
 
+    // 0x80017590, which an early draft of the documentation named.
+    it.each(["80017590", "90750180"])("may be %s", (word) => {
+      const draft = bytes(`00 ${word} 1131a000 322ef8ed 1045155b`);
+      expect(decodeOption97(draft, parseMac("dc:a6:32:2e:f8:ed"))).toEqual({
+        form: "magic-own",
+        serial: "5b154510",
+        revision: 0xa03111,
+        model: "4",
+        macTail: "32:2e:f8:ed",
+      });
+    });
+
     it.each([
       ["another's", body, parseMac("e4:5f:01:09:02:f8")],
       ["not known", body, undefined],
@@ -110,9 +122,11 @@ describe("revision codes", () => {
     [0xa02082, "3b", 1024, "Sony UK"],
     [0xa020d3, "3b+", 1024, "Sony UK"],
     [0xc03111, "4", 4096, "Sony UK"],
+    [0xc03112, "4", 4096, "Sony UK"],
     [0xd03114, "4", 8192, "Sony UK"],
     [0xc03130, "400", 4096, "Sony UK"],
     [0xc03140, "cm4", 4096, "Sony UK"],
+    [0xc04170, "5", 4096, "Sony UK"],
     [0xd04170, "5", 8192, "Sony UK"],
     [0xd04180, "cm5", 8192, "Sony UK"],
     [0x902120, undefined, 512, "Sony UK"],
@@ -175,8 +189,14 @@ describe("DHCP quirks", () => {
 });
 
 describe("Ethernet addresses", () => {
-  it("suggest a Raspberry Pi by their prefix", () => {
-    expect(hasRaspberryPiOui(parseMac("dc:a6:32:70:da:b0"))).toBe(true);
+  it.each(["b8:27:eb", "dc:a6:32", "e4:5f:01", "28:cd:c1", "d8:3a:dd", "2c:cf:67", "88:a2:9e"])(
+    "suggest a Raspberry Pi by the prefix %s",
+    (prefix) => {
+      expect(hasRaspberryPiOui(parseMac(`${prefix}:70:da:b0`))).toBe(true);
+    },
+  );
+
+  it("of others suggest none", () => {
     expect(hasRaspberryPiOui(parseMac("52:54:00:12:34:56"))).toBe(false);
   });
 

@@ -76,6 +76,11 @@ describe("on the wire", () => {
     ]);
   });
 
+  it("a 3B with that bug switched off asks for them with options", async () => {
+    const { frames } = await bootModel("3b", "server", { bugs: { noTftpOptions: false } });
+    expect(readRequests(frames)[0]?.text).toContain("bootcode.bin\0octet\0tsize\0");
+  });
+
   it.each([
     ["4", undefined, "start4.elf", 1468],
     ["400", "2022-10-03", "start4.elf", 1468],

@@ -106,6 +106,41 @@ describe("where an OFFER says to boot from", () => {
   });
 });
 
+/** Option 43 as it was seen, with its code and length. */
+const SEEN: [string, string][] = [
+  ["of Tinkerbell, 31 bytes", "2b1f 060108 0914 0000 11 526173706265727279205069 20426f6f74 0a04 00 505845"],
+  ["of dnsmasq, 32 bytes", "2b20 060103 0a04 00 505845 0914 0000 11 526173706265727279205069 20426f6f74 ff"],
+  ["with two spaces, 34 bytes", "2b22 060103 0a04 00 505845 0916 0000 13 526173706265727279205069 20426f6f74 2020 ff"],
+  ["with three, 35 bytes", "2b23 060103 0a04 00 505845 0917 0000 14 526173706265727279205069 20426f6f74 202020 ff"],
+  [
+    "with a list of boot servers before it",
+    "2b2c 060103 0807 0000 01 0a4d0007 0a04 00 505845 0917 0000 14 526173706265727279205069 20426f6f74 202020 ff",
+  ],
+];
+const SPACED = new Set(["with three, 35 bytes", "with a list of boot servers before it"]);
+
+describe("option 43", () => {
+  it.each(SEEN)("%s: all take it, but the 3B's ROM only with three spaces", (name, text) => {
+    const bytes = [...Buffer.from(text.replaceAll(" ", ""), "hex")];
+    expect(bytes.length - 2).toBe(bytes[1]);
+    expect(server(RULES.eeprom, [...SERVER_ID, ...bytes])).toBe("10.77.0.1");
+    expect(server(RULES.old, [...SERVER_ID, ...bytes])).toBe("10.77.0.1");
+    expect(server(RULES.second, bytes)).toBe(SOURCE);
+    expect(server(RULES.rom, bytes)).toBe(SPACED.has(name) ? SOURCE : undefined);
+  });
+
+  it("as the words alone, from a forum: the 3B's ROM takes them, EEPROMs do not", () => {
+    const bytes = option(43, [...Buffer.from("52617370626572727920506920426f6f74202020", "hex")]);
+    expect(server(RULES.rom, bytes)).toBe(SOURCE);
+    expect(server(RULES.eeprom, [...SERVER_ID, ...bytes])).toBeUndefined();
+  });
+
+  it("and option 66 of RouterOS, given as 0x31302e31302e392e31: all take it", () => {
+    const bytes = option(66, [...Buffer.from("31302e31302e392e31", "hex")]);
+    for (const rules of ["rom", "second", "eeprom"] as const) expect(server(RULES[rules], bytes)).toBe("10.10.9.1");
+  });
+});
+
 describe("which OFFERs are taken", () => {
   const others = { options: [...SERVER_ID], mac: parseMac("b8:27:eb:00:00:02") };
   const relayed = { options: [...SERVER_ID], relay: 1 };
