@@ -1,9 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { FileName } from "../bytes/file-name.ts";
+import { NFS_PROCEDURES } from "./procedures/table.ts";
 import {
   type Bench,
   createBench,
+  encodeRecord,
   newAttributes,
   readAttributes,
   readPostAttributes,
@@ -114,6 +116,20 @@ describe("WRITE and COMMIT", () => {
     expect(verifierOf(commit(), 0)).toBe(0x0102030405060709n);
     expect(verifierOf(bench.nfs("WRITE", write(handle, 0, "kept", 0)).body, 8)).toBe(0x0102030405060709n);
     expect(verifierOf(commit(), 0)).toBe(0x0102030405060709n);
+  });
+
+  it("take the set-id bits before the bytes of another are there", () => {
+    const bench = createBench();
+    const handle = makeFile(bench, "f", "#!/bin/sh", 0o6777);
+    const { write: writeToVolume } = bench.volume;
+    const modes: number[] = [];
+    bench.volume.write = (...args) => {
+      modes.push(bench.volume.getattr(args[0]).mode);
+      writeToVolume.apply(bench.volume, args);
+    };
+    const number = NFS_PROCEDURES.findIndex(({ name }) => name === "WRITE");
+    for (const uid of [0, 1000]) bench.connection.arrive(encodeRecord(number, write(handle, 0, "evil", 2), { uid }));
+    expect(modes).toEqual([0o6777, 0o777]);
   });
 
   it("refuse what no file can hold", () => {

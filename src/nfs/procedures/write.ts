@@ -38,9 +38,10 @@ export const write: Procedure<{ file: Uint8Array; offset: number; isStable: bool
     checkFileSize(offset + countBytes);
     const verifier = call.writeVerifier();
     if (countBytes > 0) {
-      yield* wait(call.volume.write(file.id, offset, bytes, isStable));
+      // First, as Linux does: whatever happens between the two, nobody runs what another has written as its owner.
       const mode = modeAfterWrite(call.who, file.before);
       if (mode !== undefined) yield* wait(call.volume.setattr(file.id, { mode }));
+      yield* wait(call.volume.write(file.id, offset, bytes, isStable));
       yield* call.refresh(file);
       call.changed(file.id);
     }
