@@ -60,13 +60,13 @@ export const MOUNT_PATH_BYTES_MAX = 1024;
 /** Mounts remembered for `showmount`: 300 nodes with two trees each. They are a courtesy, not a state. */
 export const MOUNT_TABLE_ENTRIES_MAX = 1024;
 
-/** Calls of one connection that wait for their volume at once. The Linux client keeps at most 128 slots busy. */
+/** Calls of one connection that are under way at once. A Linux client may send more (65,536): those wait in its socket. */
 export const NFS_CALLS_IN_FLIGHT_MAX = 128;
 
 /** What those calls and their answers may occupy: eight full READs or WRITEs. */
 export const NFS_BYTES_IN_FLIGHT_MAX = 8 * NFS_TRANSFER_BYTES_MAX;
 
-/** Calls remembered on disk for each tree: twice the calls that a Linux client has unanswered. */
+/** Calls remembered on disk for each tree: twice those of a connection that are under way at once. */
 export const DONE_CALLS_PER_LAYER_MAX = 256;
 
 /** Of one address: a Linux client has one for each server, 16 with `nconnect`, and dead ones after a power cut. */
@@ -74,6 +74,9 @@ export const NFS_CONNECTIONS_PER_CLIENT_MAX = 256;
 
 /** Of all: 1,000 nodes with some to spare. */
 export const NFS_CONNECTIONS_MAX = 4096;
+
+/** Connections that came before nodes are served: two for each of hundreds of nodes. */
+export const NFS_CONNECTIONS_WAITING_MAX = 1024;
 
 /** A record of a client that has no tree: a MOUNT or GETPORT call, which it may be refused. */
 export const RPC_STRANGER_RECORD_BYTES_MAX = 4096;
@@ -94,7 +97,7 @@ export const NFS_SEND_FILE_BYTES_MIN = 32 * 1024;
 /** Entries asked of a volume in one go; a 1 MiB READDIRPLUS holds about 6,000. */
 export const NFS_LISTING_ENTRIES_MAX = 8192;
 
-/** Answers kept for repeated calls: twice the Linux client's slots per client, for 300 nodes and their neighbours. */
+/** Answers kept for repeated calls: for each client twice what a connection has under way, for 300 nodes and their neighbours. */
 export const NFS_DUPLICATE_CALLS_PER_CLIENT_MAX = 256;
 export const NFS_DUPLICATE_CLIENTS_MAX = 1024;
 
@@ -175,7 +178,7 @@ export const IMAGE_TEXT_BYTES_MAX = 2 * 1024 * 1024;
 /** Keys of the key-value store: a prefix, a directory id and a folded file name. LMDB takes 1978. */
 export const KEY_BYTES_MAX = 1978;
 
-/** A journal of the key-value store is read whole when it is replayed. Ours have 8 MiB. */
+/** A journal of the key-value store is read whole when it is replayed. Ours have 768 KiB. */
 export const JOURNAL_BYTES_MAX = 64 * 1024 * 1024;
 
 /** `durability: async`: for so long a change may be answered and not be on its way to the disk yet. */

@@ -34,6 +34,20 @@ describe("DuplicateCalls", () => {
     expect([isRun(1), isRun(0)]).toEqual([false, true]);
   });
 
+  it("forgets no call that is under way, however many come after it", async () => {
+    const duplicates = new DuplicateCalls();
+    let finish: (reply: Uint8Array) => void = () => {};
+    const slow = duplicates.answer(callWith(1), CLIENT, () => new Promise((resolve) => (finish = resolve)));
+    const ask = (xid: number) => duplicates.answer(callWith(xid), CLIENT, () => Uint8Array.of(xid));
+    for (let xid = 2; xid < 2 * NFS_DUPLICATE_CALLS_PER_CLIENT_MAX; xid++) void ask(xid);
+    expect(ask(1)).toBe(slow);
+    finish(ARGS);
+    expect(await slow).toBe(ARGS);
+    expect(ask(1)).toBe(ARGS);
+    for (let xid = 1000; xid < 1000 + NFS_DUPLICATE_CALLS_PER_CLIENT_MAX; xid++) void ask(xid);
+    expect(ask(1)).toEqual(Uint8Array.of(1));
+  });
+
   it("forgets the client seen first when there are many", () => {
     const isRun = asker();
     const addresses = Array.from({ length: NFS_DUPLICATE_CLIENTS_MAX + 1 }, (_, index) => ipv4FromNumber(index));

@@ -36,7 +36,8 @@ export class DuplicateCalls {
     }
     const remembered: Remembered = { procedure, uid: credentials.uid, checksum, reply: run() };
     calls.delete(call.xid);
-    makeRoom(calls, NFS_DUPLICATE_CALLS_PER_CLIENT_MAX);
+    // One that is under way would be run a second time; those are bounded by what connections take up.
+    makeRoom(calls, NFS_DUPLICATE_CALLS_PER_CLIENT_MAX, ({ reply }) => !(reply instanceof Promise));
     calls.set(call.xid, remembered);
     if (remembered.reply instanceof Promise) {
       remembered.reply.then(
@@ -71,10 +72,14 @@ function checksumOf(argumentBytes: Uint8Array): number {
 }
 
 /** A Map lists its keys oldest first. */
-function makeRoom<Key>(map: Map<Key, unknown>, maximum: number): void {
-  for (const oldest of map.keys()) {
+function makeRoom<Key, Value>(
+  map: Map<Key, Value>,
+  maximum: number,
+  mayGo: (value: Value) => boolean = () => true,
+): void {
+  for (const [oldest, value] of map) {
     if (map.size < maximum) return;
-    map.delete(oldest);
+    if (mayGo(value)) map.delete(oldest);
   }
 }
 
