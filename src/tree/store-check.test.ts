@@ -1,10 +1,13 @@
 import { describe, expect, it } from "vitest";
 import type { Mutation } from "../ports.ts";
 import type { MemoryImage } from "./memory-image.ts";
+import { type InodeOverride, REMOVED } from "./overlay-layer.ts";
 import { checkStore, repairStore, type StoreCheckOptions } from "./store-check.ts";
 import {
+  decodeInode,
   encodeEntry,
   encodeId,
+  encodeInode,
   encodeLayerId,
   encodeUsage,
   entryKey,
@@ -13,7 +16,7 @@ import {
   parentKey,
   usageKey,
 } from "./store-records.ts";
-import { STORE_KEY, snapshotKey, treeKey } from "./structure-records.ts";
+import { decodeTree, encodeTree, STORE_KEY, snapshotKey, type TreeRecord, treeKey } from "./structure-records.ts";
 import { at, imageOfADistribution, makeFile, name, openTree, ROOT, Storage } from "./tree-fixture.ts";
 
 /** A store with a tree that has something of everything, closed. Its active layer is 2, on layer 1. */
@@ -47,6 +50,14 @@ function optionsFor(storage: Storage, image: MemoryImage): StoreCheckOptions {
 }
 
 type Ids = Awaited<ReturnType<typeof closedStore>>["ids"];
+
+interface Stored {
+  ids: Ids;
+  /** Of node1. */
+  tree: TreeRecord;
+  /** The record of a file as it would be changed. */
+  edited(layer: number, id: number, edit: (inode: InodeOverride) => Partial<InodeOverride>): Mutation;
+}
 
 const [LOWER, ACTIVE] = [1, 2];
 const put = (key: Uint8Array, value: Uint8Array): Mutation => ({ put: key, value });
@@ -136,6 +147,96 @@ describe("the check of a store", () => {
     expect(texts).toContainEqual(expect.stringMatching(expected));
   });
 
+  it.each<[string, (stored: Stored) => Mutation[], RegExp]>([
+    [
+      "ranges of a file's content that are out of order",
+      ({ ids, edited }) => [edited(ACTIVE, ids.big, ({ data }) => ({ data: { ...data!, ranges: [8192, 4096] } }))],
+      /^layer 2: file \d+: the ranges of its content are out of order$/,
+    ],
+    [
+      "a range without an end",
+      ({ ids, edited }) => [edited(ACTIVE, ids.big, ({ data }) => ({ data: { ...data!, ranges: [4096] } }))],
+      /^layer 2: file \d+: a range of its content has no end$/,
+    ],
+    [
+      "a file whose content has another size",
+      ({ ids, edited }) => [
+        edited(LOWER, ids.mine, ({ attributes }) => ({ attributes: { ...attributes, sizeBytes: 99 } })),
+      ],
+      /^layer 1: file \d+: its record holds 5 bytes of content, and its size is 99$/,
+    ],
+    [
+      "a file that inherits more than its size",
+      ({ ids, edited }) => [
+        edited(ACTIVE, ids.big, ({ attributes }) => ({ attributes: { ...attributes, sizeBytes: 8192 } })),
+      ],
+      /^layer 2: file \d+: it inherits 50000 bytes, and its size is 8192$/,
+    ],
+    [
+      "a new file that inherits",
+      ({ ids, edited }) => [edited(LOWER, ids.large, ({ data }) => ({ data: { ...data!, inheritedBytes: 10 } }))],
+      /^layer 1: file \d+: it inherits 10 bytes, but it was made in this layer$/,
+    ],
+    [
+      "a file that inherits more than there is below",
+      ({ ids, edited }) => [
+        edited(ACTIVE, ids.big, ({ attributes, data }) => ({
+          attributes: { ...attributes, sizeBytes: 60_000 },
+          data: { ...data!, inheritedBytes: 60_000 },
+        })),
+      ],
+      /^the root tree of node1: file \d+ inherits 60000 bytes of a file of 50000$/,
+    ],
+    [
+      "a directory that says it is elsewhere",
+      ({ ids, edited }) => [edited(ACTIVE, ids.shared, () => ({ parentId: ids.etc }))],
+      /^the root tree of node1: directory \d+ is in directory \d+, and says it is in \d+$/,
+    ],
+    [
+      "two trees that write to one layer",
+      ({ tree }) => [put(treeKey("node2", "root"), encodeTree({ ...tree, treeId: 7 }))],
+      /^the root tree of node2 and the root tree of node1 write to the same layer 2$/,
+    ],
+    [
+      "two trees of one number",
+      ({ tree }) => [put(treeKey("node2", "root"), encodeTree({ ...tree, layerId: 9 }))],
+      /^the root tree of node2 and the root tree of node1 have the same number 1$/,
+    ],
+    [
+      "a tree that lies on a layer which another one writes",
+      ({ tree }) => [
+        put(treeKey("node2", "root"), encodeTree({ ...tree, treeId: 7, layerId: 9 })),
+        put(parentKey(9), encodeLayerId(ACTIVE)),
+      ],
+      /^the root tree of node2 lies on layer 2, which the root tree of node1 writes$/,
+    ],
+    ["no store record", () => [{ remove: STORE_KEY }], /^the store record is missing$/],
+  ])("finds %s", async (_, damage, expected) => {
+    const { storage, image, ids } = await closedStore();
+    const edited: Stored["edited"] = (layer, id, edit) => {
+      const inode = decodeInode(storage.keyValueStore.get(inodeKey(layer, id))!);
+      if (inode === REMOVED) throw new Error(`file ${id} is removed`);
+      return put(inodeKey(layer, id), encodeInode({ ...inode, ...edit(inode) }));
+    };
+    const tree = decodeTree(storage.keyValueStore.get(treeKey("node1", "root"))!);
+    await storage.keyValueStore.write(damage({ ids, tree, edited }));
+    const { findings } = checkStore(optionsFor(storage, image));
+    const found = findings.find(({ text }) => expected.test(text));
+    expect(found, findings.map(({ text }) => text).join("\n")).toMatchObject({ kind: "damage" });
+    expect(found).not.toHaveProperty("repair");
+  });
+
+  it("finds files in the folder of contents that nothing leads to", async () => {
+    const { storage, image, ids } = await closedStore();
+    const inline = ids.mine.toString(16);
+    await storage.dataFiles.open(`1/${inline}`, { make: true });
+    await storage.dataFiles.open("holiday/1", { make: true });
+    expect(checkStore(optionsFor(storage, image)).findings.map(({ kind, text }) => `${kind}: ${text}`)).toEqual([
+      "damage: the folder of data files has an entry holiday that is no layer",
+      `leftover: layer 1: data file ${inline} whose file keeps its content elsewhere`,
+    ]);
+  });
+
   it("finds content that is lost: a data file that is gone, and one that ends too early", async () => {
     const { storage, image, ids } = await closedStore();
     await storage.dataFiles.remove(`1/${ids.large.toString(16)}`);
@@ -195,6 +296,16 @@ describe("the check of a store", () => {
     expect(findings.filter(({ kind }) => kind === "leftover")).toEqual([]);
     await repairStore({ counts, findings }, options);
     expect(checkStore(options).counts).toEqual(counts);
+  });
+
+  it("counts anew where a counter is wrong", async () => {
+    const { storage, image } = await closedStore();
+    const options = optionsFor(storage, image);
+    const right = storage.keyValueStore.get(usageKey(LOWER));
+    await storage.keyValueStore.write([put(usageKey(LOWER), encodeUsage({ contentBytes: 1, files: 2 }))]);
+    expect(await repairStore(checkStore(options), options)).toEqual([]);
+    expect(storage.keyValueStore.get(usageKey(LOWER))).toEqual(right);
+    expect(checkStore(options).findings).toEqual([]);
   });
 
   it("repairs what is left over, and numbers, and leaves what nodes wrote", async () => {

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { KeyValueStore, Mutation } from "../ports.ts";
 import { MemoryImage } from "./memory-image.ts";
 import { MemoryStore } from "./memory-store.ts";
+import { STORE_KEY } from "./structure-records.ts";
 import {
   at,
   BIG,
@@ -220,6 +221,36 @@ describe("a released tree", () => {
 });
 
 describe("a tree store", () => {
+  it("goes on with a store of format 1, which is one of format 2 once it has a snapshot, and refuses those of later versions", async () => {
+    const storage = new Storage();
+    const formatOf = () => storage.keyValueStore.get(STORE_KEY)![3];
+    const setFormat = (format: number) => {
+      const bytes = Uint8Array.from(storage.keyValueStore.get(STORE_KEY)!);
+      bytes[3] = format;
+      return storage.keyValueStore.write([{ put: STORE_KEY, value: bytes }]);
+    };
+    const first = await openTree({ storage });
+    const id = await makeFile(first.tree, "/etc", "mine", "kept");
+    const { treeId, epoch } = first.tree;
+    await first.trees.close();
+    await setFormat(1);
+
+    const { tree, trees, image } = await openTree({ storage });
+    expect([at(tree, "/etc/mine"), textOf(tree, "/etc/mine"), tree.treeId, tree.epoch]).toEqual([
+      id,
+      "kept",
+      treeId,
+      epoch,
+    ]);
+    expect(formatOf()).toBe(1);
+    await trees.changeStructure(["node1"], (catalog) => catalog.snapshot("node1", "a"));
+    expect(formatOf()).toBe(2);
+    await trees.close();
+
+    await setFormat(3);
+    await expect(openTree({ storage, image })).rejects.toThrow(/3 is none of those that this version reads: 1, 2/);
+  });
+
   it("drops what a node has written: handles become stale, other nodes keep theirs", async () => {
     const storage = new Storage();
     const { tree, trees, image } = await openTree({ storage });
