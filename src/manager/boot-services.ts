@@ -12,6 +12,7 @@ import { systemRandom } from "../system/random.ts";
 import { createUdpSockets } from "../system/udp.ts";
 import { bootStarts } from "./boot-starts.ts";
 import type { NodeCaptures } from "./capture/node-captures.ts";
+import type { FrontDoor } from "./front-door.ts";
 import { LeaseFile } from "./lease-file.ts";
 import type { LoadedManifest } from "./manifest-file.ts";
 import { startNetconsole } from "./netconsole.ts";
@@ -25,6 +26,7 @@ export interface BootServicesOptions {
   loaded: LoadedManifest;
   networks: readonly ServiceNetwork[];
   directory: NodeDirectory;
+  frontDoor: FrontDoor;
   serving: Serving;
   /** Keeps the packets. */
   captures: NodeCaptures;
@@ -36,7 +38,7 @@ export interface BootServicesOptions {
 
 /** Resolves with how to stop them. Rejects with what stands in the way, and nothing runs then. */
 export async function startBootServices(options: BootServicesOptions): Promise<() => Promise<void>> {
-  const { loaded, networks, directory, serving, captures, report, learnNeighbours, onUnknownPi } = options;
+  const { loaded, networks, frontDoor, directory, serving, captures, report, learnNeighbours, onUnknownPi } = options;
   const { manifest, stateFolder } = loaded;
   const warnOfSending = limitWarnings(systemClock, SEND_WARNING_INTERVAL_MS, (message) =>
     report({ kind: "warning", message, about: "sending" }),
@@ -56,6 +58,7 @@ export async function startBootServices(options: BootServicesOptions): Promise<(
     sockets,
     clock: systemClock,
     random: systemRandom,
+    frontDoor,
     reception: serving.reception,
     tftp: {
       accept: (request) => serving.reception.acceptTftp(request, findBootFile(request)),

@@ -23,6 +23,7 @@ import { AutoAdoption } from "./auto-adoption.ts";
 import { startBootServices } from "./boot-services.ts";
 import { ClusterActivity } from "./cluster-activity.ts";
 import { ClusterDiagnoses } from "./cluster-diagnoses.ts";
+import { FrontDoor } from "./front-door.ts";
 import type { ImportProgress } from "./image-store.ts";
 import { Images } from "./images.ts";
 import { Journal } from "./journal.ts";
@@ -128,6 +129,9 @@ export class Manager implements ManagerControl {
     // First of all: it is also the lock that keeps a second manager out of the state folder.
     const api: FastifyInstance = await serveApi(socketPathOf(stateFolder), this, this.journal);
     this.#stoppers.push(() => api.close());
+    // At once: who is refused a connection comes back late.
+    const frontDoor = await FrontDoor.open(this.#networks, loaded.manifest.network.ports);
+    this.#stoppers.push(() => frontDoor.close());
     await this.journal.load();
     for (const event of this.journal.events) this.#status = nextStatus(this.#status, event);
     this.#stoppers.push(
@@ -161,7 +165,7 @@ export class Manager implements ManagerControl {
     this.#stoppers.push(() => this.#serving.stop());
     await this.#apply(loaded);
     this.#recallNodes();
-    this.#stoppers.push(await this.#startServices());
+    this.#stoppers.push(await this.#startServices(frontDoor));
     this.#stoppers.push(returnMemoryWhenQuiet(systemClock));
     const reload = () => void this.#reloadQuietly(() => this.#manifest.reload());
     const reloadIfChanged = () => void this.#reloadQuietly(() => this.#manifest.reloadIfChanged());
@@ -186,7 +190,7 @@ export class Manager implements ManagerControl {
     for (const { address, mac } of await neighbours()) this.#directory.learnNeighbour(address, mac);
   };
 
-  #startServices(): Promise<() => Promise<void>> {
+  #startServices(frontDoor: FrontDoor): Promise<() => Promise<void>> {
     const discovery = new Discovery(systemClock, this.#report);
     const adoption = new AutoAdoption({
       clock: systemClock,
@@ -201,6 +205,7 @@ export class Manager implements ManagerControl {
       loaded: this.#manifest.loaded,
       networks: this.#networks,
       directory: this.#directory,
+      frontDoor,
       serving: this.#serving,
       captures: this.records.captures,
       report: this.#report,

@@ -7,12 +7,13 @@ import { type DhcpNetwork, type DhcpServer, startDhcpServer } from "../dhcp/serv
 import { MOUNT_PROGRAM, MOUNT_VERSION } from "../nfs/mount.ts";
 import { NFS_PROGRAM, NFS_VERSION } from "../nfs/nfs-program.ts";
 import { PORTMAP_PROGRAM, PORTMAP_VERSION, type PortMapping } from "../nfs/portmap.ts";
-import type { Clock, Random, TcpListener, UdpSockets } from "../ports.ts";
+import type { Clock, Random, UdpSockets } from "../ports.ts";
 import { openArpProbe } from "../system/arp-probe.ts";
 import { ownAddresses } from "../system/network-interfaces.ts";
 import { listenTcp } from "../system/tcp.ts";
 import { startTftpListener, type TftpListener, type TftpListenerOptions } from "../tftp/listener.ts";
 import { dhcpNetworks } from "./dhcp-settings.ts";
+import type { FrontDoor } from "./front-door.ts";
 import { startPortMapper } from "./port-mapper.ts";
 import type { Reception } from "./reception.ts";
 import { bindingOf, type ServiceNetwork } from "./service-networks.ts";
@@ -26,6 +27,8 @@ export interface ServicesOptions {
   sockets: UdpSockets;
   clock: Clock;
   random: Random;
+  /** Open already, for NFS and MOUNT. */
+  frontDoor: FrontDoor;
   reception: Reception;
   tftp: Pick<TftpListenerOptions, "accept" | "observe">;
   dhcp: { policy: DhcpPolicy; leases: LeaseStore; observe(observation: DhcpObservation): void };
@@ -34,7 +37,6 @@ export interface ServicesOptions {
 
 export class Services {
   readonly #options: ServicesOptions;
-  #listeners: TcpListener[] = [];
   #stopPortMapper: () => Promise<void> = async () => {};
   #tftp: TftpListener[] = [];
   #dhcp: DhcpServer | undefined;
@@ -43,10 +45,11 @@ export class Services {
     this.#options = options;
   }
 
-  /** Rejects with the first port that cannot be had; nothing stays open then. */
+  /** Rejects with the first port that cannot be had; nothing stays open then, the front door neither. */
   async start(): Promise<void> {
     try {
-      await this.#startNfs();
+      const { frontDoor, reception } = this.#options;
+      frontDoor.serve((accepted) => reception.acceptConnection(accepted));
       await this.#startPortmap();
       await this.#startTftp();
       // Last: the answer to a DISCOVER is the promise that everything else is there.
@@ -61,20 +64,7 @@ export class Services {
     this.#dhcp?.close();
     for (const listener of this.#tftp.splice(0)) listener.close();
     await this.#stopPortMapper();
-    await Promise.all(this.#listeners.map((listener) => listener.close()));
-    this.#listeners = [];
-  }
-
-  async #startNfs(): Promise<void> {
-    const { manifest, networks } = this.#options;
-    const { nfs, mount } = manifest.network.ports;
-    for (const network of networks) {
-      for (const port of new Set([nfs, mount])) this.#listeners.push(await this.#listen(network, port));
-    }
-  }
-
-  #listen({ address }: ServiceNetwork, port: number): Promise<TcpListener> {
-    return listenTcp({ address, port }, (accepted) => this.#options.reception.acceptConnection(accepted));
+    await this.#options.frontDoor.close();
   }
 
   async #startPortmap(): Promise<void> {
@@ -95,7 +85,9 @@ export class Services {
       for (const network of networks) {
         const socket = await sockets.bind({ ...bindingOf(network), port });
         open.push(() => socket.close());
-        const listener = await this.#listen(network, port);
+        const listener = await listenTcp({ address: network.address, port }, (accepted) =>
+          reception.acceptConnection(accepted),
+        );
         open.push(() => listener.close());
         reception.serveDatagrams(socket);
       }

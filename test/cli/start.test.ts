@@ -2,7 +2,9 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, mkdirSync } from "node:fs";
+import { connect } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { acceptedBody, encodeRecord } from "../../src/nfs/test-client.ts";
 import { enterNetworkNamespace } from "../lab/network-namespace.ts";
 import { requireRoot, requireTools } from "../lab/required-tools.ts";
 import { Workplace } from "./command-line.ts";
@@ -42,7 +44,9 @@ async function holdPort(protocol: "udp" | "tcp", port: number): Promise<ChildPro
   return child;
 }
 
-describe.skipIf(requireRoot() || requireTools([...SMALL_IMAGE_COMMANDS, "ip", "setpriv"]))("bramble up", () => {
+const TOOLS = [...SMALL_IMAGE_COMMANDS, "flock", "ip", "setpriv"];
+
+describe.skipIf(requireRoot() || requireTools(TOOLS))("bramble up", () => {
   beforeAll(() => {
     enterNetworkNamespace();
     for (const command of [
@@ -168,6 +172,29 @@ describe.skipIf(requireRoot() || requireTools([...SMALL_IMAGE_COMMANDS, "ip", "s
         "set stateDir in the manifest, or --state, to another folder\n",
     );
     expect(code).toBe(1);
+  });
+
+  it("takes a connection before it can serve, and answers by it then", async () => {
+    writeManifest({ stateDir: "early" });
+    mkdirSync(work.path("early"));
+    // As a worker of an earlier manager that has not ended yet.
+    const holder = spawn("flock", [work.path("early/workers.lock"), "sh", "-c", "echo held; read line"], {
+      stdio: ["pipe", "pipe", "inherit"],
+    });
+    await once(holder.stdout!, "data");
+    const manager = work.start(["up"]);
+    await manager.waitFor(/manager \S+ started/);
+    const socket = connect(2049, ADDRESS);
+    await once(socket, "connect");
+    const answered = once(socket, "data");
+    socket.write(encodeRecord(0, () => {}));
+    await new Promise((done) => setTimeout(done, 200));
+    expect(manager.stderr).not.toContain("serving");
+    holder.stdin!.end("go on\n");
+    const [reply] = await answered;
+    expect(acceptedBody((reply as Buffer).subarray(4)).remainingBytes).toBe(0);
+    socket.destroy();
+    expect((await manager.stop()).code).toBe(0);
   });
 
   it("runs only once in a state folder, and the second leaves no trace in the first one's journal", async () => {
