@@ -51,7 +51,10 @@ export class FrontDoor {
   }
 
   #take(accepted: AcceptedConnection): void {
-    if (this.#serve) return this.#serve(accepted);
+    if (this.#serve) {
+      this.#serve(accepted);
+      return;
+    }
     this.#waiting.push(accepted);
     // Whoever has waited longest may have given up; one that has not comes again.
     if (this.#waiting.length > NFS_CONNECTIONS_WAITING_MAX) this.#waiting.shift()?.close();
