@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { SeededRandom } from "../../test/soak/seeded-random.ts";
 import type { KeyValueStore, Mutation } from "../ports.ts";
 import { MemoryImage } from "./memory-image.ts";
 import { MemoryStore } from "./memory-store.ts";
@@ -174,6 +175,95 @@ describe("a snapshot", () => {
 });
 
 const DEBIAN = { node: "node1", kind: "root", imageId: "debian", generated: [] } as const;
+
+/** A store that is slow by a random number of turns of the event loop for each write, which are answered in order. */
+function slowStorage(turns: () => number): Storage {
+  const storage = new Storage();
+  const write = storage.keyValueStore.write.bind(storage.keyValueStore);
+  let before: Promise<void> = Promise.resolve();
+  storage.keyValueStore.write = (...args) => {
+    const written = write(...args);
+    before = before.then(async () => {
+      await written;
+      await someTurns(turns());
+    });
+    return before;
+  };
+  return storage;
+}
+
+async function someTurns(count: number): Promise<void> {
+  for (let turn = 0; turn < count; turn++) await new Promise(setImmediate);
+}
+
+/** What a program does, and what of it was begun and answered: names of files, and lengths of a log as `log 12`. */
+class Program {
+  readonly begun: string[] = [];
+  readonly answered: string[] = [];
+
+  async run(trees: TreeStore, directory: number, letter: string): Promise<void> {
+    const volume = trees.volume("node1", "root")!;
+    const make = async (file: string) => {
+      this.begun.push(file);
+      const id = await volume.create(directory, name(file), { kind: "guarded" }, ROOT);
+      this.answered.push(file);
+      return id;
+    };
+    const log = await make(`log-${letter}`);
+    for (let index = 0; index < 30; index++) {
+      await make(`first-${letter}-${index}`);
+      await volume.write(log, index, Buffer.from("x"), index % 3 === 0);
+      this.answered.push(`${letter} ${index + 1}`);
+      await make(`second-${letter}-${index}`);
+    }
+  }
+}
+
+describe("a snapshot that is taken while programs run", () => {
+  it("has what was answered before, nothing that began after, and no effect without its cause", async () => {
+    const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
+    const random = new SeededRandom(seed);
+    const turns = () => random.below(4);
+    const { tree, trees } = await openTree({ storage: slowStorage(turns) });
+    const etc = at(tree, "/etc");
+    const program = new Program();
+    const letters = ["a", "b", "c", "d"];
+    const running = Promise.all(letters.map((letter) => program.run(trees, etc, letter)));
+    const taken: { name: string; answered: string[]; begunCount: number }[] = [];
+    for (let count = 0; count < 5; count++) {
+      await someTurns(random.below(40));
+      const [snapshotName, answered] = [`s${count}`, [...program.answered]];
+      await snapshot(trees, snapshotName);
+      taken.push({ name: snapshotName, answered, begunCount: program.begun.length });
+    }
+    await running;
+
+    for (const { name: snapshotName, answered, begunCount } of taken) {
+      await restore(trees, snapshotName);
+      const there = new Set(listing(tree, "/etc"));
+      const sizes = new Map(
+        letters.map((letter) => [
+          letter,
+          there.has(`log-${letter}`) ? tree.fileByPath(`/etc/log-${letter}`)!.sizeBytes : 0,
+        ]),
+      );
+      const lost = answered.filter((each) => {
+        const [letter = "", length] = each.split(" ");
+        return length === undefined ? !there.has(each) : sizes.get(letter)! < Number(length);
+      });
+      const early = program.begun.slice(begunCount).filter((each) => there.has(each));
+      const causeless = [...there].filter((each) => {
+        const [kind, letter, index] = each.split("-");
+        return kind === "second" && !(there.has(`first-${letter}-${index}`) && sizes.get(letter!)! > Number(index));
+      });
+      expect({ seed, snapshotName, lost, early, causeless }).toEqual({
+        ...{ seed, snapshotName },
+        ...{ lost: [], early: [], causeless: [] },
+      });
+    }
+    expect(taken.at(-1)!.answered.length).toBeGreaterThan(0);
+  });
+});
 
 describe("a clone", () => {
   it("has the other node's files over its own generated ones, and goes its own way", async () => {
