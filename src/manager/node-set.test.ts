@@ -149,6 +149,21 @@ describe("a manifest that changes", () => {
     expect([shown("/etc/mine"), nodes.plan("node1")?.image]).toEqual(["precious", "old"]);
   });
 
+  it("drops what an ephemeral node wrote when it boots, and keeps its snapshots", async () => {
+    const { nodes, layers, roots, apply, shown } = await nodeSet();
+    await apply("image: old\nroot: ephemeral\n");
+    await makeFile(roots.get("node1")!, "/etc", "mine", "precious");
+    await layers.snapshot("node1", "a");
+    await makeFile(roots.get("node1")!, "/etc", "later", "");
+    await nodes.beginBoot("node1");
+    const there = () => ["/etc/mine", "/etc/later"].map((path) => roots.get("node1")!.lookupPath(path) !== undefined);
+    expect(there()).toEqual([false, false]);
+    expect(layers.snapshots("node1").map(({ name }) => name)).toEqual(["a"]);
+    await layers.restore("node1", "a");
+    expect(there()).toEqual([true, false]);
+    expect(shown("/etc/mine")).toBe("precious");
+  });
+
   it("takes a node that is gone out of what is served", async () => {
     const { nodes, apply, clear } = await nodeSet();
     await apply("image: old\n");
