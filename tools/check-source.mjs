@@ -8,6 +8,7 @@ const LINES_MAX = 320;
 /** Folder (or file) below src/ → rank. Imports go to a lower rank, or stay in the folder. */
 const RANKS = {
   bytes: 0,
+  cache: 0,
   order: 0,
   "ports.ts": 0.5,
   "limits.ts": 0,

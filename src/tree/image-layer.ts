@@ -1,11 +1,12 @@
 /** The lowest layer: a file system inside an image file, read in place and shared by all nodes that use it. */
+
 import { DecodeError } from "../bytes/decode-error.ts";
 import type { FileName } from "../bytes/file-name.ts";
+import { BoundedCache } from "../cache/bounded-cache.ts";
 import type { FileSystemImage, InodeAttributes } from "../disk/file-system-image.ts";
 import type { XdrWriter } from "../nfs/xdr.ts";
 import type { FileRange } from "../ports.ts";
 import { AttributeTable } from "./attribute-table.ts";
-import { BoundedCache } from "./bounded-cache.ts";
 import { EncodedDirectory } from "./encoded-directory.ts";
 import { FIRST_COOKIE, type GeneratedPlace, type Layer, type LayerEntry, nameKey } from "./layer.ts";
 
@@ -28,8 +29,8 @@ export class ImageLayer implements Layer {
   readonly rootId: number;
   readonly caseSensitive: boolean;
   readonly #attributes: AttributeTable;
-  readonly #directories = new BoundedCache<number, Directory>(CACHED_NAMES_MAX);
-  readonly #encoded = new BoundedCache<number, EncodedDirectory>(ENCODED_BYTES_MAX);
+  readonly #directories = new BoundedCache<Directory>(CACHED_NAMES_MAX, ({ entries }) => 1 + entries.length);
+  readonly #encoded = new BoundedCache<EncodedDirectory>(ENCODED_BYTES_MAX, ({ sizeBytes }) => 1 + sizeBytes);
 
   constructor(image: FileSystemImage) {
     this.image = image;
@@ -62,7 +63,7 @@ export class ImageLayer implements Layer {
     // What was listed is known by its objects, which are other ones after the cache has dropped them.
     if (known !== undefined && known.entries === entries) return known;
     const encoded = new EncodedDirectory(entries, (id) => this.#attributesIfWhole(id));
-    this.#encoded.set(id, encoded, 1 + encoded.sizeBytes);
+    this.#encoded.set(id, encoded);
     return encoded;
   }
 
@@ -84,7 +85,7 @@ export class ImageLayer implements Layer {
     const byName = new Map(entries.map((entry) => [nameKey(entry.name, this.caseSensitive), entry]));
     // From here on the image is not asked about it: it keeps few of its directories.
     const directory = { entries, byName, parentId: this.image.parent(id) };
-    this.#directories.set(id, directory, 1 + entries.length);
+    this.#directories.set(id, directory);
     return directory;
   }
 

@@ -1,9 +1,10 @@
 /** What generated and node layers have in common: overrides by file id, and names by directory, over a layer below. */
+
 import type { FileName } from "../bytes/file-name.ts";
+import { BoundedCache } from "../cache/bounded-cache.ts";
 import type { InodeAttributes } from "../disk/file-system-image.ts";
 import type { XdrWriter } from "../nfs/xdr.ts";
 import type { FileRange } from "../ports.ts";
-import { BoundedCache } from "./bounded-cache.ts";
 import type { FileData } from "./file-data.ts";
 import { firstAfter, type GeneratedPlace, type Layer, type LayerEntry, nameKey } from "./layer.ts";
 
@@ -36,7 +37,7 @@ const MERGED_ENTRIES_MAX = 20_000;
 
 export abstract class OverlayLayer implements Layer {
   #below: Layer;
-  readonly #merged = new BoundedCache<number, LayerEntry[]>(MERGED_ENTRIES_MAX);
+  readonly #merged = new BoundedCache<LayerEntry[]>(MERGED_ENTRIES_MAX, (entries) => 1 + entries.length);
 
   constructor(below: Layer) {
     this.#below = below;
@@ -110,7 +111,7 @@ export abstract class OverlayLayer implements Layer {
     const merged = this.#below.entries(directoryId).filter((entry) => !names.has(this.key(entry.name)));
     for (const entry of names.values()) if (entry.id !== WHITEOUT_ID) merged.push(entry);
     merged.sort((one, other) => one.cookie - other.cookie);
-    this.#merged.set(directoryId, merged, 1 + merged.length);
+    this.#merged.set(directoryId, merged);
     return merged;
   }
 
@@ -120,7 +121,7 @@ export abstract class OverlayLayer implements Layer {
     if (merged === undefined) return;
     if (before !== undefined) merged.splice(firstAfter(merged, before.cookie - 1), 1);
     if (after !== undefined) merged.splice(firstAfter(merged, after.cookie), 0, after);
-    this.#merged.set(directoryId, merged, 1 + merged.length);
+    this.#merged.set(directoryId, merged);
   }
 
   /** The directory is gone. */

@@ -1,8 +1,8 @@
 import { DecodeError } from "../../bytes/decode-error.ts";
 import type { FileName } from "../../bytes/file-name.ts";
+import { BoundedCache } from "../../cache/bounded-cache.ts";
 import { EXT4_DIRECTORY_BYTES_MAX, EXT4_DIRECTORY_ENTRIES_MAX, EXT4_ENTRIES_CACHED_MAX } from "../../limits.ts";
 import type { DirectoryEntry } from "../file-system-image.ts";
-import { BoundedCache } from "./bounded-cache.ts";
 import { type DirectoryRules, parseEntries, verifyDirectoryBlock } from "./directory.ts";
 import { INCOMPATIBLE } from "./features.ts";
 import type { FileContents } from "./file-contents.ts";
@@ -34,7 +34,7 @@ export class DirectoryReader {
   }
 
   read(id: number): Directory {
-    return this.#directories.get(id, this.#load);
+    return this.#directories.getOrMake(id, this.#load);
   }
 
   readonly #load = (id: number): Directory => {

@@ -1,5 +1,5 @@
+import { BoundedCache } from "../../cache/bounded-cache.ts";
 import { EXT4_RUNS_CACHED_MAX } from "../../limits.ts";
-import { BoundedCache } from "./bounded-cache.ts";
 import { OneRun, type Runs } from "./file-runs.ts";
 
 /** Where the contents of one inode are: in blocks, or in the inode itself. */
@@ -29,16 +29,16 @@ export class FileMaps {
   }
 
   get(id: number): FileMap {
-    const page = this.#pages.get(Math.floor(id / PAGE_INODES), emptyPage);
+    const page = this.#pages.getOrMake(Math.floor(id / PAGE_INODES), emptyPage);
     const at = (id % PAGE_INODES) * NUMBERS;
     const sizeBytes = page[at]!;
     if (sizeBytes >= 0) return { sizeBytes, runs: new OneRun(page[at + 1]!, page[at + 2]!) };
-    if (sizeBytes === KEPT_BY_ITSELF) return this.#others.get(id, this.#load);
+    if (sizeBytes === KEPT_BY_ITSELF) return this.#others.getOrMake(id, this.#load);
     const map = this.#load(id);
     const run = "runs" in map ? map.runs.only() : undefined;
     if (run === undefined) {
       page[at] = KEPT_BY_ITSELF;
-      return this.#others.get(id, () => map);
+      return this.#others.getOrMake(id, () => map);
     }
     page[at] = map.sizeBytes;
     page[at + 1] = run.sourceBlock;

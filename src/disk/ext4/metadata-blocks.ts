@@ -1,7 +1,7 @@
 import { DecodeError } from "../../bytes/decode-error.ts";
+import { BoundedCache } from "../../cache/bounded-cache.ts";
 import { EXT4_METADATA_CACHE_BYTES } from "../../limits.ts";
 import type { ByteSource } from "../../ports.ts";
-import { BoundedCache } from "./bounded-cache.ts";
 
 /** A block and its numbers. Blocks are shared and never written to. */
 export interface MetadataBlock {
@@ -26,7 +26,7 @@ export class MetadataBlocks {
   /** `format` and `where` say who points there, for the error when the number lies outside the file system. */
   block(number: number, format: string, where: string): MetadataBlock {
     if (number < 1 || number >= this.blocksCount) throw outside(number, this.blocksCount, format, where);
-    return this.#cache.get(number, this.#load);
+    return this.#cache.getOrMake(number, this.#load);
   }
 
   readonly #load = (number: number): MetadataBlock => {
