@@ -8,7 +8,7 @@
  *   GET  /v1/activity/:node      one node by procedure, with its busiest files and users
  *   GET  /v1/explanation/:node   why a node does not get on: what was seen, the cause, what to do
  *   GET  /v1/plan/:node          what would be answered and served
- *   POST /v1/nodes/:node/reset   drops what the node wrote
+ *   POST /v1/nodes/:node/reset   drops what the node wrote; 507: the disk is full, and nothing was dropped
  *   …                            what changes the manifest: manifest-api.ts; what is about layers: layers-api.ts; about logs and
  *                                packets: records-api.ts
  *

@@ -81,6 +81,7 @@ export class Manager implements ManagerControl {
     const { stateFolder } = loaded;
     mkdirSync(stateFolder, { recursive: true });
     this.#manifest = new LiveManifest(loaded, {
+      isServing: () => this.#isServing,
       take: (next, added) => this.#apply(next, added),
       prepareNode: (name) => this.#secrets.prepareNode(name),
     });
@@ -287,7 +288,7 @@ export class Manager implements ManagerControl {
       throw new RequestError(404, `Cannot reset ${name}: the manifest has no node of that name`);
     }
     return this.#manifest.inTurn(async () => {
-      const dropped = await this.#serving.nodes.reset(name);
+      const dropped = await this.#serving.layers.reset(name);
       // An image that the node could not be moved to, because of what it had written, fits now.
       await this.#serving.nodes.apply(this.#manifest.loaded);
       return dropped;

@@ -1,11 +1,13 @@
 /**
  * The part of the control interface that changes the manifest. What values mean is the manifest's to check: 422.
  *
- *   POST /v1/nodes?manifest=PATH              adds a node to the manifest and serves it; the body is its entry
- *   POST /v1/nodes/:node/board?manifest=PATH  gives the node another board; the body has its serial, or mac, and model
- *   POST /v1/reload                           reads the manifest again
+ *   POST   /v1/nodes?manifest=PATH              adds a node to the manifest and serves it; the body is its entry
+ *   POST   /v1/nodes/:node/board?manifest=PATH  gives the node another board; the body has its serial, or mac, and model
+ *   DELETE /v1/nodes/:node?manifest=PATH        takes the node out of the manifest
+ *   POST   /v1/reload                           reads the manifest again
  *
- * 409: the manager serves another manifest than PATH. 503: it is still starting.
+ * 409: the manager serves another manifest than PATH. While it is still starting, the file is all that is changed, and a
+ * reload is answered with 503.
  */
 import type { FastifyInstance } from "fastify";
 import type { BoardIdentity } from "../cluster/manifest-board.ts";
@@ -23,6 +25,9 @@ export function addManifestApi(api: FastifyInstance, commands: ManifestCommands)
   api.post<OfManifest>("/v1/nodes", async ({ body, query }) => commands.addNode(nodeEntryOf(body), query.manifest));
   api.post<OfManifest>("/v1/nodes/:node/board", async ({ body, params, query }) =>
     commands.replaceBoard(params.node, boardOf(body), query.manifest),
+  );
+  api.delete<OfManifest>("/v1/nodes/:node", async ({ params, query }) =>
+    commands.removeNode(params.node, query.manifest),
   );
 }
 

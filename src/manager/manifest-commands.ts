@@ -11,6 +11,12 @@ export interface ManifestCommandsOptions {
   refusal(node: string): string | undefined;
 }
 
+/** What was done for a node. While the manager starts, that is the file alone; it serves what stands there when it is done. */
+export interface ManifestChange {
+  node: string;
+  isServed: boolean;
+}
+
 /** `manifestPath` is the file that the caller means. Methods throw `ManifestError` and `RequestError`. */
 export class ManifestCommands {
   readonly #options: ManifestCommandsOptions;
@@ -21,32 +27,31 @@ export class ManifestCommands {
 
   /** Reads the manifest again. What is wrong with it is the caller's to know; the running cluster goes on. */
   async reload(): Promise<{ nodes: number }> {
-    const { manifest } = this.#options;
+    const { manifest, isServing } = this.#options;
+    if (!isServing()) throw new RequestError(503, "Cannot read the manifest again yet: the manager is still starting");
     await manifest.reload();
     return { nodes: manifest.loaded.manifest.nodes.length };
   }
 
   /** Adds a node to the manifest's file and serves it. */
-  async addNode(entry: NodeEntry, manifestPath: string | undefined): Promise<{ node: string }> {
-    this.#expectServing(`add ${entry.name}`);
-    await this.#options.manifest.addNode(entry, manifestPath);
-    return this.#served(entry.name);
+  async addNode(entry: NodeEntry, manifestPath: string | undefined): Promise<ManifestChange> {
+    return this.#served(entry.name, await this.#options.manifest.addNode(entry, manifestPath));
   }
 
   /** Gives a node of the manifest another board. The old one is nobody when this resolves. */
-  async replaceBoard(node: string, board: BoardIdentity, manifestPath: string | undefined): Promise<{ node: string }> {
-    this.#expectServing(`replace the board of ${node}`);
-    await this.#options.manifest.replaceBoard(node, board, manifestPath);
-    return this.#served(node);
+  async replaceBoard(node: string, board: BoardIdentity, manifestPath: string | undefined): Promise<ManifestChange> {
+    return this.#served(node, await this.#options.manifest.replaceBoard(node, board, manifestPath));
   }
 
-  #expectServing(what: string): void {
-    if (!this.#options.isServing()) throw new RequestError(503, `Cannot ${what} yet: the manager is still starting`);
+  /** Takes a node out of the manifest. Its board is nobody when this resolves. */
+  async removeNode(node: string, manifestPath: string | undefined): Promise<ManifestChange> {
+    await this.#options.manifest.removeNode(node, manifestPath);
+    return { node, isServed: false };
   }
 
-  #served(node: string): { node: string } {
-    const refusal = this.#options.refusal(node);
-    if (refusal === undefined) return { node };
+  #served(node: string, isServed: boolean): ManifestChange {
+    const refusal = isServed ? this.#options.refusal(node) : undefined;
+    if (refusal === undefined) return { node, isServed };
     throw new RequestError(500, `Cannot serve ${node} yet, though it is in the manifest: ${refusal}`);
   }
 }

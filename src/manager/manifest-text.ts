@@ -10,8 +10,17 @@ const READ_ERRORS: Readonly<Record<string, string>> = {
 
 /** Throws an `Error` that says why the file cannot be read. */
 export function readManifestText(path: string): string {
+  return reading(path, () => readFileSync(path, "utf8"));
+}
+
+/** Where the file really is, however it was named. Throws as when it is read. */
+export function realManifestPath(path: string): string {
+  return reading(path, () => realpathSync(path));
+}
+
+function reading(path: string, read: () => string): string {
   try {
-    return readFileSync(path, "utf8");
+    return read();
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     const why = READ_ERRORS[code ?? ""] ?? `the system says ${code}`;

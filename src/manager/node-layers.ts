@@ -1,4 +1,4 @@
-/** What can be asked about the layers of served nodes: snapshots, clones, and what a node changed. */
+/** What can be asked about the layers of served nodes: resets, snapshots, clones, and what a node changed. */
 import { setImmediate } from "node:timers/promises";
 import type { Report } from "../boot/report.ts";
 import { CatalogRefusal } from "../tree/catalog-refusal.ts";
@@ -21,6 +21,8 @@ export interface NodeLayersOptions {
   catalog: TreeCatalog;
   /** Whoever serves the trees. */
   serving: Pick<NodeServing, "flush">;
+  /** For messages. */
+  stateFolder: string;
   report: Report;
 }
 
@@ -29,9 +31,11 @@ export class NodeLayers {
   readonly #nodes: NodeSet;
   readonly #catalog: TreeCatalog;
   readonly #serving: NodeLayersOptions["serving"];
+  readonly #stateFolder: string;
   readonly #report: Report;
 
-  constructor({ nodes, catalog, serving, report }: NodeLayersOptions) {
+  constructor({ nodes, catalog, serving, stateFolder, report }: NodeLayersOptions) {
+    this.#stateFolder = stateFolder;
     this.#nodes = nodes;
     this.#catalog = catalog;
     this.#serving = serving;
@@ -43,10 +47,15 @@ export class NodeLayers {
     return this.#catalog.hasNodeLayer(node);
   }
 
+  /** Drops what the node has written: it must boot again. */
+  reset(node: string): Promise<{ droppedBytes: number }> {
+    return this.#asked(`Cannot reset ${node}`, this.#nodes.reset(node));
+  }
+
   async snapshot(node: string, name: string): Promise<{ node: string; name: string }> {
     const task = `Cannot take snapshot ${name} of ${node}`;
     this.#demand(node, task);
-    await asked(
+    await this.#asked(
       task,
       this.#nodes.changeLayers([node], { abandon: false }, () => this.#catalog.snapshot(node, name)),
     );
@@ -63,7 +72,7 @@ export class NodeLayers {
   async restore(node: string, name: string): Promise<{ node: string; name: string }> {
     const task = `Cannot restore snapshot ${name} of ${node}`;
     this.#demand(node, task);
-    await asked(
+    await this.#asked(
       task,
       this.#nodes.changeLayers([node], { abandon: true }, () => this.#catalog.restore(node, name)),
     );
@@ -74,7 +83,7 @@ export class NodeLayers {
   async removeSnapshot(node: string, name: string): Promise<{ node: string; name: string }> {
     const task = `Cannot remove snapshot ${name} of ${node}`;
     this.#demand(node, task);
-    await asked(task, this.#catalog.removeSnapshot(node, name));
+    await this.#asked(task, this.#catalog.removeSnapshot(node, name));
     return { node, name };
   }
 
@@ -84,7 +93,7 @@ export class NodeLayers {
     for (const node of [from, to]) this.#demand(node, task);
     const nodes = name === undefined ? [from, to] : [to];
     const clone = () => this.#catalog.clone(from, name, to);
-    await asked(task, this.#nodes.changeLayers([...new Set(nodes)], { abandon: false }, clone));
+    await this.#asked(task, this.#nodes.changeLayers([...new Set(nodes)], { abandon: false }, clone));
     this.#report({ kind: "cloned", from, ...(name !== undefined && { snapshot: name }) }, to);
     return { from, to };
   }
@@ -113,17 +122,18 @@ export class NodeLayers {
       }
     }
   }
-}
 
-/** What the catalog refuses can be put right by the caller, and so can a full disk; anything else is thrown as it is. */
-async function asked<T>(task: string, work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (error) {
-    if (error instanceof CatalogRefusal) throw new RequestError(409, error.message);
-    if (isNoRoom(error)) {
-      throw new RequestError(507, `${task}: the disk with the state folder is full; make room, and ask again`);
+  /** What the catalog refuses can be put right by the caller, and so can a full disk; anything else is thrown as it is. */
+  async #asked<T>(task: string, work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      if (error instanceof CatalogRefusal) throw new RequestError(409, error.message);
+      if (isNoRoom(error)) {
+        const where = `the disk with the state folder ${this.#stateFolder}`;
+        throw new RequestError(507, `${task}: ${where} is full; make room there, and ask again`);
+      }
+      throw error;
     }
-    throw error;
   }
 }

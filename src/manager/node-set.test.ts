@@ -87,7 +87,13 @@ async function nodeSet() {
   };
   const shown = (path: string) => textOf(roots.get("node1")!, path);
   const warnings = () => said.flatMap((each) => (each.kind === "warning" ? [each.message] : []));
-  const layers = new NodeLayers({ nodes, catalog, serving, report: (occurrence) => void said.push(occurrence) });
+  const layers = new NodeLayers({
+    nodes,
+    catalog,
+    serving,
+    stateFolder: "/state",
+    report: (occurrence) => void said.push(occurrence),
+  });
   return { nodes, catalog, layers, storage, serving, roots, apply, clear, shown, warnings };
 }
 
@@ -229,7 +235,8 @@ describe("what is asked of the layers of a node", () => {
       },
       {
         statusCode: 507,
-        message: "Cannot restore snapshot a of node1: the disk with the state folder is full; make room, and ask again",
+        message:
+          "Cannot restore snapshot a of node1: the disk with the state folder /state is full; make room there, and ask again",
       },
     ],
     [
@@ -253,5 +260,21 @@ describe("what is asked of the layers of a node", () => {
     const failure = await set.layers.restore("node1", "a").catch((error: unknown) => error);
     const { statusCode, message } = failure as { statusCode?: number; message: string };
     expect({ statusCode, message }).toMatchObject(expected);
+  });
+
+  it("is refused for want of room where it drops all of them, and nothing is dropped", async () => {
+    const { layers, storage, roots, apply, shown } = await nodeSet();
+    await apply("image: old\n");
+    await makeFile(roots.get("node1")!, "/etc", "mine", "precious");
+    const write = storage.keyValueStore.write;
+    storage.keyValueStore.write = failing(`Cannot write to /state/trees/meta: ${FULL}: fewer than 9 MiB are free`);
+    await expect(layers.reset("node1")).rejects.toMatchObject({
+      statusCode: 507,
+      message: "Cannot reset node1: the disk with the state folder /state is full; make room there, and ask again",
+    });
+    expect(shown("/etc/mine")).toBe("precious");
+    storage.keyValueStore.write = write;
+    expect(await layers.reset("node1")).toEqual({ droppedBytes: expect.any(Number) });
+    expect(() => shown("/etc/mine")).toThrow();
   });
 });

@@ -100,7 +100,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
   };
   return {
     nodes,
-    layers: new NodeLayers({ nodes, catalog, serving: workers, report }),
+    layers: new NodeLayers({ nodes, catalog, serving: workers, stateFolder: loaded.stateFolder, report }),
     reception,
     packetsOf: (...asked) => workers.packetsOf(...asked),
     async stop() {

@@ -1,11 +1,11 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { systemClock } from "./clock.ts";
-import { lockFile } from "./file-lock.ts";
+import { lockFile, lockFolder } from "./file-lock.ts";
 
 let folder: string;
 let path: string;
@@ -35,4 +35,14 @@ it("is held by a child that inherited it until that one is gone, however it goes
   const again = await lockFile(path, 10_000, systemClock);
   expect(again).toBeDefined();
   again!.release();
+});
+
+it("is had of a folder, too, whatever happens to the files in it", async () => {
+  const lock = await lockFolder(folder, 0, systemClock);
+  writeFileSync(path, "one");
+  renameSync(path, join(folder, "other"));
+  expect(await lockFolder(folder, 100, systemClock)).toBeUndefined();
+  const waiting = lockFolder(folder, 10_000, systemClock);
+  lock!.release();
+  (await waiting)!.release();
 });

@@ -127,6 +127,23 @@ describe.skipIf(requireTools([...SMALL_IMAGE_COMMANDS, "setpriv"]))("adding a no
     expect(await namesServed()).toEqual(["node1", "node2"]);
   });
 
+  it("takes nodes out again, with the words that there are without a manager", async () => {
+    const remove = (name: string) => work.bramble(["nodes", "remove", name], asNobody);
+    await add("node2", "--serial", "8");
+    expect(await remove("node2")).toEqual({ code: 0, stdout: "node2 is no longer in the manifest\n", stderr: "" });
+    expect(work.read("bramble.yaml")).toBe(MANIFEST);
+    expect(await namesServed()).toEqual(["node1"]);
+    expect(await remove("node2")).toEqual({
+      code: 1,
+      stdout: "",
+      stderr: "bramble: Cannot remove node2: the manifest has no node of that name\n",
+    });
+    work.write("bramble.yaml", `${MANIFEST}colour: red\n`);
+    const { code, stderr } = await remove("node1");
+    expect(stderr).toMatch(/^bramble\.yaml:8:1: colour: Unknown key "colour"\..*\n1 problem in the manifest\n$/);
+    expect(code).toBe(3);
+  });
+
   it("takes many at once, one after the other", async () => {
     const indexes = Array.from({ length: 20 }, (_, index) => index);
     await Promise.all(indexes.map((index) => api.post("/v1/nodes", { name: `n${index}`, mac: macOf(index) })));

@@ -195,4 +195,39 @@ describe.skipIf(skipped)("adopt: auto", () => {
     expect(lab.manifest().match(/name: rack-/g)).toHaveLength(2);
     expect(await lab.unknown()).toEqual([]);
   });
+
+  it("goes on while nodes are added and taken out by hand: none of it is lost", async () => {
+    const boards = Array.from({ length: 40 }, (_, index) => ({
+      mac: parseMac(`e4:5f:01:aa:00:${(16 + index).toString(16)}`),
+      serial: (0xaa000000 + index).toString(16),
+    }));
+    const byHand = ["hand1", "hand2", "hand3"];
+    const namesInFile = () => [...lab.manifest().matchAll(/name: ([a-z0-9-]+)/g)].map(([, name]) => name!);
+    const serialsInFile = () => [...lab.manifest().matchAll(/serial: "?([0-9a-f]+)/g)].map(([, serial]) => serial!);
+    for (const name of byHand) await cluster.ask("nodes", "add", name, "--mac", `02:00:00:00:00:0${name.at(-1)}`);
+    const removals = byHand.map((name) => cluster.ask("nodes", "remove", name));
+    const addition = cluster.ask("nodes", "add", "hand4", "--mac", "02:00:00:00:00:04");
+    let isOver = false;
+    const commands = Promise.all([...removals, addition]).finally(() => {
+      isOver = true;
+    });
+    // New ones all the time until the commands have ended.
+    for (let at = 0; at < boards.length || !isOver; at += 1) {
+      await lab.send(discover(boards[at % boards.length]!));
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    expect(await commands).toEqual([
+      ...byHand.map((name) => ({ code: 0, stdout: `${name} is no longer in the manifest\n`, stderr: "" })),
+      expect.objectContaining({ code: 0, stdout: expect.stringMatching(/^hand4 is in the manifest and is served;/) }),
+    ]);
+    // One that was written over would be adopted twice.
+    for (const board of boards) {
+      await lab.askUntil(board, "adopted");
+      expect((await lab.eventsOf(board)).filter(({ kind }) => kind === "adopted")).toHaveLength(1);
+    }
+    expect(serialsInFile()).toEqual(expect.arrayContaining(boards.map(({ serial }) => serial)));
+    const names = namesInFile();
+    expect(names.filter((name) => name.startsWith("hand"))).toEqual(["hand4"]);
+    expect(new Set(names).size).toBe(names.length);
+  }, 60_000);
 });

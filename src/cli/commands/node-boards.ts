@@ -6,7 +6,7 @@ import type { UnknownPi } from "../../cluster/status.ts";
 import type { ManagerStatusView } from "../../manager/status-view.ts";
 import { UnreachableError } from "../api-client.ts";
 import { apiOf, globalOptions, loadManifestOf, printJson } from "../context.ts";
-import { addNode, replaceBoard } from "../node-addition.ts";
+import { addNode, replaceBoard } from "../manifest-changes.ts";
 import { formatDuration, formatTable } from "../table.ts";
 import { UserError } from "../user-error.ts";
 

@@ -1,9 +1,8 @@
 import type { Command } from "commander";
 import type { NodeEntry } from "../../cluster/manifest-edit.ts";
 import { apiOf, globalOptions, loadManifestOf, printJson } from "../context.ts";
-import { addNode } from "../node-addition.ts";
+import { addNode, removeNode } from "../manifest-changes.ts";
 import { formatBytes, formatTable } from "../table.ts";
-import { UserError } from "../user-error.ts";
 import { addBoardCommands } from "./node-boards.ts";
 import { addLayerCommands } from "./node-layers.ts";
 
@@ -36,16 +35,7 @@ export function addNodesCommands(bramble: Command): void {
       "take a node out of the manifest; what it wrote stays for when it comes back: reset it first to drop that",
     )
     .action(async (name: string, _, command: Command) => {
-      const { manifest: path, state } = globalOptions(command);
-      const { editManifest } = await import("../../manager/manifest-editing.ts");
-      const { loadManifestText } = await import("../../manager/manifest-file.ts");
-      const { removeNode } = await import("../../cluster/manifest-edit.ts");
-      await editManifest({ path, stateFolder: state }, `remove ${name}`, async (text) => {
-        const edited = removeNode(text, name);
-        if (edited === undefined) throw new UserError(`Cannot remove ${name}: the manifest has no node of that name`);
-        await loadManifestText(path, edited, state);
-        return edited;
-      });
+      await removeNode(command, name);
       console.log(`${name} is no longer in the manifest`);
     });
   addBoardCommands(nodes);
