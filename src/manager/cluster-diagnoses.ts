@@ -32,7 +32,10 @@ export class ClusterDiagnoses {
   start(): () => void {
     const { journal } = this.#options;
     for (const event of journal.events) this.#watch.take(event);
-    const stopListening = journal.listen((event) => this.#watch.take(event));
+    const stopListening = journal.listen((event) => {
+      this.#watch.take(event);
+      this.#wait();
+    });
     this.#wait();
     return () => {
       stopListening();
@@ -41,9 +44,10 @@ export class ClusterDiagnoses {
   }
 
   #wait(): void {
-    this.#timer = this.#options.clock.after(CHECK_MS, () => {
+    this.#timer ??= this.#options.clock.after(CHECK_MS, () => {
+      this.#timer = undefined;
       this.#check();
-      this.#wait();
+      if (!this.#watch.isAtRest) this.#wait();
     });
   }
 

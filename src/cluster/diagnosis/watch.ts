@@ -47,6 +47,11 @@ export class DiagnosisWatch {
     return this.#held.get(LAN)?.diagnosis;
   }
 
+  /** Nothing is the matter, and nothing can become so before the next event. */
+  get isAtRest(): boolean {
+    return this.#held.size === 0 && [...this.facts.nodes.values()].every(isAtRest);
+  }
+
   /** What has changed. `listed` are the nodes of the manifest: others are forgotten. */
   check(nowMs: number, listed: Iterable<string>): Told[] {
     const names = new Set(listed);
