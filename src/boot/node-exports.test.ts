@@ -31,10 +31,10 @@ describe("nodeExports", () => {
   });
 
   it.each([
-    ["another node's path", "/bramble/node2/root", address1, "ACCES"],
-    ["the path of a node that is not there, as that of one that is", "/bramble/node7/root", address1, "ACCES"],
-    ["a stranger", "/bramble/node1/root", strangerAddress, "ACCES"],
-    ["a path that is not there", "/srv/nfs", address1, "NOENT"],
+    ["another node's path", "/bramble/node2/root", address1, "another-node"],
+    ["the path of a node that is not there, as that of one that is", "/bramble/node7/root", address1, "another-node"],
+    ["a stranger", "/bramble/node1/root", strangerAddress, "unknown-address"],
+    ["a path that is not there", "/srv/nfs", address1, "no-tree"],
   ] as const)("refuses %s", (_, path, client, refused) => {
     expect(exportsOfTwoNodes().find(path, client)).toMatchObject({ refused });
   });

@@ -43,15 +43,17 @@ export function mountExports(owners: AddressOwners, trees: TreesById): Pick<Expo
     find(path, client) {
       const owner = owners.ownerOf(client);
       if (owner === undefined) {
-        return { refused: "ACCES", reason: `${client} is the address of no node in the manifest` };
+        return { refused: "unknown-address", reason: `${client} is the address of no node in the manifest` };
       }
       const [, node, kind] = EXPORT_PATH.exec(path.replace(/\/+$/, "")) ?? [];
       // The same whether there is such a node or not.
       if (node !== undefined && node !== owner) {
-        return { refused: "ACCES", reason: `${client} is ${owner}, and this tree is ${node}'s` };
+        return { refused: "another-node", reason: `${client} is ${owner}, and this tree is ${node}'s` };
       }
       const found = treesOf(owner).find((tree) => tree.node === node && tree.kind === kind);
-      return found ?? { refused: "NOENT", reason: `there is no such tree; ${owner} has ${exportPath(owner, "root")}` };
+      return (
+        found ?? { refused: "no-tree", reason: `there is no such tree; ${owner} has ${exportPath(owner, "root")}` }
+      );
     },
     list(client) {
       const owner = owners.ownerOf(client);
@@ -96,9 +98,11 @@ export function observeNfs(
       }
       case "unmount":
         break;
-      case "mount-refused":
-        report({ kind: "mount-refused", path: observation.path, client, reason: observation.reason }, node);
+      case "mount-refused": {
+        const { path, cause, reason } = observation;
+        report({ kind: "mount-refused", path, client, cause, reason }, node);
         break;
+      }
       case "wrong-version": {
         const { program, version } = observation;
         report({ kind: "nfs-version-refused", client, program, version }, node);
@@ -127,7 +131,7 @@ export function observeNfs(
           {
             kind: "warning",
             message: `An NFS call from ${client} was damaged: ${observation.reason}`,
-            about: "nfs-call",
+            about: observation.cause ?? "nfs-call",
           },
           node,
         );

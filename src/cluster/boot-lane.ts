@@ -8,6 +8,7 @@ import { automaticInitramfs, type BootFiles, evaluateConfigTxt } from "../pi/con
 import type { InitramfsChange } from "../pi/config-txt-patch.ts";
 import type { PiModel } from "../pi/models.ts";
 import type { KernelFacts } from "./kernel-facts.ts";
+import { CANNOT_MOUNT_NFS } from "./plan-wording.ts";
 
 export interface LaneDecision {
   lane: BootLane;
@@ -57,7 +58,7 @@ export function decideLane(
     initramfs: "drop",
     problems: incapable.map(
       ({ model, selection, missing }) =>
-        `Cannot boot ${model.name}: the kernel ${selection.kernel} cannot mount a root over NFS by itself (not built in: ${missing!.join(", ")}), and the image has no initramfs for it`,
+        `Cannot boot ${model.name}: the kernel ${selection.kernel} ${CANNOT_MOUNT_NFS} by itself (not built in: ${missing!.join(", ")}), and the image has no initramfs for it`,
     ),
     warnings:
       incapable.length > 0

@@ -5,6 +5,8 @@
 import type { Ipv4, Mac } from "../bytes/addresses.ts";
 import type { OtherServerAnswer } from "../dhcp/other-server.ts";
 import type { IgnoreCause } from "../dhcp/policy.ts";
+import type { MountRefusal } from "../nfs/exports.ts";
+import type { KnownRefusal } from "../nfs/rpc.ts";
 import type { BootLoader } from "../pi/boot-loader.ts";
 
 /** What happened, without when and to whom. */
@@ -54,7 +56,7 @@ export type BootOccurrence =
   /** A line that its boot loader or its kernel printed, by netconsole. `dropped`: so many before it came too fast. */
   | { kind: "console-line"; client: Ipv4; text: string; dropped?: number }
   | { kind: "mount"; tree: "boot" | "root"; client: Ipv4 }
-  | { kind: "mount-refused"; path: string; client: Ipv4; reason: string }
+  | { kind: "mount-refused"; path: string; client: Ipv4; cause: MountRefusal; reason: string }
   /** A client speaks a version of NFS or MOUNT that is not served. */
   | { kind: "nfs-version-refused"; client: Ipv4; program: string; version: number }
   | {
@@ -103,6 +105,7 @@ export type WarningTopic =
   | "forbidden-handle"
   | "connection-ended"
   | "nfs-call"
+  | KnownRefusal
   | "volume-fault"
   | "root-copy-failed"
   | "root-too-large"

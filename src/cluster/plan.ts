@@ -26,6 +26,7 @@ import {
 import type { GeneratedFile, ImageFiles } from "./generated-file.ts";
 import { bootFiles, type ImageFacts, imageProblems } from "./image-facts.ts";
 import type { Manifest, ManifestNode, RootMode } from "./manifest.ts";
+import { CONFIG_TXT_NOT_ASCII, CONFIG_TXT_TOO_LONG } from "./plan-wording.ts";
 import type { NodeSecrets } from "./ssh-keys.ts";
 
 /** The image a node boots from, opened. */
@@ -190,9 +191,9 @@ function bootTreeFiles(
     commandLine: commandLines[0]!,
     problems: [...new Set(commandLines.flatMap(commandLineProblems))],
     warnings: [
-      ...config.hiddenLines.map((line) => `config.txt is too long: the firmware will not read "${line}"`),
+      ...config.hiddenLines.map((line) => `${CONFIG_TXT_TOO_LONG}: the firmware will not read "${line}"`),
       ...(/[^\0-\x7f]/.test(config.text)
-        ? ["config.txt has bytes that are not ASCII: the firmware may read nothing behind the first of them"]
+        ? [`${CONFIG_TXT_NOT_ASCII}: the firmware may read nothing behind the first of them`]
         : []),
     ],
   };

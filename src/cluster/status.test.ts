@@ -156,6 +156,7 @@ describe("the status of a node", () => {
       kind: "mount-refused",
       path: "/bramble/node2/root",
       client,
+      cause: "another-node",
       reason: "it belongs to node2",
     };
     expect(statusOf([[1, refused]]).lastProblem).toEqual({

@@ -2,12 +2,15 @@
 import type { Ipv4 } from "../bytes/addresses.ts";
 import type { Volume } from "./volume.ts";
 
+/** Why a path may not be mounted: the client is nobody, the tree is somebody else's, or there is none at that path. */
+export type MountRefusal = "unknown-address" | "another-node" | "no-tree";
+
 export interface Exports {
   /** For MNT. `path` is what the client asked for, as text. */
   find(
     path: string,
     client: Ipv4,
-  ): { treeId: number; volume: Pick<Volume, "rootId" | "epoch"> } | { refused: "NOENT" | "ACCES"; reason: string };
+  ): { treeId: number; volume: Pick<Volume, "rootId" | "epoch"> } | { refused: MountRefusal; reason: string };
   /**
    * For every call with a file handle, so it must be quick. `undefined`: no such tree (any more), its handles are
    * stale. `"forbidden"`: the tree is not this client's.

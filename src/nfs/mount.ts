@@ -8,7 +8,7 @@
 import type { Ipv4 } from "../bytes/addresses.ts";
 import { fileNameFromText } from "../bytes/file-name.ts";
 import { MOUNT_PATH_BYTES_MAX, MOUNT_TABLE_ENTRIES_MAX } from "../limits.ts";
-import type { Exports } from "./exports.ts";
+import type { Exports, MountRefusal } from "./exports.ts";
 import type { HandleCodec } from "./handle.ts";
 import type { ObserveNfs } from "./observation.ts";
 import type { RpcProgram } from "./program.ts";
@@ -22,6 +22,12 @@ const PROCEDURE = { NULL: 0, MNT: 1, DUMP: 2, UMNT: 3, UMNTALL: 4, EXPORT: 5 } a
 
 /** `mountstat3`. */
 const MOUNT_STATUS = { OK: 0, NOENT: 2, ACCES: 13 } as const;
+
+const STATUS_OF: Readonly<Record<MountRefusal, number>> = {
+  "unknown-address": MOUNT_STATUS.ACCES,
+  "another-node": MOUNT_STATUS.ACCES,
+  "no-tree": MOUNT_STATUS.NOENT,
+};
 
 const NOTHING: Encode = () => {};
 
@@ -66,8 +72,8 @@ export function createMountProgram(exports: Exports, handles: HandleCodec, obser
   function mount(path: string, client: Ipv4): Encode {
     const found = exports.find(path, client);
     if ("refused" in found) {
-      observe({ kind: "mount-refused", client, path, reason: found.reason });
-      return (reply) => reply.u32(MOUNT_STATUS[found.refused]);
+      observe({ kind: "mount-refused", client, path, cause: found.refused, reason: found.reason });
+      return (reply) => reply.u32(STATUS_OF[found.refused]);
     }
     const { treeId, volume } = found;
     mounts.add(client, path);

@@ -3,7 +3,14 @@
  */
 import type { Ipv4 } from "../bytes/addresses.ts";
 import { DecodeError } from "../bytes/decode-error.ts";
-import { decodeCall, type RpcCall, RpcRefusal, writeAcceptedReply, writeVersionMismatch } from "./rpc.ts";
+import {
+  decodeCall,
+  type KnownRefusal,
+  type RpcCall,
+  RpcRefusal,
+  writeAcceptedReply,
+  writeVersionMismatch,
+} from "./rpc.ts";
 import type { Encode } from "./xdr.ts";
 
 /** An answer that has to be waited for, and how large it may get. What a dispatcher hands out never rejects. */
@@ -31,7 +38,7 @@ export type AnswerRecord = (record: Uint8Array, client: Ipv4) => Answer;
 
 export interface DispatchEvents {
   /** A call was refused, or its arguments could not be read. */
-  onBadCall(client: Ipv4, reason: string): void;
+  onBadCall(client: Ipv4, reason: string, known?: KnownRefusal): void;
   onWrongVersion(client: Ipv4, program: string, version: number): void;
   /** A program failed in a way that it should not; the client is told SYSTEM_ERR. */
   onFault(client: Ipv4, error: unknown): void;
@@ -94,7 +101,7 @@ export function createDispatcher(programs: readonly RpcProgram[], events: Dispat
   }
 
   function refuse(refusal: RpcRefusal, client: Ipv4): Encode {
-    events.onBadCall(client, `Cannot accept an RPC call: ${refusal.message}`);
+    events.onBadCall(client, `Cannot accept an RPC call: ${refusal.message}`, refusal.known);
     return refusal.encode;
   }
 

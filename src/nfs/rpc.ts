@@ -43,14 +43,19 @@ export interface RpcCall {
   argumentBytes: Uint8Array;
 }
 
+/** Refusals that something is known about but their words. */
+export type KnownRefusal = "unprivileged-port";
+
 /** A call that is refused before its program sees it, with the reply that says so. */
 export class RpcRefusal extends Error {
   readonly encode: (reply: XdrWriter) => void;
+  readonly known: KnownRefusal | undefined;
 
-  constructor(reason: string, encode: (reply: XdrWriter) => void) {
+  constructor(reason: string, encode: (reply: XdrWriter) => void, known?: KnownRefusal) {
     super(reason);
     this.name = "RpcRefusal";
     this.encode = encode;
+    this.known = known;
   }
 }
 
@@ -110,11 +115,12 @@ function decodeAuthSys(body: Uint8Array): Credentials {
   return { flavor: "AUTH_SYS", uid, gid, groups };
 }
 
-export function authRefusal(xid: number, status: AuthStatus, reason: string): RpcRefusal {
-  return new RpcRefusal(reason, (reply) => {
+export function authRefusal(xid: number, status: AuthStatus, reason: string, known?: KnownRefusal): RpcRefusal {
+  const encode = (reply: XdrWriter) => {
     reply.u32(xid).u32(MESSAGE_TYPE.REPLY).u32(REPLY_STATUS.DENIED);
     reply.u32(REJECT_STATUS.AUTH_ERROR).u32(AUTH_STATUS[status]);
-  });
+  };
+  return new RpcRefusal(reason, encode, known);
 }
 
 /** The header of an accepted reply, up to where the result (or the version range) follows. */

@@ -236,12 +236,16 @@ describe("clients on unprivileged ports", () => {
     [true, 1023, "00000001 00000000 00000000 00000000"],
     [false, 1024, "00000001 00000000 00000000 00000000"],
   ])("with requirePrivilegedPorts %s, port %i is answered %s to MNT", (requirePrivilegedPorts, port, header) => {
-    const { service } = createBench({ requirePrivilegedPorts });
+    const { service, observations } = createBench({ requirePrivilegedPorts });
     const connection = new MemoryConnection(CLIENT, port);
     service.serveConnection(connection);
     connection.arrive(encodeRecord(1, (args) => args.name(name("/tree")), { program: 100005 }));
     const [reply] = connection.takeReplies();
     expect(Buffer.from(reply ?? []).toString("hex", 4, 20)).toBe(header.replaceAll(" ", ""));
+    const isRefused = requirePrivilegedPorts && port > 1023;
+    expect(observations.at(-1)).toMatchObject(
+      isRefused ? { kind: "bad-call", cause: "unprivileged-port" } : { kind: "mount" },
+    );
   });
 });
 
@@ -317,7 +321,7 @@ describe("MOUNT", () => {
   it("says NOENT for a path that is not exported, and tells why", () => {
     const bench = createBench();
     expect(mount(bench, 1, "/other").u32("status")).toBe(2);
-    expect(bench.observations.at(-1)).toMatchObject({ kind: "mount-refused", path: "/other", reason: "no such tree" });
+    expect(bench.observations.at(-1)).toMatchObject({ kind: "mount-refused", path: "/other", cause: "no-tree" });
   });
 
   it("lists mounts until they are taken back, and exports", () => {

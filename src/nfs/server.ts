@@ -22,7 +22,7 @@ import { createNfsProgram } from "./nfs-program.ts";
 import type { FileChange, ObserveNfs } from "./observation.ts";
 import { createPortmapProgram, type PortMapping } from "./portmap.ts";
 import { createDispatcher, type DispatchEvents, type RpcProgram } from "./program.ts";
-import { authRefusal } from "./rpc.ts";
+import { authRefusal, type KnownRefusal } from "./rpc.ts";
 import { TreeCounters } from "./tree-counters.ts";
 import { XdrWriter } from "./xdr.ts";
 
@@ -82,7 +82,8 @@ export function createNfsService(options: NfsServiceOptions): NfsService {
     },
     onFileChanged: options.onFileChanged ?? (() => {}),
   };
-  const badCall = (client: Ipv4, reason: string) => observe({ kind: "bad-call", client, reason });
+  const badCall = (client: Ipv4, reason: string, cause?: KnownRefusal) =>
+    observe({ kind: "bad-call", client, reason, ...(cause && { cause }) });
   const fault = (client: Ipv4, treeId: number, procedure: string, error: unknown) =>
     observe({ kind: "fault", client, treeId, procedure, error });
 
@@ -161,7 +162,8 @@ function refusing(program: RpcProgram): RpcProgram {
     ...program,
     call(call, client) {
       if (call.procedure === 0) return program.call(call, client);
-      throw authRefusal(call.xid, "AUTH_TOOWEAK", "it came from a port above 1023, so not from a kernel");
+      const reason = "it came from a port above 1023, so not from a kernel";
+      throw authRefusal(call.xid, "AUTH_TOOWEAK", reason, "unprivileged-port");
     },
   };
 }

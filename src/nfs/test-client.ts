@@ -134,7 +134,7 @@ export function createBench(
   const changes: FileChange[] = [];
   const service = createNfsService({
     exports: {
-      find: (path) => (path === "/tree" ? { treeId: TREE_ID, volume } : { refused: "NOENT", reason: "no such tree" }),
+      find: (path) => (path === "/tree" ? { treeId: TREE_ID, volume } : { refused: "no-tree", reason: "no such tree" }),
       volume: (treeId) => (treeId === TREE_ID ? volume : undefined),
       list: () => ["/tree"],
       ...options.exports,

@@ -236,8 +236,9 @@ export class DiagnosedNetwork {
     const trees = this.#trees;
     const observe = observeNfs(this.directory, trees, this.report);
     const found = mountExports(this.directory, trees).find(path, from);
-    if ("refused" in found) observe({ kind: "mount-refused", client: from, path, reason: found.reason });
-    else observe({ kind: "mount", client: from, path, treeId: found.treeId });
+    if ("refused" in found) {
+      observe({ kind: "mount-refused", client: from, path, cause: found.refused, reason: found.reason });
+    } else observe({ kind: "mount", client: from, path, treeId: found.treeId });
     return !("refused" in found);
   }
 

@@ -1,47 +1,12 @@
 /** Boards that ask for files and do not get on: virtual Pis with files missing, or a bad cable. */
 import { describe } from "vitest";
 import type { FrameFault } from "../../src/simulator/faults/frame-faults.ts";
-import type { FirmwareSettings } from "../../src/simulator/firmware-settings.ts";
 import { ALL_FILES } from "../virtual-network.ts";
 import type { Files } from "./diagnosed-network.ts";
-import { type Scenario, scenarios } from "./scenario.ts";
+import { boot, scenarios } from "./scenario.ts";
 
 const without = (...names: string[]): Files =>
   Object.fromEntries(Object.entries(ALL_FILES).filter(([name]) => !names.includes(name)));
-
-interface Boot {
-  model?: string;
-  files?: Files;
-  cable?: readonly FrameFault[];
-  faults?: readonly FrameFault[];
-  firmware?: Partial<FirmwareSettings>;
-  /** The board is switched off then. */
-  offMs?: number;
-  forMs?: number;
-  bySeconds?: number;
-  after?: readonly string[];
-  title?: string;
-}
-
-function boot(cause: string, options: Boot): Scenario {
-  const { model = "4", files, cable, faults, firmware, offMs, forMs = 30_000, bySeconds = 15, after, title } = options;
-  return {
-    cause,
-    bySeconds,
-    settings: { model, ...(files && { files }), ...(faults && { faults }) },
-    ...(after && { after }),
-    ...(title !== undefined && { title }),
-    async run(network) {
-      const pi = network.powerOn(network.boards[0], { ...(cable && { cable }), ...(firmware && { firmware }) });
-      if (offMs !== undefined) {
-        await network.pass(offMs);
-        pi.powerOff();
-      }
-      await network.pass(forMs);
-      pi.powerOff();
-    },
-  };
-}
 
 const MIB = 1024 * 1024;
 const dead = (fromMs: number): FrameFault => ({ name: "outage", fromMs, untilMs: 1e9 });
@@ -62,13 +27,17 @@ describe("a board whose files are missing", () => {
       model: "5",
       files: without("kernel_2712.img", "kernel8.img"),
       title: "kernel-missing (5)",
+      bySeconds: 15,
     }),
     boot("command-line-missing", { files: without("cmdline.txt"), bySeconds: 14 }),
     boot("initramfs-missing", {
       files: { ...without("initramfs8"), "config.txt": "arm_64bit=1\ninitramfs initramfs8 followkernel\n" },
       bySeconds: 14,
     }),
-    boot("config-txt-too-long", { files: { ...ALL_FILES, "config.txt": `arm_64bit=1\n${"# \n".repeat(2000)}` } }),
+    boot("config-txt-too-long", {
+      files: { ...ALL_FILES, "config.txt": `arm_64bit=1\n${"# \n".repeat(2000)}` },
+      bySeconds: 15,
+    }),
     boot("boot-file-unreadable", { files: { ...ALL_FILES, "start4.elf": new Error("EIO: i/o error") }, bySeconds: 14 }),
     {
       cause: "firmware-silent",

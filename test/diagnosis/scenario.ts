@@ -1,5 +1,7 @@
 /** A fault, how it shows, and the one cause that must be named for it. */
 import { expect, it } from "vitest";
+import type { FrameFault } from "../../src/simulator/faults/frame-faults.ts";
+import type { FirmwareSettings } from "../../src/simulator/firmware-settings.ts";
 import { DiagnosedNetwork, type NetworkSettings, NODE } from "./diagnosed-network.ts";
 
 export interface Scenario {
@@ -17,6 +19,38 @@ export interface Scenario {
   /** Which of several. */
   title?: string;
   run(network: DiagnosedNetwork): Promise<void>;
+}
+
+/** One board that is switched on, on a network with these settings. */
+export interface Boot extends NetworkSettings, Pick<Scenario, "after" | "title"> {
+  bySeconds: number;
+  cable?: readonly FrameFault[];
+  firmware?: Partial<FirmwareSettings>;
+  /** It is switched off then; what follows is counted from there. */
+  offMs?: number;
+  forMs?: number;
+}
+
+export function boot(
+  cause: string,
+  { bySeconds, after, title, cable, firmware, offMs, forMs = 30_000, ...settings }: Boot,
+): Scenario {
+  return {
+    cause,
+    bySeconds,
+    settings,
+    ...(after && { after }),
+    ...(title !== undefined && { title }),
+    async run(network) {
+      const pi = network.powerOn(network.boards[0], { ...(cable && { cable }), ...(firmware && { firmware }) });
+      if (offMs !== undefined) {
+        await network.pass(offMs);
+        pi.powerOff();
+      }
+      await network.pass(forMs);
+      pi.powerOff();
+    },
+  };
 }
 
 export function scenarios(table: readonly Scenario[]): void {

@@ -2,6 +2,7 @@
 import { describe } from "vitest";
 import { type Ipv4, parseMac } from "../../src/bytes/addresses.ts";
 import type { BootOccurrence } from "../../src/cluster/event.ts";
+import { CANNOT_MOUNT_NFS } from "../../src/cluster/plan-wording.ts";
 import type { MachineEnd } from "../../src/ports.ts";
 import { startOtherDhcpServer } from "../../src/simulator/faults/other-dhcp-server.ts";
 import { NETMASK } from "../virtual-network.ts";
@@ -106,8 +107,7 @@ describe("a node whose kernel runs", () => {
     }),
     system("nfs-from-unprivileged-port", 15, async (linux, _, network) => {
       const client = await linux.address();
-      const reason = "Cannot accept an RPC call: it came from a port above 1023, so not from a kernel";
-      network.nfs({ kind: "bad-call", client, reason });
+      network.nfs({ kind: "bad-call", client, reason: "it is no kernel's", cause: "unprivileged-port" });
       await NEVER;
     }),
     system("kernel-restarts", 40, (_, wait) => wait(10_000), { forMs: 60_000 }),
@@ -197,10 +197,7 @@ describe("a plan with a problem", () => {
     },
   });
   scenarios([
-    planned(
-      "image-cannot-mount-nfs",
-      "Cannot boot Pi 4: the kernel kernel8.img cannot mount a root over NFS by itself",
-    ),
+    planned("image-cannot-mount-nfs", `Cannot boot Pi 4: the kernel kernel8.img ${CANNOT_MOUNT_NFS} by itself`),
     planned("image-not-bootable", "Cannot boot Pi 4: the image has no start4.elf"),
   ]);
 });

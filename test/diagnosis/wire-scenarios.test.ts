@@ -2,6 +2,7 @@
 import { describe } from "vitest";
 import { observeTftp } from "../../src/boot/tftp-files.ts";
 import { type Ipv4, parseMac } from "../../src/bytes/addresses.ts";
+import { CONFIG_TXT_NOT_ASCII } from "../../src/cluster/plan-wording.ts";
 import { makeOption, OPTIONS, readOption } from "../../src/dhcp/options.ts";
 import { decodePacket, encodePacket, makePacket } from "../../src/dhcp/packet.ts";
 import type { UdpPeer } from "../../src/ports.ts";
@@ -15,7 +16,7 @@ import { startTftpServer } from "../../src/tftp/server.ts";
 import { MemoryClock, MemorySockets } from "../memory-network.ts";
 import { ALL_FILES, NETMASK, SERVER } from "../virtual-network.ts";
 import { addressOf, BOOT_FILES, type DiagnosedNetwork, type NetworkSettings, NODE } from "./diagnosed-network.ts";
-import { type Scenario, scenarios } from "./scenario.ts";
+import { boot, type Scenario, scenarios } from "./scenario.ts";
 
 const OTHER = "10.77.0.253" as Ipv4;
 const RELAY = "10.88.0.1" as Ipv4;
@@ -123,15 +124,7 @@ describe("a board and its DHCP server", () => {
     behindRelay({ cause: "unknown-relay", bySeconds: 12, known: false, model: "4" }),
     behindRelay({ cause: "relayed-rom", bySeconds: 30, known: true, model: "3b" }),
     behindRelay({ cause: "relayed-old-eeprom", bySeconds: 30, known: true, model: "4", released: "2020-04-16" }),
-    {
-      cause: "ack-not-heard",
-      bySeconds: 35,
-      settings: { drop: (frame, direction) => direction === "sent" && isDhcp(frame, "ACK") },
-      async run(network) {
-        network.powerOn();
-        await network.pass(30_000);
-      },
-    },
+    boot("ack-not-heard", { drop: (frame, direction) => direction === "sent" && isDhcp(frame, "ACK"), bySeconds: 35 }),
     {
       cause: "other-offer-taken",
       bySeconds: 22,
@@ -167,28 +160,14 @@ describe("a board and its DHCP server", () => {
         }
       },
     },
-    {
-      cause: "external-dhcp-silent",
-      bySeconds: 24,
-      settings: { mode: "external", router: false },
-      async run(network) {
-        network.powerOn();
-        await network.pass(60_000);
-      },
-    },
-    {
-      cause: "second-stage-takes-no-offer",
+    boot("external-dhcp-silent", { mode: "external", router: false, forMs: 60_000, bySeconds: 24 }),
+    boot("second-stage-takes-no-offer", {
+      model: "3b+",
+      drop: (frame, direction, network) =>
+        direction === "sent" && isDhcp(frame, "OFFER") && network.loads("bootcode.bin") > 0,
+      forMs: 40_000,
       bySeconds: 40,
-      settings: {
-        model: "3b+",
-        drop: (frame, direction, network) =>
-          direction === "sent" && isDhcp(frame, "OFFER") && network.loads("bootcode.bin") > 0,
-      },
-      async run(network) {
-        network.powerOn();
-        await network.pass(40_000);
-      },
-    },
+    }),
     {
       cause: "bootcode-loaded-again",
       bySeconds: 60,
@@ -206,43 +185,21 @@ describe("a board and its files", () => {
       settings: {},
       run: (network) => cyclePower(network, "fixup4.dat", 4),
     },
-    {
-      cause: "fixup-lost",
-      bySeconds: 40,
-      settings: { model: "3b+", drop: lostAfter("start.elf", 3000) },
-      async run(network) {
-        network.powerOn();
-        await network.pass(30_000);
-      },
-    },
-    {
-      cause: "pi3-file-lost",
-      bySeconds: 40,
-      settings: { model: "3b+", drop: lostAfter("bcm2710-rpi-3-b-plus.dtb", 3000) },
-      async run(network) {
-        network.powerOn();
-        await network.pass(30_000);
-      },
-    },
-    {
-      cause: "old-eeprom-hangs",
+    boot("fixup-lost", { model: "3b+", drop: lostAfter("start.elf", 3000), bySeconds: 40 }),
+    boot("pi3-file-lost", { model: "3b+", drop: lostAfter("bcm2710-rpi-3-b-plus.dtb", 3000), bySeconds: 40 }),
+    boot("old-eeprom-hangs", {
+      files: { ...ALL_FILES, "kernel8.img": new Uint8Array(MIB) },
+      drop: lostAcknowledgement(500),
+      firmware: { released: "2020-10-28" },
+      forMs: 40_000,
       bySeconds: 60,
-      settings: { files: { ...ALL_FILES, "kernel8.img": new Uint8Array(MIB) }, drop: lostAcknowledgement(500) },
-      async run(network) {
-        network.powerOn(network.boards[0], { firmware: { released: "2020-10-28" } });
-        await network.pass(40_000);
-      },
-    },
-    {
-      cause: "file-too-large-for-eeprom",
+    }),
+    boot("file-too-large-for-eeprom", {
+      files: { ...BOOT_FILES, initramfs8: new Uint8Array(67_107_841) },
+      firmware: { released: "2021-04-29" },
+      forMs: 3000,
       bySeconds: 12,
-      settings: { files: { ...BOOT_FILES, initramfs8: new Uint8Array(67_107_841) } },
-      async run(network) {
-        const pi = network.powerOn(network.boards[0], { firmware: { released: "2021-04-29" } });
-        await network.pass(3000);
-        pi.powerOff();
-      },
-    },
+    }),
     {
       cause: "block-limit-reached",
       bySeconds: 30,
@@ -258,25 +215,18 @@ describe("a board and its files", () => {
         await network.pass(10_000);
       },
     },
-    {
-      cause: "request-storm",
+    boot("request-storm", {
+      files: WITHOUT_KERNEL,
+      firmware: { released: "2020-04-16" },
       bySeconds: 40,
       after: ["kernel-missing"],
-      settings: { files: WITHOUT_KERNEL },
-      async run(network) {
-        const pi = network.powerOn(network.boards[0], { firmware: { released: "2020-04-16" } });
-        await network.pass(30_000);
-        pi.powerOff();
-      },
-    },
+    }),
     {
       cause: "config-txt-not-ascii",
       bySeconds: 12,
       settings: {},
       async run(network) {
-        const warning =
-          "config.txt has bytes that are not ASCII: the firmware may read nothing behind the first of them";
-        network.report({ kind: "planned", problems: [], warnings: [warning] }, NODE);
+        network.report({ kind: "planned", problems: [], warnings: [`${CONFIG_TXT_NOT_ASCII}: …`] }, NODE);
         network.powerOn();
         await network.pass(5000);
       },

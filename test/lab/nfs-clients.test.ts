@@ -76,7 +76,7 @@ describe.skipIf(missing)("clients of other makes", () => {
     }
     service = createNfsService({
       exports: {
-        find: (path) => (path === "/tree" ? { treeId: 7, volume } : { refused: "NOENT", reason: "no such tree" }),
+        find: (path) => (path === "/tree" ? { treeId: 7, volume } : { refused: "no-tree", reason: "no such tree" }),
         volume: (treeId) => (treeId === 7 ? volume : undefined),
         list: () => ["/tree"],
       },

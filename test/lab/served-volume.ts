@@ -23,7 +23,7 @@ export async function serveVolume(
   const service = createNfsService({
     exports: {
       find: (path) =>
-        path === "/tree" ? { treeId: SERVED_TREE_ID, volume } : { refused: "NOENT", reason: "no such tree" },
+        path === "/tree" ? { treeId: SERVED_TREE_ID, volume } : { refused: "no-tree", reason: "no such tree" },
       volume: (treeId) => (treeId === SERVED_TREE_ID ? volume : undefined),
       list: () => ["/tree"],
     },

@@ -53,7 +53,7 @@ export async function openService(
   const volume = trees.volume("node1", "root")!;
   return createNfsService({
     exports: {
-      find: (path) => (path === EXPORT_PATH ? { treeId, volume } : { refused: "NOENT", reason: "no such tree" }),
+      find: (path) => (path === EXPORT_PATH ? { treeId, volume } : { refused: "no-tree", reason: "no such tree" }),
       volume: (id) => (id === treeId ? volume : undefined),
       list: () => [EXPORT_PATH],
     },

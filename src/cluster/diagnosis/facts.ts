@@ -5,6 +5,7 @@
 import type { Ipv4, Mac } from "../../bytes/addresses.ts";
 import type { OtherServerAnswer } from "../../dhcp/other-server.ts";
 import type { IgnoreCause } from "../../dhcp/policy.ts";
+import type { MountRefusal } from "../../nfs/exports.ts";
 import type { BootLoader } from "../../pi/boot-loader.ts";
 import type { Stage, WarningTopic } from "../event.ts";
 import { type NodeStatus, silentNode } from "../status.ts";
@@ -72,7 +73,7 @@ export interface Attempt {
   /** DHCP of the kernel or of Linux. */
   linux: { discovers: number; firstMs?: number; lastMs?: number; offers: number; acks: number; ackMs?: number };
   wrongVersion?: { program: string; version: number; ms: number };
-  mountRefused?: { path: string; client: Ipv4; reason: string; count: number; ms: number };
+  mountRefused?: { path: string; client: Ipv4; cause: MountRefusal; reason: string; count: number; ms: number };
   mountedMs?: number;
 }
 

@@ -1,5 +1,6 @@
 /** A board that asks for files which are not there: what its boot loader does without them. Most specific first. */
 import { CONFIG_TXT_BYTES_MAX } from "../../limits.ts";
+import { CONFIG_TXT_NOT_ASCII, CONFIG_TXT_TOO_LONG } from "../plan-wording.ts";
 import { type Boards, BRAMBLE, inWords, type NodeCause } from "./cause.ts";
 import type { FileFact, NodeFacts } from "./facts.ts";
 
@@ -187,7 +188,7 @@ export const FILE_CAUSES: readonly NodeCause[] = [
       const sizeBytes =
         node.attempt.files.get("config.txt")?.complete && node.attempt.files.get("config.txt")?.sizeBytes;
       if (sizeBytes && sizeBytes > CONFIG_TXT_BYTES_MAX) return `it has ${sizeBytes} bytes`;
-      return node.plan.warnings.find((warning) => warning.startsWith("config.txt is too long"));
+      return node.plan.warnings.find((warning) => warning.startsWith(CONFIG_TXT_TOO_LONG));
     },
   },
   {
@@ -200,7 +201,7 @@ export const FILE_CAUSES: readonly NodeCause[] = [
     find: ({ plan, status }) =>
       status.stage === "up" || status.stage === "silent"
         ? undefined
-        : plan.warnings.find((warning) => warning.startsWith("config.txt has bytes that are not ASCII")),
+        : plan.warnings.find((warning) => warning.startsWith(CONFIG_TXT_NOT_ASCII)),
   },
 ];
 

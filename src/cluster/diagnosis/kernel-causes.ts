@@ -1,6 +1,9 @@
 /** A node whose kernel was loaded, and that does not come to its root, or not beyond it. Most specific first. */
+import type { MountRefusal } from "../../nfs/exports.ts";
+import type { Stage } from "../event.ts";
+import { CANNOT_MOUNT_NFS } from "../plan-wording.ts";
 import { BRAMBLE, counted, inWords, type NodeCause } from "./cause.ts";
-import type { NodeFacts } from "./facts.ts";
+import type { Attempt, NodeFacts } from "./facts.ts";
 
 /** A kernel with an initramfs needs up to half a minute to its first DISCOVER, and a switch port with spanning tree as much again. */
 const KERNEL_SILENT_MS = 75_000;
@@ -17,15 +20,13 @@ function isInKernel({ status, attempt }: NodeFacts): boolean {
   return status.stage === "kernel" && attempt.mountedMs === undefined;
 }
 
-function refusedFor(node: NodeFacts, reason: RegExp): string | undefined {
-  const { mountRefused } = node.attempt;
-  if (node.attempt.mountedMs !== undefined || mountRefused === undefined || !reason.test(mountRefused.reason)) {
-    return undefined;
-  }
+function refusedFor({ attempt }: NodeFacts, cause: MountRefusal): string | undefined {
+  const { mountRefused, mountedMs } = attempt;
+  if (mountedMs !== undefined || mountRefused?.cause !== cause) return undefined;
   return `${mountRefused.path} was refused to ${mountRefused.client}: ${mountRefused.reason}`;
 }
 
-function restartsIn({ restarts, status }: NodeFacts, stage: string, nowMs: number): number {
+function restartsIn({ restarts, status }: NodeFacts, stage: Stage, nowMs: number): number {
   if (status.stage === "up") return 0;
   return restarts.filter((each) => each.stage === stage && nowMs - each.ms < RESTARTS_MS).length;
 }
@@ -40,9 +41,7 @@ export const KERNEL_CAUSES: readonly NodeCause[] = [
       "Use an image with an initramfs for this kernel (made with MODULES=netboot, BOOT=nfs), or with a kernel that has ROOT_NFS built in (Raspberry Pi OS has)",
     source: "bcm2712_defconfig, PG:export-image",
     find: ({ plan, status }) =>
-      status.stage === "up"
-        ? undefined
-        : plan.problems.find((problem) => problem.includes("cannot mount a root over NFS")),
+      status.stage === "up" ? undefined : plan.problems.find((problem) => problem.includes(CANNOT_MOUNT_NFS)),
   },
   {
     id: "image-not-bootable",
@@ -75,7 +74,7 @@ export const KERNEL_CAUSES: readonly NodeCause[] = [
     remedy:
       "Let the node's system ask for its address by the same MAC as the firmware (no client identifier of its own, no MAC randomisation), or give the node its address in the manifest; behind NAT or a container network Bramble cannot know it",
     source: BRAMBLE,
-    find: (node) => refusedFor(node, /is the address of no node/),
+    find: (node) => refusedFor(node, "unknown-address"),
   },
   {
     id: "mount-of-another-node",
@@ -85,7 +84,7 @@ export const KERNEL_CAUSES: readonly NodeCause[] = [
     remedy:
       "Two machines have one address, or the boards were swapped: compare MAC and serial numbers in the manifest with the boards",
     source: BRAMBLE,
-    find: (node) => refusedFor(node, /and this tree is/),
+    find: (node) => refusedFor(node, "another-node"),
   },
   {
     id: "mount-of-no-tree",
@@ -94,7 +93,7 @@ export const KERNEL_CAUSES: readonly NodeCause[] = [
     sign: "a mount was refused because there is no such tree",
     remedy: "Take nfsroot= out of the image's own cmdline.txt and initramfs: Bramble writes the right one",
     source: BRAMBLE,
-    find: (node) => refusedFor(node, /there is no such tree/),
+    find: (node) => refusedFor(node, "no-tree"),
   },
   {
     id: "nfs-from-unprivileged-port",
@@ -105,8 +104,8 @@ export const KERNEL_CAUSES: readonly NodeCause[] = [
       "Something between the node and the manager rewrites ports (NAT, a virtual machine's user network, a container): put both on one network; or take noresvport out of the mount's options",
     source: "RFC 1813 section 5",
     find: ({ warnings, attempt }, { nowMs }) => {
-      const warning = warnings.get("nfs-call");
-      const isSo = warning && nowMs - warning.lastMs < RECENT_MS && warning.message.includes("port above 1023");
+      const warning = warnings.get("unprivileged-port");
+      const isSo = warning && nowMs - warning.lastMs < RECENT_MS;
       return isSo && attempt.mountedMs === undefined ? warning.message : undefined;
     },
   },
@@ -169,46 +168,46 @@ export const KERNEL_CAUSES: readonly NodeCause[] = [
   },
 ];
 
+/** Boots that ended in one stage, at least so many of them. */
+function restarts(
+  stage: Stage,
+  least: number,
+  ended: (attempt: Attempt) => string,
+  text: Omit<NodeCause, "boards" | "find">,
+): NodeCause {
+  return {
+    ...text,
+    boards: "all",
+    find(node, { nowMs }) {
+      const count = restartsIn(node, stage, nowMs);
+      return count >= least ? `${count} boots ended ${ended(node.attempt)}` : undefined;
+    },
+  };
+}
+
 /** What holds when nothing more special does. */
 export const RESTART_CAUSES: readonly NodeCause[] = [
-  {
+  restarts("root", 2, () => "after the root was mounted", {
     id: "root-restarts",
     title: "The system starts from its root, and the board begins anew before it is up",
-    boards: "all",
     sign: "two boots in 20 minutes that ended after the root was mounted and before `up`",
     remedy:
       "Look at the console. A first-boot program that wants to grow a partition does this (init=…/firstboot or resize in cmdline.txt), as do watchdogs and weak power supplies",
     source: "sys-mods firstboot",
-    find: (node, { nowMs }) => {
-      const count = restartsIn(node, "root", nowMs);
-      return count >= 2 ? `${count} boots ended after the root was mounted` : undefined;
-    },
-  },
-  {
+  }),
+  restarts("kernel", 2, () => "after the kernel was loaded", {
     id: "kernel-restarts",
     title: "The kernel starts, and the board begins anew before its root is mounted",
-    boards: "all",
     sign: "two boots in 20 minutes that ended after the kernel was sent and before the root was mounted",
     remedy:
       "Look at the console (`bramble console NODE`, or a screen): a panic (no root, wrong device tree, damaged initramfs) restarts the board",
     source: "FW#1642; kernel panic=",
-    find: (node, { nowMs }) => {
-      const count = restartsIn(node, "kernel", nowMs);
-      return count >= 2 ? `${count} boots ended after the kernel was loaded` : undefined;
-    },
-  },
-  {
+  }),
+  restarts("firmware", 3, ({ lastPath }) => `while files were loaded, the last at ${lastPath ?? "its beginning"}`, {
     id: "firmware-restarts",
     title: "The firmware begins anew again and again",
-    boards: "all",
     sign: "three boots in 20 minutes that ended while files were loaded",
     remedy: "Look at the board's screen or its flashes; `bramble explain NODE` shows which file was the last",
     source: "LED warning codes",
-    find: (node, { nowMs }) => {
-      const count = restartsIn(node, "firmware", nowMs);
-      return count >= 3
-        ? `${count} boots ended while files were loaded, the last at ${node.attempt.lastPath ?? "its beginning"}`
-        : undefined;
-    },
-  },
+  }),
 ];

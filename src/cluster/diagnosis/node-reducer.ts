@@ -272,8 +272,8 @@ function noteFileFailed(attempt: Attempt, name: string, file: FileFact, event: E
 }
 
 function takeMountRefused(attempt: Attempt, event: EventOf<"mount-refused">): void {
-  const { path, client, reason, unixMs } = event;
-  attempt.mountRefused = { path, client, reason, count: (attempt.mountRefused?.count ?? 0) + 1, ms: unixMs };
+  const { path, client, cause, reason, unixMs } = event;
+  attempt.mountRefused = { path, client, cause, reason, count: (attempt.mountRefused?.count ?? 0) + 1, ms: unixMs };
 }
 
 function takeActivity(facts: NodeFacts, event: EventOf<"root-activity">): void {
