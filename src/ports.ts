@@ -110,6 +110,8 @@ export interface UdpBulk {
   isFull(): boolean;
   /** Called each time that it takes more again. */
   onRoom(handler: () => void): void;
+  /** Bytes that have not left this machine yet, as the kernel counts them. */
+  queuedBytes(): number;
 }
 
 export interface UdpBinding {

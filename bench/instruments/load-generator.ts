@@ -10,8 +10,11 @@ export function compile(name: "tftp-load" | "dhcp-load" | "nfs-load" | "storm-lo
   return program;
 }
 
-/** The numbers of the one line that the program prints. */
+const MESSAGES_BYTES_MAX = 4 * 1024 * 1024;
+
+/** The numbers of the one line that the program prints. What it complains of is shown. */
 export async function numbersOf(program: string, args: readonly string[]): Promise<number[]> {
-  const { stdout } = await promisify(execFile)(program, args);
+  const { stdout, stderr } = await promisify(execFile)(program, args, { maxBuffer: MESSAGES_BYTES_MAX });
+  if (stderr !== "") process.stderr.write(stderr);
   return stdout.trim().split(" ").map(Number);
 }

@@ -19,6 +19,7 @@ export const SO_BINDTODEVICE = 25;
 export const IPPROTO_IP = 0;
 export const IP_PKTINFO = 8;
 export const MSG_TRUNC = 0x20;
+const SIOCOUTQ = 0x5411;
 export const ETH_P_IP = 0x0800;
 
 const library = koffi.load(null);
@@ -35,6 +36,7 @@ export const libc = {
   sendto: library.func(
     "long sendto(int fd, const void *bytes, size_t length, int flags, const void *address, uint32_t addressLength)",
   ),
+  ioctl: library.func("int ioctl(int fd, unsigned long request, void *argument)"),
   close: library.func("int close(int fd)"),
   if_nametoindex: library.func("uint32_t if_nametoindex(const char *name)"),
   if_indextoname: library.func("void *if_indextoname(uint32_t index, void *name)"),
@@ -52,6 +54,13 @@ export function lastErrorCode(): string {
   const number = koffi.errno();
   // os.constants leaves a few out that network code meets.
   return ERROR_NAMES.get(number) ?? `E${number}`;
+}
+
+const queued = new Int32Array(1);
+
+/** What the socket has sent and no network card has taken yet, with the kernel's own memory for it: SIOCOUTQ of udp(7). */
+export function queuedBytes(fd: number): number {
+  return libc.ioctl(fd, SIOCOUTQ, queued) < 0 ? 0 : queued[0]!;
 }
 
 /** Where the bytes of a buffer lie. Valid as long as the buffer lives: its memory is outside the moving heap. */

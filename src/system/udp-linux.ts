@@ -86,6 +86,7 @@ class LinuxUdpSocket implements UdpSocket {
     onRoom: (handler) => {
       this.#outgoing.onRoom = handler;
     },
+    queuedBytes: () => (this.#isOpen ? linux.queuedBytes(this.#fd) : 0),
   };
 
   send(bytes: Uint8Array, to: UdpPeer, { hardwareAddress, localAddress }: SendOptions = {}): void {

@@ -53,6 +53,11 @@ export class DataPort {
     return this.#socket.bulk?.isFull() ?? false;
   }
 
+  /** Bytes on their way to the network. */
+  get queuedBytes(): number {
+    return this.#socket.bulk?.queuedBytes() ?? 0;
+  }
+
   onRoom(handler: () => void): void {
     this.#socket.bulk?.onRoom(handler);
   }

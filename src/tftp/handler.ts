@@ -43,3 +43,21 @@ export function refusalPacket({ kind, reason }: TftpRefusal): TftpPacket {
       return { kind: "error", code: ERROR_CODE.notDefined, message: reason };
   }
 }
+
+/** Goes on at once when the answer is there at once. */
+export function settle<T>(
+  run: () => Awaitable<T>,
+  onValue: (value: T) => void,
+  onReason: (reason: string) => void,
+): void {
+  const onError = (error: unknown) => onReason(error instanceof Error ? error.message : String(error));
+  let result: Awaitable<T>;
+  try {
+    result = run();
+  } catch (error) {
+    onError(error);
+    return;
+  }
+  if (result instanceof Promise) result.then(onValue, onError);
+  else onValue(result);
+}

@@ -5,14 +5,16 @@
 import type { Ipv4 } from "../bytes/addresses.ts";
 import { TFTP_TRANSFERS_MAX, TFTP_TRANSFERS_PER_CLIENT_MAX } from "../limits.ts";
 import type { Awaitable, Clock, Timer, UdpBinding, UdpPeer, UdpSocket, UdpSockets } from "../ports.ts";
+import { WAITING_BLOCK_MS } from "./admission.ts";
 import { DataPort } from "./data-port.ts";
-import { refusalPacket, type TftpAnswer, type TftpReadRequest, type TftpRefusal } from "./handler.ts";
+import { refusalPacket, settle, type TftpAnswer, type TftpReadRequest, type TftpRefusal } from "./handler.ts";
 import { PROGRESS_MS, type TftpObservation } from "./observation.ts";
 import { agree, wishedBlockBytes } from "./options.ts";
 import { encodePacket, type TftpPacket } from "./packet.ts";
 import { ReadAheadMemory } from "./read-ahead.ts";
 import { SendOrder } from "./send-order.ts";
 import { Transfer, type TransferOutcome } from "./transfer.ts";
+import { type Guest, WaitingRoom } from "./waiting-room.ts";
 
 export interface TftpTransfersOptions {
   sockets: UdpSockets;
@@ -24,6 +26,8 @@ export interface TftpTransfersOptions {
   blockBytesMax?: number;
   transfersMax?: number;
   transfersPerClientMax?: number;
+  /** Which part of the time since it was last asked this process was busy, 0 to 1. */
+  busyPart?(): number;
 }
 
 /**
@@ -49,7 +53,7 @@ export async function openTftpTransfers(options: TftpTransfersOptions): Promise<
   return new TftpTransfers(data, options);
 }
 
-interface Running {
+interface Running extends Guest {
   transfer: Transfer;
   lane: Lane;
   request: TftpReadRequest;
@@ -69,6 +73,7 @@ export class TftpTransfers {
   /** By the client's address and port. */
   readonly #running = new Map<Ipv4, Map<number, Running>>();
   readonly #all = new Set<Running>();
+  readonly #waitingRoom: WaitingRoom;
   /** Requests whose file is being looked up. */
   readonly #opening = new Set<string>();
   readonly #countByClient = new Map<Ipv4, number>();
@@ -81,6 +86,11 @@ export class TftpTransfers {
   constructor(data: UdpSocket[], options: TftpTransfersOptions) {
     this.#options = options;
     const { observe, clock } = options;
+    this.#waitingRoom = new WaitingRoom({
+      nowMs: clock.monotonicMs(),
+      queuedBytes: () => this.#lanes.reduce((sum, { port }) => sum + port.queuedBytes, 0),
+      busyPart: options.busyPart ?? (() => 0),
+    });
     this.#lanes = data.map((socket) => {
       const port: DataPort = new DataPort(socket, {
         observe,
@@ -160,15 +170,26 @@ export class TftpTransfers {
       clock,
       memory: this.#memory,
       send: (bytes) => port.send(bytes, client, localAddress),
-      sendBlock: (head, body) => port.sendBlock(head, body, client, localAddress),
+      sendBlock: (head, body) => {
+        this.#waitingRoom.sent(body.length);
+        port.sendBlock(head, body, client, localAddress);
+      },
       // Memory goes from transfer to transfer, whatever their lanes.
       flush: () => {
         for (const each of this.#lanes) each.port.flush();
       },
-      askForTurn: () => order.add(transfer, clock.monotonicMs()),
+      askForTurn: () => this.#waitingRoom.askForTurn(running, clock.monotonicMs()),
       onEnd: (outcome) => this.#onEnd(running, outcome),
     });
-    const running: Running = { transfer, lane, request, progressAtMs: transfer.startedAtMs + PROGRESS_MS };
+    const { sizeBytes, startedAtMs } = transfer;
+    const { early, agreed } = WAITING_BLOCK_MS;
+    const running: Running = {
+      ...{ transfer, lane, request },
+      progressAtMs: startedAtMs + PROGRESS_MS,
+      load: { client: client.address, sizeBytes, startedAtMs },
+      waitingBlockMs: wishedBlockBytes(request.options) === undefined ? early : agreed,
+      goOn: (nowMs) => order.add(transfer, nowMs),
+    };
     this.#add(running);
     this.#timer ??= clock.after(TICK_MS, () => this.#tick());
     transfer.start();
@@ -216,6 +237,7 @@ export class TftpTransfers {
     ofClient?.delete(port);
     if (ofClient?.size === 0) this.#running.delete(address);
     this.#all.delete(running);
+    this.#waitingRoom.remove(running);
     running.lane.order.remove(running.transfer);
   }
 
@@ -241,6 +263,7 @@ export class TftpTransfers {
 
   #tick(): void {
     const nowMs = this.#options.clock.monotonicMs();
+    this.#waitingRoom.tick(this.#all, nowMs);
     for (const { transfer } of this.#all) if (nowMs >= transfer.deadlineMs) transfer.onTimer();
     const isIdle = this.#all.size === 0;
     this.#timer = isIdle ? undefined : this.#options.clock.after(TICK_MS, () => this.#tick());
@@ -268,18 +291,4 @@ export class TftpTransfers {
 
 function keyOf({ address, port }: UdpPeer): string {
   return `${address}:${port}`;
-}
-
-/** Goes on at once when the answer is there at once. */
-function settle<T>(run: () => Awaitable<T>, onValue: (value: T) => void, onReason: (reason: string) => void): void {
-  const onError = (error: unknown) => onReason(error instanceof Error ? error.message : String(error));
-  let result: Awaitable<T>;
-  try {
-    result = run();
-  } catch (error) {
-    onError(error);
-    return;
-  }
-  if (result instanceof Promise) result.then(onValue, onError);
-  else onValue(result);
 }

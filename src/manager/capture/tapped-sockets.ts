@@ -93,6 +93,7 @@ class TappedSocket implements UdpSocket {
       flush: () => bulk.flush(),
       isFull: () => bulk.isFull(),
       onRoom: (handler) => bulk.onRoom(handler),
+      queuedBytes: () => bulk.queuedBytes(),
     };
   }
 

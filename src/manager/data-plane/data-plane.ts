@@ -32,6 +32,8 @@ export interface DataPlaneOptions {
   /** 8 bytes, other ones for every data plane. */
   writeVerifier: Uint8Array;
   openImage(path: string): OsImage;
+  /** See `TftpTransfersOptions`. */
+  busyPart?(): number;
   observe(observation: DataPlaneObservation): void;
 }
 
@@ -56,6 +58,7 @@ export async function createDataPlane(options: DataPlaneOptions): Promise<DataPl
     sockets,
     clock,
     binding: settings.tftpBinding,
+    ...(options.busyPart && { busyPart: options.busyPart }),
     observe: (observation) => observe({ kind: "tftp", observation }),
   });
   return new DataPlane(options, trees, tftp);

@@ -6,6 +6,7 @@ import type { Socket } from "node:net";
 import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { openOsImage } from "../../disk/os-image.ts";
+import { watchBusyPart } from "../../system/busy-part.ts";
 import { systemClock } from "../../system/clock.ts";
 import { openDataFiles } from "../../system/data-files.ts";
 import { openFileSource } from "../../system/file-source.ts";
@@ -88,6 +89,7 @@ async function start(settings: WorkerSettings): Promise<undefined> {
     say({ kind: "observation", observation: { kind: "warning", message } }),
   );
   const started = await createDataPlane({
+    busyPart: watchBusyPart(),
     settings,
     keyValueStore,
     dataFiles: openDataFiles(join(settings.stateFolder, "data")),
