@@ -1,7 +1,7 @@
 /**
  * `bramble doctor` on networks with one thing wrong each: other people's DHCP servers, a switch that speaks spanning tree,
- * firewalls, taken ports, interfaces set badly. Each in namespaces of its own: the manager's machine, and a switch with a
- * router. Needs root, iproute2, dnsmasq, nft and iptables.
+ * firewalls, taken ports, interfaces set badly, a clock and a disk that are wrong. Each in namespaces of its own: the
+ * manager's machine, and a switch with a router. Needs root, iproute2, dnsmasq, nft, iptables and gcc.
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -16,7 +16,7 @@ import { startDnsmasq } from "./dnsmasq.ts";
 import { requireRoot, requireTools } from "./required-tools.ts";
 import { BRAMBLE } from "./simulation.ts";
 
-const skipped = requireRoot() || requireTools(["ip", "dnsmasq", "nft", "iptables-legacy", "setpriv", "unshare"]);
+const skipped = requireRoot() || requireTools(["ip", "dnsmasq", "nft", "iptables-legacy", "setpriv", "unshare", "gcc"]);
 
 const OWN = "10.77.0.1";
 const RAW_FRAMES = resolve(import.meta.dirname, "../../dist/system/raw-frames.js");
@@ -103,9 +103,16 @@ class Place {
     return [BRAMBLE, "--manifest", join(this.folder, "bramble.yaml"), "--state", join(this.folder, "state")];
   }
 
+  /** An empty file system in memory where the state would be. */
+  stateInMemory(size: string): string[] {
+    const state = join(this.folder, "state");
+    mkdirSync(state);
+    return ["unshare", "-m", "sh", "-c", `mount -t tmpfs -o size=${size} none ${state} && exec "$@"`, "sh"];
+  }
+
   async doctor(
     manifest: string,
-    { prefix = [] as string[], options = [] as string[], found = "" } = {},
+    { prefix = [] as readonly string[], options = [] as string[], found = "" } = {},
   ): Promise<Doctored> {
     const words = [
       ...this.words(manifest),
@@ -143,13 +150,17 @@ function ip(words: string): void {
 interface Fault {
   /** What the manifest says of the network, after the interface. */
   network?: string;
+  /** Of addresses, where the manifest says something of the network. */
+  range?: string;
+  /** Empty: none. */
   interfaceName?: string;
   plant(place: Place): Promise<void>;
   /** `severity id`, in their order. */
   found: string[];
   /** What all the evidence together must say. */
   evidence?: RegExp;
-  prefix?: string[];
+  /** What runs the doctor. `faults`: a library that makes the C library lie. */
+  prefix?(place: Place, faults: string): string[];
 }
 
 /** Before the fault, nothing is wrong with a router there. */
@@ -165,6 +176,38 @@ const addSecondInterface = (place: Place, address: string) => {
 };
 const listener = (port: number) =>
   `require("net").createServer().listen(${port}, "0.0.0.0", () => console.log("listening"))`;
+const datagramListener = (port: number) =>
+  `require("dgram").createSocket("udp4").bind(${port}, "0.0.0.0", () => console.log("listening"))`;
+
+/** What the C library says of the clock and of the disk, otherwise than the kernel. */
+const FAULTS_OF_LIBRARY = `
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <sys/time.h>
+#include <sys/timex.h>
+#include <time.h>
+#include <unistd.h>
+static long setting(const char *name) { const char *text = getenv(name); return text ? atol(text) : 0; }
+int clock_gettime(clockid_t clock, struct timespec *now) {
+  static int (*real)(clockid_t, struct timespec *);
+  if (!real) real = (int (*)(clockid_t, struct timespec *)) dlsym(RTLD_NEXT, "clock_gettime");
+  int result = real(clock, now);
+  if (clock == CLOCK_REALTIME) now->tv_sec -= setting("CLOCK_BEHIND_S");
+  return result;
+}
+int gettimeofday(struct timeval *now, void *zone) {
+  struct timespec precise;
+  (void) zone;
+  clock_gettime(CLOCK_REALTIME, &precise);
+  now->tv_sec = precise.tv_sec;
+  now->tv_usec = precise.tv_nsec / 1000;
+  return 0;
+}
+int adjtimex(struct timex *timex) { timex->status = setting("CLOCK_UNSYNCHRONISED") ? STA_UNSYNC : 0; return TIME_OK; }
+int fdatasync(int fd) { (void) fd; usleep(1000 * setting("SYNC_MS")); return 0; }
+`;
+const withFault = (setting: string) => (_: Place, faults: string) => ["env", `LD_PRELOAD=${faults}`, setting];
 
 const FAULTS: Record<string, Fault> = {
   "nothing is wrong": { plant: beside(() => {}), found: [] },
@@ -248,10 +291,15 @@ const FAULTS: Record<string, Fault> = {
   "ports that others have": {
     plant: beside(async (place) => {
       await place.dnsmasq(place.manager, "eth0", ["--enable-tftp", `--tftp-root=${place.folder}`]);
-      await place.keepRunning(place.manager, [process.execPath, "-e", listener(2049)]);
+      for (const program of [datagramListener(67), listener(2049), listener(111), datagramListener(6666)]) {
+        await place.keepRunning(place.manager, [process.execPath, "-e", program]);
+      }
     }),
-    found: ["error port-taken", "error port-taken"],
-    evidence: /dnsmasq \(process \d+\).*node \(process \d+\)/s,
+    found: [
+      ...["error port-taken", "error port-taken", "error port-taken"],
+      ...["warning port-taken", "warning port-taken"],
+    ],
+    evidence: /node \(process \d+\).*dnsmasq \(process \d+\).*node \(process \d+\)/s,
   },
   "nftables that let in ssh alone": {
     plant: beside((place) => {
@@ -319,18 +367,93 @@ const FAULTS: Record<string, Fault> = {
   },
   "a Podman container with a network of its own": {
     plant: beside(() => {}),
-    prefix: ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /run && : >/run/.containerenv && exec "$@"', "sh"],
+    prefix: () => ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /run && : >/run/.containerenv && exec "$@"', "sh"],
     found: ["error container-network"],
+  },
+  "a virtual machine behind NAT": {
+    async plant(place) {
+      ip(`-n ${place.lan} addr add 10.0.2.2/24 dev br0`);
+      ipOf(place, "addr flush dev eth0");
+      ipOf(place, "addr add 10.0.2.15/24 dev eth0");
+      ipOf(place, "route add default via 10.0.2.2");
+      await place.dnsmasq(place.lan, "br0", ["--dhcp-range=10.0.2.100,10.0.2.120,1h", "--no-ping"]);
+    },
+    found: ["error nat-network"],
+    evidence: /10\.0\.2\.15.*10\.0\.2\.2/,
+  },
+  "the manager as a router that forwards nothing": {
+    network: `dhcp: server, router: ${OWN}`,
+    plant: async (place) => place.inManager("sysctl -qw net.ipv4.ip_forward=0"),
+    found: ["warning router-does-not-forward"],
+  },
+  "an address that the interface does not have": {
+    network: "address: 10.77.0.9",
+    plant: beside(() => {}),
+    // NFS, MOUNT and the port mapper would be there.
+    found: ["error address-not-here", "error port-unusable", "error port-unusable", "error port-unusable"],
+    evidence: /eth0 has 10\.77\.0\.1/,
+  },
+  "a network that the interface is not in": {
+    network: "subnet: 10.78.0.0/24",
+    range: "",
+    plant: beside(() => {}),
+    found: ["error address-outside-subnet"],
+    evidence: /10\.78\.0\.0\/24/,
+  },
+  "two interfaces, and a manifest that names none": {
+    interfaceName: "",
+    plant: beside((place) => addSecondInterface(place, "192.0.2.1")),
+    found: ["error network-unclear"],
+    evidence: /eth0 \(10\.77\.0\.1\), eth1 \(192\.0\.2\.1\)/,
+  },
+  "a firewall that goes by marks": {
+    plant: beside((place) => {
+      place.inManager("nft add table inet filter");
+      place.inManager("nft add chain inet filter input { type filter hook input priority 0 ; }");
+      place.inManager("nft add rule inet filter input udp dport 69 meta mark 5 drop");
+    }),
+    found: ["note firewall-unclear"],
+  },
+  "a clock of long ago": {
+    plant: beside(() => {}),
+    prefix: withFault("CLOCK_BEHIND_S=200000000"),
+    found: ["error clock-wrong"],
+  },
+  "a clock that nobody keeps": {
+    plant: beside(() => {}),
+    prefix: withFault("CLOCK_UNSYNCHRONISED=1"),
+    found: ["note clock-unsynchronised"],
+  },
+  "a disk that takes long": {
+    plant: beside(() => {}),
+    prefix: withFault("SYNC_MS=60"),
+    found: ["warning disk-slow"],
+    evidence: /takes 6\d ms/,
+  },
+  "a full disk, that of a memory": {
+    plant: beside(() => {}),
+    prefix: (place) => place.stateInMemory("100m"),
+    found: ["error disk-full", "warning disk-volatile"],
+    evidence: /100 MiB are free.*tmpfs/s,
+  },
+  "a small disk": {
+    plant: beside(() => {}),
+    prefix: (place) => place.stateInMemory("1g"),
+    found: ["warning disk-small", "warning disk-volatile"],
   },
 };
 
 describe.skipIf(skipped).concurrent("bramble doctor finds", () => {
   const root = mkdtempSync(join(tmpdir(), "bramble-doctor-"));
   const places: Place[] = [];
+  const faults = join(root, "faults.so");
   let image: string;
 
   beforeAll(() => {
     image = demoImage();
+    const source = join(root, "faults.c");
+    writeFileSync(source, FAULTS_OF_LIBRARY);
+    execFileSync("gcc", ["-shared", "-fPIC", "-o", faults, source, "-ldl"]);
   }, 300_000);
 
   afterAll(async () => {
@@ -338,8 +461,9 @@ describe.skipIf(skipped).concurrent("bramble doctor finds", () => {
     rmSync(root, { recursive: true, force: true });
   });
 
-  const manifestOf = (interfaceName: string, network?: string) => `cluster: attic
-network: { ${[`interface: ${interfaceName}`, ...(network ? [network, "range: { from: 10.77.0.50, to: 10.77.0.90 }"] : [])].join(", ")} }
+  const RANGE = "range: { from: 10.77.0.50, to: 10.77.0.90 }";
+  const manifestOf = (interfaceName: string, network = "", range = network && RANGE) => `cluster: attic
+network: { ${[interfaceName && `interface: ${interfaceName}`, network, range].filter(Boolean).join(", ")} }
 image: ${JSON.stringify(image)}
 nodes: [{ name: node1, mac: "dc:a6:32:00:00:01" }]
 `;
@@ -351,17 +475,18 @@ nodes: [{ name: node1, mac: "dc:a6:32:00:00:01" }]
 
   it.each(Object.entries(FAULTS))(
     "%s",
-    async (_, { network, interfaceName = "eth0", plant, found, evidence, prefix = [] }) => {
+    async (_, { network, range, interfaceName = "eth0", plant, found, evidence, prefix }) => {
       const place = newPlace();
       await plant(place);
-      const { findings, skipped, code } = await place.doctor(manifestOf(interfaceName, network), {
-        prefix,
+      const { findings, skipped, code } = await place.doctor(manifestOf(interfaceName, network, range), {
+        prefix: prefix?.(place, faults) ?? [],
         found: found.join(),
       });
       expect(findings.map(({ severity, id }) => `${severity} ${id}`)).toEqual(found);
       if (evidence) expect(findings.map((each) => each.evidence).join("\n")).toMatch(evidence);
-      expect(code).toBe(found.some((each) => each.startsWith("error")) ? 2 : found.length > 0 ? 1 : 0);
-      const hasNoLan = found.some((each) => each.includes(" interface-"));
+      const has = (severity: string) => found.some((each) => each.startsWith(severity));
+      expect(code).toBe(has("error") ? 2 : has("warning") ? 1 : 0);
+      const hasNoLan = found.some((each) => / interface-| network-unclear/.test(each));
       expect(hasNoLan || skipped.length === 0, JSON.stringify(skipped)).toBe(true);
     },
     60_000,
@@ -377,6 +502,19 @@ nodes: [{ name: node1, mac: "dc:a6:32:00:00:01" }]
         timeout: 30_000,
       })
       .toEqual(["manager-running"]);
+  }, 60_000);
+
+  it("that a manager of another cluster runs, which has the ports", async ({ expect }) => {
+    const place = newPlace();
+    await place.router();
+    const manifest = manifestOf("eth0");
+    const words = [...place.words(manifest).slice(0, -1), join(place.folder, "other"), "--json", "up"];
+    await place.keepRunning(place.manager, [process.execPath, ...words]);
+    await expect
+      .poll(async () => (await place.doctor(manifest, { options: ["--offline"] })).findings.map(({ id }) => id), {
+        timeout: 30_000,
+      })
+      .toContain("manager-elsewhere");
   }, 60_000);
 
   it("what it may without privileges, and says what it skipped", async () => {
