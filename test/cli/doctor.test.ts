@@ -84,13 +84,6 @@ nodes: [{ name: node1, mac: "dc:a6:32:00:00:01"${node} }]
     expect(code).toBe(2);
   });
 
-  it("names an image that was not imported", async () => {
-    const { code, findings } = await doctor(manifest("attic-os"));
-    expect(findings.map(({ severity, id }) => `${severity} ${id}`)).toEqual(["error image-missing"]);
-    expect(findings[0]!.what).toBe("The image attic-os is not there");
-    expect(code).toBe(2);
-  });
-
   it("says that it did not unpack a packed image", async () => {
     const { code, findings, skipped } = await doctor(manifest("os.img.gz"));
     expect([code, findings]).toEqual([0, []]);
