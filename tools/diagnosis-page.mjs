@@ -42,11 +42,6 @@ const UNSEEN = [
     "release notes",
   ],
   [
-    "A menu whose Raspberry Pi entry is not the first, with a boot loader of 2019",
-    "the menu looks right; Bramble sends one entry only",
-    "EE#60",
-  ],
-  [
     "Servers that do not know new MAC prefixes or the new byte order of option 97",
     "Bramble knows both; others' servers do not say why they are silent",
     "CMP#13, CMP#16",

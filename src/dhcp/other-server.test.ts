@@ -5,6 +5,11 @@ import { readOtherServer } from "./other-server.ts";
 import { makePacket } from "./packet.ts";
 import { pxeMenu } from "./pxe.ts";
 
+const hex = (text: string) => Buffer.from(text.replaceAll(" ", ""), "hex");
+const TEXT = "Raspberry Pi Boot";
+const TINKERBELL = "060108 0914 0000 11 5261737062657272792050692042 6f6f74 0a04 00 505845";
+/** With three spaces. */
+const MENU_ITEM = "0917 0000 14 5261737062657272792050692042 6f6f74 202020";
 const ROUTER = "10.77.0.254" as Ipv4;
 const mac = parseMac("dc:a6:32:70:da:b0");
 
@@ -31,6 +36,20 @@ describe("another DHCP server's answer", () => {
     ["the menu with its three spaces", [menu(pxeMenu())], "menu"],
     ["the menu without them", [menu(pxeMenu("Raspberry Pi Boot"))], "menu-bare"],
     ["the text alone", [menu(Buffer.from("Raspberry Pi Boot   "))], "menu-text"],
+    [
+      "what ISC dhcpd is told to send: the text alone, and option 66",
+      [menu(Buffer.from("Raspberry Pi Boot")), option66(Buffer.from("10.77.0.1"))],
+      "address",
+    ],
+    ["option 66 of RouterOS, given as 0x31302e31302e392e31", [option66(hex("31302e31302e392e31"))], "address"],
+    [
+      "the menu without the spaces, and option 66",
+      [menu(pxeMenu(TEXT)), option66(Buffer.from("10.77.0.1"))],
+      "address",
+    ],
+    ["the menu, and option 66 as four bytes", [menu(pxeMenu()), option66(Uint8Array.of(10, 77, 0, 1))], "menu"],
+    ["the menu of Tinkerbell, without an end", [menu(hex(TINKERBELL))], "menu-bare"],
+    ["a list of boot servers before the menu", [menu(hex(`0807 0000 01 0a4d0001 ${MENU_ITEM} ff`))], "menu"],
     ["a menu of somebody else's", [menu(pxeMenu("Install Windows"))], "none"],
     ["a menu cut short", [menu(pxeMenu().subarray(0, 30))], "none"],
   ] as const)("has %s", (_, options, boot) => {
@@ -40,6 +59,17 @@ describe("another DHCP server's answer", () => {
       address: "10.77.0.20",
       boot,
     });
+  });
+
+  const PC = "0000 02 5043";
+  const PI = "0000 14 5261737062657272792050692042 6f6f74 202020";
+  it.each([
+    ["first", `091c ${PI} ${PC}`, undefined],
+    ["second", `091c ${PC} ${PI}`, true],
+    ["first of the second menu", `0905 ${PC} 0917 ${PI}`, true],
+  ])("whose menu has the Pi's entry as the %s tells its place", (_, sent, isLaterEntry) => {
+    expect(readOtherServer(offer([menu(hex(`060103 ${sent} ff`))]), ROUTER)).toMatchObject({ boot: "menu" });
+    expect(readOtherServer(offer([menu(hex(`060103 ${sent} ff`))]), ROUTER)?.isLaterEntry).toBe(isLaterEntry);
   });
 
   it("is known by option 54, and tells what firmware does not read", () => {

@@ -3,7 +3,7 @@
  * understands, or which of those that it does not. RFC 2132 (options 43, 54, 66), PXE 2.1 section 2.2.3 (inside 43).
  */
 import { IPV4_ANY, type Ipv4, parseIpv4 } from "../bytes/addresses.ts";
-import { type MessageType, OPTIONS, readOption } from "./options.ts";
+import { type DhcpOption, type MessageType, OPTIONS, readOption } from "./options.ts";
 import type { DhcpPacket } from "./packet.ts";
 
 /**
@@ -21,6 +21,8 @@ export interface OtherServerAnswer {
   /** The address it gives. */
   address?: Ipv4;
   boot: BootInstruction;
+  /** The menu has the Raspberry Pi's entry, and not as its first: EEPROM boot loaders before 2020-01-09 read the first alone. */
+  isLaterEntry?: true;
   /** `siaddr`: firmware does not read it. */
   nextServer?: Ipv4;
   /** Option 67 or the `file` field: firmware does not read it. */
@@ -43,22 +45,32 @@ export function readOtherServer(packet: DhcpPacket, source: Ipv4): OtherServerAn
   return {
     message,
     server,
-    boot: bootInstruction(packet),
+    ...bootInstruction(packet.options),
     ...(packet.yourAddress !== IPV4_ANY && { address: packet.yourAddress }),
     ...(packet.nextServer !== IPV4_ANY && { nextServer: packet.nextServer }),
     ...(bootFile !== "" && { bootFile }),
   };
 }
 
-function bootInstruction({ options }: DhcpPacket): BootInstruction {
+type Instruction = Pick<OtherServerAnswer, "boot" | "isLaterEntry">;
+
+/** Firmware that can make nothing of the menu still reads an address. */
+function bootInstruction(options: readonly DhcpOption[]): Instruction {
+  const server = options.find(({ code }) => code === OPTIONS.tftpServerName.code);
+  const named: Instruction = { boot: server === undefined ? "none" : serverNameForm(server.value) };
+  const menu = menuInstruction(options);
+  const isMenuEnough = menu?.boot === "menu" && !menu.isLaterEntry;
+  return menu === undefined || (named.boot === "address" && !isMenuEnough) ? named : menu;
+}
+
+function menuInstruction(options: readonly DhcpOption[]): Instruction | undefined {
   const menu = options.find(({ code }) => code === OPTIONS.vendorSpecific.code);
   const text = menu === undefined ? "" : Buffer.from(menu.value).toString("latin1");
-  if (text.includes(MENU_TEXT)) {
-    if (!menuItems(menu!.value).some((item) => item.includes(MENU_TEXT))) return "menu-text";
-    return text.includes(SPACED_MENU_TEXT) ? "menu" : "menu-bare";
-  }
-  const server = options.find(({ code }) => code === OPTIONS.tftpServerName.code);
-  return server === undefined ? "none" : serverNameForm(server.value);
+  if (!text.includes(MENU_TEXT)) return undefined;
+  const place = menuItems(menu!.value).findIndex((item) => item.includes(MENU_TEXT));
+  if (place < 0) return { boot: "menu-text" };
+  const boot = text.includes(SPACED_MENU_TEXT) ? "menu" : "menu-bare";
+  return { boot, ...(place > 0 && { isLaterEntry: true }) };
 }
 
 function serverNameForm(value: Uint8Array): BootInstruction {

@@ -5,7 +5,7 @@ import { type OtherServerAnswer, startOtherDhcpServer } from "../../src/simulato
 import { NETMASK } from "../virtual-network.ts";
 import { makeTestBoard } from "./diagnosed-network.ts";
 import { LinuxClient } from "./linux-client.ts";
-import { type Scenario, scenarios } from "./scenario.ts";
+import { boot, type Scenario, scenarios } from "./scenario.ts";
 
 const OTHER = "10.77.0.253" as Ipv4;
 const dhcpBlocked = [{ name: "firewall", protocol: "udp", ports: [[68, 68]] }] as const;
@@ -14,7 +14,7 @@ const boards = (model: string, count: number) =>
   Array.from({ length: count }, (_, index) => makeTestBoard(model, index + 1));
 
 /** A board that asks beside a server of somebody else, which Bramble does not answer beside. */
-function besideOtherServer(cause: string, answers: OtherServerAnswer, model = "4"): Scenario {
+function besideOtherServer(cause: string, answers: OtherServerAnswer, model = "4", released?: string): Scenario {
   return {
     cause,
     bySeconds: 22,
@@ -32,7 +32,7 @@ function besideOtherServer(cause: string, answers: OtherServerAnswer, model = "4
         bootServer: "10.77.0.1" as Ipv4,
         broadcasts: true,
       });
-      network.powerOn();
+      network.powerOn(network.boards[0], released === undefined ? {} : { firmware: { released } });
       await network.pass(25_000);
     },
   };
@@ -50,24 +50,11 @@ const TABLE: Scenario[] = [
       await network.pass(30_000);
     },
   },
-  {
-    cause: "no-address-set-aside",
+  boot("no-address-set-aside", { reserved: false, bySeconds: 12 }),
+  boot("dhcp-answer-failed", {
+    beforeReply: () => Promise.reject(new Error("ENOSPC: no space left on device")),
     bySeconds: 12,
-    settings: { reserved: false },
-    async run(network) {
-      network.powerOn();
-      await network.pass(30_000);
-    },
-  },
-  {
-    cause: "dhcp-answer-failed",
-    bySeconds: 12,
-    settings: { beforeReply: () => Promise.reject(new Error("ENOSPC: no space left on device")) },
-    async run(network) {
-      network.powerOn();
-      await network.pass(30_000);
-    },
-  },
+  }),
   {
     cause: "address-in-use",
     bySeconds: 12,
@@ -99,99 +86,34 @@ const TABLE: Scenario[] = [
       await network.pass(24_000);
     },
   },
-  {
-    cause: "rom-takes-no-offer",
-    bySeconds: 30,
-    settings: { model: "3b", faults: dhcpBlocked },
-    async run(network) {
-      network.powerOn();
-      await network.pass(26_000);
-    },
-  },
-  {
-    cause: "rom-gave-up",
+  boot("rom-takes-no-offer", { model: "3b", faults: dhcpBlocked, forMs: 26_000, bySeconds: 30 }),
+  boot("rom-gave-up", {
+    model: "3b",
+    faults: dhcpBlocked,
+    forMs: 90_000,
     bySeconds: 55,
     after: ["rom-takes-no-offer"],
-    settings: { model: "3b", faults: dhcpBlocked },
-    async run(network) {
-      network.powerOn();
-      await network.pass(90_000);
-    },
-  },
-  {
-    cause: "proxy-no-address",
-    bySeconds: 30,
-    settings: { mode: "proxy", router: false },
-    async run(network) {
-      network.powerOn();
-      await network.pass(60_000);
-    },
-  },
-  {
-    cause: "offer-not-taken",
-    bySeconds: 30,
-    settings: { faults: dhcpBlocked },
-    async run(network) {
-      network.powerOn();
-      await network.pass(60_000);
-    },
-  },
-  {
-    cause: "no-file-request",
-    bySeconds: 20,
-    settings: { tftp: "closed" },
-    async run(network) {
-      network.powerOn();
-      await network.pass(28_000);
-    },
-  },
-  {
-    cause: "rom-no-file-request",
-    bySeconds: 30,
-    settings: { model: "3b+", tftp: "closed" },
-    async run(network) {
-      const pi = network.powerOn();
-      await network.pass(8_000);
-      pi.powerOff();
-      await network.pass(25_000);
-    },
-  },
-  {
-    cause: "rom-asks-again",
-    bySeconds: 40,
-    settings: { model: "3b+", tftp: "closed" },
-    async run(network) {
-      network.powerOn();
-      await network.pass(30_000);
-    },
-  },
-  {
-    cause: "silent-after-offer",
-    bySeconds: 45,
-    settings: { faults: dhcpBlocked },
-    async run(network) {
-      const pi = network.powerOn();
-      await network.pass(2_000);
-      pi.powerOff();
-      await network.pass(60_000);
-    },
-  },
-  {
-    cause: "tries-over",
+  }),
+  boot("proxy-no-address", { mode: "proxy", router: false, forMs: 60_000, bySeconds: 30 }),
+  boot("offer-not-taken", { faults: dhcpBlocked, forMs: 60_000, bySeconds: 30 }),
+  boot("no-file-request", { tftp: "closed", forMs: 28_000, bySeconds: 20 }),
+  boot("rom-no-file-request", { model: "3b+", tftp: "closed", offMs: 8_000, forMs: 25_000, bySeconds: 30 }),
+  boot("rom-asks-again", { model: "3b+", tftp: "closed", bySeconds: 40 }),
+  boot("silent-after-offer", { faults: dhcpBlocked, offMs: 2_000, forMs: 60_000, bySeconds: 45 }),
+  boot("tries-over", {
+    faults: dhcpBlocked,
+    firmware: { eeprom: { networkTries: 1 } },
+    forMs: 200_000,
     bySeconds: 130,
     after: ["offer-not-taken"],
-    settings: { faults: dhcpBlocked },
-    async run(network) {
-      network.powerOn(network.boards[0], { firmware: { eeprom: { networkTries: 1 } } });
-      await network.pass(200_000);
-    },
-  },
+  }),
   besideOtherServer("offer-without-boot-server", "address-only"),
   besideOtherServer("next-server-only", "next-server"),
   besideOtherServer("boot-server-as-bytes", "binary-option-66"),
   besideOtherServer("boot-file-for-pcs", "x86-bootfile"),
   besideOtherServer("menu-without-spaces", "menu-without-spaces", "3b"),
   besideOtherServer("menu-without-structure", "raw-option-43"),
+  besideOtherServer("menu-entry-not-first", "second-menu-entry", "4", "2019-10-16"),
 ];
 
 describe("a board that asks for an address", () => {

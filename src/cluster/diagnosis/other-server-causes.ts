@@ -16,13 +16,15 @@ const REMEDY =
 
 /** The answer, if it is one that this board does not boot with. */
 function answerWith(
-  { asking }: NodeFacts,
+  { asking, loader }: NodeFacts,
   isMeant: (answer: OtherServerAnswer) => boolean,
 ): { answer: OtherServerAnswer; evidence: string } | undefined {
   if (asking === undefined || asking.offers > 0 || asking.discovers < TRIES) return undefined;
   const answers = [...asking.others.values()];
-  // One that is right is enough.
-  if (answers.some(({ boot }) => boot === "address" || boot === "menu")) return undefined;
+  // One that is right is enough. Where the menu has other entries before it, that says nothing of an EEPROM boot loader.
+  const isRight = ({ boot, isLaterEntry }: OtherServerAnswer) =>
+    boot === "address" || (boot === "menu" && !(isLaterEntry && loader === "eeprom"));
+  if (answers.some(isRight)) return undefined;
   const answer = answers.find(isMeant);
   if (answer === undefined) return undefined;
   const during = `${counted(asking.discovers, "DISCOVER")} in ${inWords(asking.lastMs - asking.firstMs)}`;
@@ -85,6 +87,17 @@ export const OTHER_SERVER_CAUSES: readonly NodeCause[] = [
     remedy: 'Make the menu text of that server "Raspberry Pi Boot   ", with three spaces; newer boards take it too',
     source: "FW#941, boot-net",
     find: (node) => (node.loader === "rom-3b" ? answerWith(node, boots("menu-bare"))?.evidence : undefined),
+  },
+  {
+    id: "menu-entry-not-first",
+    title: "The Raspberry Pi's entry is not the first of the DHCP server's boot menu",
+    boards: "4 family",
+    sign: "two DISCOVERs of an EEPROM boot loader; the other server's menu has another entry before `Raspberry Pi Boot`",
+    remedy:
+      "Put the entry first in that menu, or make it the only one; or update the board's EEPROM: boot loaders since 2020-01-09 read all entries",
+    source: "EE#60, release notes 2019-12-03 and 2020-01-09",
+    find: (node) =>
+      node.loader === "eeprom" ? answerWith(node, ({ isLaterEntry }) => isLaterEntry === true)?.evidence : undefined,
   },
   {
     id: "next-server-only",
