@@ -99,9 +99,12 @@ export function observeTftp(directory: NodeDirectory, report: Report): (observat
         break;
       }
       case "missing":
-      case "refused":
-        report({ kind: "tftp-missing", path: observation.path, client, reason: observation.reason }, node);
+      case "refused": {
+        const { kind, path, reason } = observation;
+        const refused = kind === "refused" && ({ isRefused: true } as const);
+        report({ kind: "tftp-missing", path, client, reason, ...refused }, node);
         break;
+      }
       case "probed":
         report({ kind: "tftp-probed", path: observation.path, client, sizeBytes: observation.sizeBytes }, node);
         break;
@@ -115,12 +118,11 @@ export function observeTftp(directory: NodeDirectory, report: Report): (observat
         report({ kind: "tftp-complete", path, client, sizeBytes, durationMs, retransmits }, node);
         break;
       }
-      case "failed":
-        report(
-          { kind: "tftp-failed", path: observation.path, client, reason: observation.reason, ...observation.progress },
-          node,
-        );
+      case "failed": {
+        const { path, reason, cause, progress } = observation;
+        report({ kind: "tftp-failed", path, client, reason, ...(cause && { cause }), ...progress }, node);
         break;
+      }
       case "malformed":
         report(
           {

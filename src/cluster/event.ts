@@ -8,6 +8,7 @@ import type { IgnoreCause } from "../dhcp/policy.ts";
 import type { MountRefusal } from "../nfs/exports.ts";
 import type { KnownRefusal } from "../nfs/rpc.ts";
 import type { BootLoader } from "../pi/boot-loader.ts";
+import type { TransferFailure } from "../tftp/observation.ts";
 
 /** What happened, without when and to whom. */
 export type BootOccurrence =
@@ -38,7 +39,8 @@ export type BootOccurrence =
   | { kind: "adopted"; mac: Mac; serial?: string; model?: string }
   /** `blockBytes` is what the client wishes; absent when it says nothing. */
   | { kind: "tftp-request"; path: string; client: Ipv4; blockBytes?: number }
-  | { kind: "tftp-missing"; path: string; client: Ipv4; reason: string }
+  /** `isRefused`: it was no plain read of a file below the boot tree. */
+  | { kind: "tftp-missing"; path: string; client: Ipv4; reason: string; isRefused?: true }
   | { kind: "tftp-probed"; path: string; client: Ipv4; sizeBytes: number }
   | { kind: "tftp-progress"; path: string; client: Ipv4; sentBytes: number; sizeBytes: number }
   | { kind: "tftp-complete"; path: string; client: Ipv4; sizeBytes: number; durationMs: number; retransmits: number }
@@ -47,6 +49,7 @@ export type BootOccurrence =
       path: string;
       client: Ipv4;
       reason: string;
+      cause?: TransferFailure;
       /** Present when it had begun. */
       sentBytes?: number;
       sizeBytes?: number;

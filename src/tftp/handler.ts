@@ -1,6 +1,7 @@
 /** What the TFTP server asks the rest of the program: which bytes stand behind a path, for this client. */
 import type { Ipv4 } from "../bytes/addresses.ts";
 import type { Awaitable, UdpPeer } from "../ports.ts";
+import type { TransferFailure } from "./observation.ts";
 import { ERROR_CODE, type TftpOptions, type TftpPacket } from "./packet.ts";
 import type { TransferSource } from "./read-ahead.ts";
 
@@ -23,6 +24,7 @@ export interface TftpReadRequest extends TftpRequest {
 export interface TftpRefusal {
   kind: "missing" | "refused" | "failed";
   reason: string;
+  cause?: TransferFailure;
 }
 
 /** A file is closed by the server after the transfer, also when it fails. */

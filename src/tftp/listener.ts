@@ -92,7 +92,7 @@ export class TftpListener {
   }
 
   #refuse({ path, client, localAddress }: TftpRequest, refusal: TftpRefusal): void {
-    this.#options.observe({ kind: refusal.kind, path, client, reason: refusal.reason });
+    this.#options.observe({ ...refusal, path, client });
     this.#refusals.send(encodePacket(refusalPacket(refusal)), client, localAddress ? { localAddress } : {});
   }
 }

@@ -1,6 +1,18 @@
 /** What the TFTP server tells about its work. Paths are normalised, but for `refused` and `malformed`. */
 import type { UdpPeer } from "../ports.ts";
 
+/** Why a file did not come whole, for programs; only what they ask for. */
+export type TransferFailure =
+  /** The client said nothing more. */
+  | "silence"
+  /** The client asks for something else from the same port. */
+  | "superseded"
+  /** The client sent an error. */
+  | "stopped"
+  /** Reading the file failed. */
+  | "unreadable"
+  | "too-many-transfers";
+
 export type TftpObservation =
   /** `blockBytes` is what the client wishes, if it says. */
   | { kind: "request"; path: string; client: UdpPeer; blockBytes?: number }
@@ -19,7 +31,14 @@ export type TftpObservation =
       retransmits: number;
     }
   /** `progress` is there when a transfer had begun. */
-  | { kind: "failed"; path: string; client: UdpPeer; reason: string; progress?: TransferProgress }
+  | {
+      kind: "failed";
+      path: string;
+      client: UdpPeer;
+      reason: string;
+      cause?: TransferFailure;
+      progress?: TransferProgress;
+    }
   | { kind: "malformed"; client: UdpPeer; reason: string };
 
 export interface TransferProgress {

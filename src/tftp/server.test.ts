@@ -238,7 +238,7 @@ describe("the TFTP server", () => {
   ])("has a limit of transfers %s, and goes on below it", async (_, limits, reason) => {
     const { sockets, request, say, observed } = await start(limits);
     for (const port of [1, 2, 3]) request("a", { tsize: "0" }, { ...pi, port });
-    expect(observed.at(-1)).toMatchObject({ kind: "failed", reason });
+    expect(observed.at(-1)).toMatchObject({ kind: "failed", reason, cause: "too-many-transfers" });
     const [first, , third] = sockets.sent();
     expect(decodePacket(third!.bytes)).toEqual({ kind: "error", code: 0, message: reason });
     say(first!.fromPort, { kind: "error", code: 0, message: "" }, { ...pi, port: 1 });

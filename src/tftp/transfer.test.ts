@@ -116,7 +116,11 @@ describe("a transfer", () => {
     transfer.start();
     acknowledge(1);
     transfer.onError(3, "Disk full");
-    expect(state.outcome).toEqual({ kind: "failed", reason: 'the client stopped it: "Disk full" (error 3)' });
+    expect(state.outcome).toEqual({
+      kind: "failed",
+      reason: 'the client stopped it: "Disk full" (error 3)',
+      cause: "stopped",
+    });
   });
 
   it("repeats a lost block every 200 ms for a second, for bootcode.bin has no more patience, then ever later, up to 15 s", () => {
@@ -126,7 +130,7 @@ describe("a transfer", () => {
     expect(sentAt()).toEqual([0, 200, 400, 600, 800, 1000, 1400, 2200, 3800, 6200, 8600, 11_000, 13_400]);
     expect(state.outcome).toBeUndefined();
     wait(16_000);
-    expect(state.outcome).toEqual({ kind: "failed", reason: "no answer to block 1 for 15 s" });
+    expect(state.outcome).toEqual({ kind: "failed", reason: "no answer to block 1 for 15 s", cause: "silence" });
     expect(transfer.retransmits).toBe(12);
   });
 
@@ -164,7 +168,11 @@ describe("a transfer", () => {
     wait(10_000);
     expect(heard()).toEqual(["OACK", "OACK", "OACK"]);
     expect(sentAt()).toEqual(offeredAt);
-    expect(state.outcome).toEqual({ kind: "failed", reason: "no answer to the option acknowledgement for 5 s" });
+    expect(state.outcome).toEqual({
+      kind: "failed",
+      reason: "no answer to the option acknowledgement for 5 s",
+      cause: "silence",
+    });
   });
 
   it("keeps to the interval that the client asked for", () => {
@@ -307,7 +315,7 @@ describe("a transfer", () => {
     transfer.start();
     await new Promise(setImmediate);
     expect(heard()).toEqual([`ERROR 0 ${reason}`]);
-    expect(state).toMatchObject({ outcome: { kind: "failed", reason }, closed: 1 });
+    expect(state).toMatchObject({ outcome: { kind: "failed", reason, cause: "unreadable" }, closed: 1 });
   });
 
   it("always completes on a lossy, doubling network, whatever is lost", () => {

@@ -4,7 +4,7 @@
  * be called next. Block numbers are counted without end here and wrap to 0 on the wire.
  */
 import type { Clock } from "../ports.ts";
-import type { TransferProgress } from "./observation.ts";
+import type { TransferFailure, TransferProgress } from "./observation.ts";
 import type { Agreement } from "./options.ts";
 import { ERROR_CODE, encodePacket, OPCODE } from "./packet.ts";
 import { ReadAhead, type ReadAheadMemory, type TransferSource } from "./read-ahead.ts";
@@ -14,7 +14,7 @@ export type TransferOutcome =
   | { kind: "complete" }
   /** The client only wanted to know that the file is there, and how large. */
   | { kind: "probed" }
-  | { kind: "failed"; reason: string };
+  | { kind: "failed"; reason: string; cause?: TransferFailure };
 
 export interface TransferEnds {
   clock: Pick<Clock, "monotonicMs">;
@@ -159,11 +159,8 @@ export class Transfer {
   onError(code: number, message: string): void {
     if (this.#phase === "ended") return;
     const isProbe = code === ERROR_CODE.notDefined && this.#acknowledged === 0;
-    this.#end(
-      isProbe
-        ? { kind: "probed" }
-        : { kind: "failed", reason: `the client stopped it: ${clean(message)} (error ${code})` },
-    );
+    if (isProbe) this.#end({ kind: "probed" });
+    else this.#fail(`the client stopped it: ${clean(message)} (error ${code})`, "stopped");
   }
 
   onTimer(): void {
@@ -172,7 +169,7 @@ export class Transfer {
     const silentMs = nowMs - this.#heardAtMs;
     if (silentMs >= this.#silenceMs()) {
       const what = this.#phase === "offering" ? "the option acknowledgement" : `block ${this.#acknowledged + 1}`;
-      this.#end({ kind: "failed", reason: `no answer to ${what} for ${Math.round(silentMs / 1000)} s` });
+      this.#fail(`no answer to ${what} for ${Math.round(silentMs / 1000)} s`, "silence");
     } else if (nowMs >= this.#retransmitAtMs) {
       if (this.#phase === "offering") this.#offerAgain(nowMs);
       else {
@@ -187,14 +184,14 @@ export class Transfer {
     if (this.#phase === "ended") return;
     if (this.#acknowledged > 0 && this.#sent === this.#lastBlock) this.#end({ kind: "complete" });
     else if (this.#acknowledged === 0) this.#end({ kind: "probed" });
-    else this.#end({ kind: "failed", reason: "the client began another request from the same port" });
+    else this.#fail("the client began another request from the same port", "superseded");
   }
 
   /** Ends it for a reason of ours, and tells the client. */
-  abort(reason: string): void {
+  abort(reason: string, cause?: TransferFailure): void {
     if (this.#phase === "ended") return;
     this.#ends.send(encodePacket({ kind: "error", code: ERROR_CODE.notDefined, message: reason }));
-    this.#end({ kind: "failed", reason });
+    this.#fail(reason, cause);
   }
 
   /** Its turn: sends one block. False when there is none to send before something happens. */
@@ -283,14 +280,14 @@ export class Transfer {
     this.#ends.flush();
     const read = this.#file.fill(this.#acknowledged * this.#agreement.blockBytes);
     if (!(read instanceof Promise)) {
-      if (read !== undefined) this.abort(read);
+      if (read !== undefined) this.abort(read, "unreadable");
       return;
     }
     this.#reading = true;
     void read.then((failure) => {
       this.#reading = false;
       if (this.#phase === "ended") this.#file.close();
-      else if (failure !== undefined) this.abort(failure);
+      else if (failure !== undefined) this.abort(failure, "unreadable");
       else this.#ends.askForTurn();
     });
   }
@@ -302,6 +299,10 @@ export class Transfer {
   #silenceMs(): number {
     const least = this.#phase === "offering" ? SILENCE.offerMs : SILENCE.dataMs;
     return Math.max(least, (this.#agreement.timeoutMs ?? 0) * SILENCE.timeouts);
+  }
+
+  #fail(reason: string, cause: TransferFailure | undefined): void {
+    this.#end({ kind: "failed", reason, ...(cause && { cause }) });
   }
 
   #end(outcome: TransferOutcome): void {

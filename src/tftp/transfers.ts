@@ -135,7 +135,7 @@ export class TftpTransfers {
     const isFull = this.#all.size + this.#opening.size >= (transfersMax ?? TFTP_TRANSFERS_MAX);
     if (isFull || ofClient >= (transfersPerClientMax ?? TFTP_TRANSFERS_PER_CLIENT_MAX)) {
       const reason = isFull ? "too many transfers are running" : `${ofClient} transfers of this client are running`;
-      this.#refuse(request, { kind: "failed", reason });
+      this.#refuse(request, { kind: "failed", reason, cause: "too-many-transfers" });
       return;
     }
     this.#opening.add(key);
@@ -257,7 +257,7 @@ export class TftpTransfers {
         observe({ kind: "probed", path, client, sizeBytes });
         break;
       case "failed":
-        observe({ kind: "failed", path, client, reason: outcome.reason, progress: running.transfer.progress });
+        observe({ ...outcome, path, client, progress: running.transfer.progress });
     }
   }
 
@@ -284,7 +284,7 @@ export class TftpTransfers {
   }
 
   #refuse({ path, client, localAddress }: TftpReadRequest, refusal: TftpRefusal): void {
-    this.#options.observe({ kind: refusal.kind, path, client, reason: refusal.reason });
+    this.#options.observe({ ...refusal, path, client });
     this.#lanes[0]!.port.send(encodePacket(refusalPacket(refusal)), client, localAddress);
   }
 }

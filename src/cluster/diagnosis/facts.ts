@@ -7,6 +7,7 @@ import type { OtherServerAnswer } from "../../dhcp/other-server.ts";
 import type { IgnoreCause } from "../../dhcp/policy.ts";
 import type { MountRefusal } from "../../nfs/exports.ts";
 import type { BootLoader } from "../../pi/boot-loader.ts";
+import type { TransferFailure } from "../../tftp/observation.ts";
 import type { Stage, WarningTopic } from "../event.ts";
 import { type NodeStatus, silentNode } from "../status.ts";
 
@@ -48,13 +49,20 @@ export interface FileFact {
   requests: number;
   /** As asked for. */
   blockBytes?: number;
-  missing?: { reason: string; ms: number };
+  missing?: { reason: string; isRefused: boolean; ms: number };
   sizeBytes?: number;
   sentBytes?: number;
   complete?: { ms: number; durationMs: number; retransmits: number };
   /** Transfers of it that broke off. */
   failures: number;
-  failed?: { reason: string; ms: number; sentBytes: number; sizeBytes: number; retransmits: number };
+  failed?: {
+    reason: string;
+    cause: TransferFailure | undefined;
+    ms: number;
+    sentBytes: number;
+    sizeBytes: number;
+    retransmits: number;
+  };
 }
 
 /** From the firmware's start to the next one. */

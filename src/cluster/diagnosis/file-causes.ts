@@ -172,7 +172,7 @@ export const FILE_CAUSES: readonly NodeCause[] = [
     remedy: "Look at the reason: only reading is served, in octet mode, with names that stay in the tree",
     source: "RFC 1350",
     find: (node) => {
-      const refused = [...node.attempt.files.values()].find(({ missing }) => missing && REFUSED.test(missing.reason));
+      const refused = [...node.attempt.files.values()].find(({ missing }) => missing?.isRefused);
       return refused && !isPastFirmware(node) ? `${refused.path}: ${refused.missing!.reason}` : undefined;
     },
   },
@@ -204,8 +204,6 @@ export const FILE_CAUSES: readonly NodeCause[] = [
         : plan.warnings.find((warning) => warning.startsWith(CONFIG_TXT_NOT_ASCII)),
   },
 ];
-
-const REFUSED = /^(files cannot be written|only octet|the name )/;
 
 /** What holds when nothing more special does. */
 export const SILENCE_CAUSES: readonly NodeCause[] = [

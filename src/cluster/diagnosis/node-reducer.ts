@@ -193,7 +193,7 @@ function takeFile(facts: NodeFacts, event: FileEvent): void {
     case "tftp-missing":
       attempt.lastFileMs = unixMs;
       facts.asking = undefined;
-      file.missing = { reason: event.reason, ms: unixMs };
+      file.missing = { reason: event.reason, isRefused: event.isRefused ?? false, ms: unixMs };
       break;
     case "tftp-probed":
       file.sizeBytes = event.sizeBytes;
@@ -220,8 +220,7 @@ function isFirstFileOfNewBoot({ status, attempt }: NodeFacts, unixMs: number): b
 function isOfLastAttempt({ attempt, lastAttempt }: NodeFacts, name: string, event: FileEvent): boolean {
   if (event.kind !== "tftp-failed" || !lastAttempt?.files.has(name)) return false;
   const { requestedMs = event.unixMs, sentBytes = 0 } = attempt.files.get(name) ?? {};
-  const isSilence = event.reason.startsWith("no answer");
-  return event.unixMs - requestedMs < SILENCE_MS && (isSilence || (event.sentBytes ?? 0) > sentBytes);
+  return event.unixMs - requestedMs < SILENCE_MS && (event.cause === "silence" || (event.sentBytes ?? 0) > sentBytes);
 }
 
 function noteFileRequest(facts: NodeFacts, name: string, file: FileFact, event: EventOf<"tftp-request">): void {
@@ -257,7 +256,7 @@ function noteFileComplete(
 }
 
 function noteFileFailed(attempt: Attempt, name: string, file: FileFact, event: EventOf<"tftp-failed">): void {
-  const { unixMs, reason, sentBytes = 0, sizeBytes = 0, retransmits = 0 } = event;
+  const { unixMs, reason, cause, sentBytes = 0, sizeBytes = 0, retransmits = 0 } = event;
   const blockBytes = event.blockBytes ?? file.blockBytes ?? DEFAULT_BLOCK_BYTES;
   // A board that has the last block may be gone before it says so, or its word is lost: it has the file.
   if (sentBytes > 0 && sizeBytes - sentBytes < blockBytes) {
@@ -266,7 +265,7 @@ function noteFileFailed(attempt: Attempt, name: string, file: FileFact, event: E
     return;
   }
   file.failures += 1;
-  file.failed = { reason, ms: unixMs, sentBytes, sizeBytes, retransmits };
+  file.failed = { reason, cause, ms: unixMs, sentBytes, sizeBytes, retransmits };
   attempt.retransmits += retransmits;
   attempt.blocks += Math.floor(sentBytes / blockBytes);
 }

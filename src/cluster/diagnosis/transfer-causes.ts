@@ -1,4 +1,5 @@
 /** Files that do not come whole, or slowly: how they ended, and how much was lost. Most specific first. */
+import type { TransferFailure } from "../../tftp/observation.ts";
 import { type Boards, BRAMBLE, inWords, type NodeCause } from "./cause.ts";
 import type { FileFact, NodeFacts } from "./facts.ts";
 
@@ -40,8 +41,8 @@ function failureText(found: ReturnType<typeof failed>[number] | undefined): stri
   return found && `${found[0]} failed${howFar(found[1])}: ${found[1].failed.reason}`;
 }
 
-function failedFor(node: NodeFacts, reason: RegExp): string | undefined {
-  return failureText(failed(node).find(([, file]) => reason.test(file.failed.reason)));
+function failedFor(node: NodeFacts, cause: TransferFailure): string | undefined {
+  return failureText(failed(node).find(([, file]) => file.failed.cause === cause));
 }
 
 /** The board asked for something else after the file was lost: it is alive. */
@@ -49,12 +50,9 @@ function movedOn({ attempt }: NodeFacts, file: FileFact): boolean {
   return [...attempt.files.values()].some((other) => other.requestedMs > file.requestedMs);
 }
 
-const SILENCE = /^no answer to/;
-const ENDED_BY_BOARD = /^(no answer to|the client began another request)/;
-
 /** From the request to the last sign of the board. */
 function triedMs({ requestedMs, failed }: FileFact & { failed: NonNullable<FileFact["failed"]> }): number {
-  return failed.ms - requestedMs - (SILENCE.test(failed.reason) ? SILENCE_MS : 0);
+  return failed.ms - requestedMs - (failed.cause === "silence" ? SILENCE_MS : 0);
 }
 
 export const TRANSFER_CAUSES: readonly NodeCause[] = [
@@ -66,7 +64,7 @@ export const TRANSFER_CAUSES: readonly NodeCause[] = [
     remedy:
       "Check the disk of the image and of the state folder, and that nobody changed or removed the image file; `bramble fsck` checks what Bramble stores",
     source: BRAMBLE,
-    find: (node) => failedFor(node, /^Cannot read the file/),
+    find: (node) => failedFor(node, "unreadable"),
   },
   {
     id: "too-many-transfers",
@@ -76,7 +74,7 @@ export const TRANSFER_CAUSES: readonly NodeCause[] = [
     remedy:
       "Look for a machine that asks for files without end (`bramble watch`); boards need one or two transfers each",
     source: BRAMBLE,
-    find: (node) => failedFor(node, /too many transfers|transfers of this client/),
+    find: (node) => failedFor(node, "too-many-transfers"),
   },
   {
     id: "block-limit-reached",
@@ -118,7 +116,7 @@ export const TRANSFER_CAUSES: readonly NodeCause[] = [
     remedy:
       "The file may be too large for the board's memory, or not what the firmware expects: look at the reason and the board's screen",
     source: "EE boot loader: `File is too large`",
-    find: (node) => failedFor(node, /^the client stopped it/),
+    find: (node) => failedFor(node, "stopped"),
   },
   {
     id: "packets-lost",
@@ -153,7 +151,7 @@ export const TRANSFER_CAUSES: readonly NodeCause[] = [
     source: "FW#991, FW#1025",
     find: (node) =>
       isPi3(node)
-        ? failureText(failed(node).find(([, file]) => SILENCE.test(file.failed.reason) && movedOn(node, file)))
+        ? failureText(failed(node).find(([, file]) => file.failed.cause === "silence" && movedOn(node, file)))
         : undefined,
   },
   {
@@ -169,7 +167,9 @@ export const TRANSFER_CAUSES: readonly NodeCause[] = [
         ? failureText(
             failed(node).find(
               ([, file]) =>
-                ENDED_BY_BOARD.test(file.failed.reason) && file.failed.sentBytes > 0 && triedMs(file) > TIMEOUT_MS,
+                (file.failed.cause === "silence" || file.failed.cause === "superseded") &&
+                file.failed.sentBytes > 0 &&
+                triedMs(file) > TIMEOUT_MS,
             ),
           )
         : undefined,
@@ -184,7 +184,7 @@ export const TRANSFER_CAUSES: readonly NodeCause[] = [
     find: (node) => {
       if (!isOldEeprom(node)) return undefined;
       const found = failed(node).find(
-        ([, { failed }]) => SILENCE.test(failed.reason) && failed.sentBytes > 0 && failed.retransmits > 2,
+        ([, { failed }]) => failed.cause === "silence" && failed.sentBytes > 0 && failed.retransmits > 2,
       );
       return failureText(found);
     },
@@ -197,7 +197,7 @@ export const TRANSFER_CAUSES: readonly NodeCause[] = [
     remedy: "Check power, cable and switch: the board lost its link or its power, or packets to it are dropped",
     source: "RFC 1350 section 2",
     find: (node) =>
-      failureText(failed(node).find(([, file]) => SILENCE.test(file.failed.reason) && file.failed.sentBytes > 0)),
+      failureText(failed(node).find(([, file]) => file.failed.cause === "silence" && file.failed.sentBytes > 0)),
   },
   {
     id: "first-block-unanswered",
@@ -208,7 +208,7 @@ export const TRANSFER_CAUSES: readonly NodeCause[] = [
       "Let UDP from any port of the manager to the board pass (a transfer leaves from a port of its own): a firewall, NAT or a container network is in the way; a small MTU on the way does the same",
     source: "RFC 1350 section 4",
     find: (node) => {
-      const silent = failed(node).filter(([, { failed }]) => SILENCE.test(failed.reason) && failed.sentBytes === 0);
+      const silent = failed(node).filter(([, { failed }]) => failed.cause === "silence" && failed.sentBytes === 0);
       const times = silent.reduce((sum, [, { failures }]) => sum + failures, 0);
       return times >= 2 ? `${times} times; the last: ${failureText(silent.at(-1))}` : undefined;
     },
