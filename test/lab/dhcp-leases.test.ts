@@ -115,14 +115,14 @@ describe.skipIf(isSkipped)("a lease", () => {
   });
 
   /** Leases outlive it, as in the manager's file. */
-  async function start(all: DhcpServerSettings = settings()): Promise<DhcpServer> {
+  async function start(all: DhcpServerSettings = settings(), { asksFirst = true } = {}): Promise<DhcpServer> {
     const server = await startDhcpServer({
       sockets: await createUdpSockets(),
       clock: systemClock,
       settings: all,
       policy: { classify: () => ({ kind: "other" }), isReserved: () => false, isNode: () => false },
       interfaceName: lan.bridge,
-      probe: openArpProbe(lan.bridge, systemClock),
+      ...(asksFirst && { probe: openArpProbe(lan.bridge, systemClock) }),
       leaseStore: {
         load: async () => [...leases.values()],
         save: async (lease) => void leases.set(lease.address, lease),
@@ -133,7 +133,7 @@ describe.skipIf(isSkipped)("a lease", () => {
     return server;
   }
 
-  function udhcpc(host: LanHost): RunningClient {
+  function udhcpc(host: LanHost, more: readonly string[] = []): RunningClient {
     const script = join(folder, "udhcpc");
     const client = new RunningClient(host, "busybox", [
       "udhcpc",
@@ -147,6 +147,7 @@ describe.skipIf(isSkipped)("a lease", () => {
       "search",
       "-s",
       script,
+      ...more,
     ]);
     clients.push(client);
     return client;
@@ -224,6 +225,25 @@ describe.skipIf(isSkipped)("a lease", () => {
     }
     const conflicts = observed.filter(({ kind }) => kind === "address-conflict");
     expect(conflicts).toEqual([expect.objectContaining({ address: address(100), holder: squatter.mac })]);
+  });
+
+  it("is declined by udhcpc, which finds somebody at the address, and is got of another one", async () => {
+    lan.addHost("de", "02:00:00:00:01:08", address(110));
+    await start(settings({ range: { first: address(110), last: address(111) } }), { asksFirst: false });
+    // Of two addresses a client is offered the one or the other, by its MAC; of these two, each the other one.
+    const declined = () => [...leases.values()].filter(({ state }) => state === "declined");
+    for (const mac of ["02:00:00:00:01:04", "02:00:00:00:01:05"]) {
+      await pc.run("ip", ["link", "set", "eth0", "address", mac]);
+      const client = udhcpc(pc, ["-a", "-A", "1"]);
+      await client.until(new RegExp(`^bound ${address(111)} `, "m"));
+      client.child.kill("SIGUSR2");
+      await client.until(/^deconfig/m);
+      client.child.kill("SIGKILL");
+      if (declined().length > 0) break;
+    }
+    expect(declined()).toMatchObject([{ address: address(110) }]);
+    const told = observed.flatMap((each) => (each.kind === "ignored" ? [each.cause] : []));
+    expect(told).toContain("declined");
   });
 
   it("comes through a relay agent, is renewed without it, and is of the network behind it", async () => {
