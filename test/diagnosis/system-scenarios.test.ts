@@ -6,7 +6,7 @@ import { CANNOT_MOUNT_NFS } from "../../src/cluster/plan-wording.ts";
 import type { MachineEnd } from "../../src/ports.ts";
 import { startOtherDhcpServer } from "../../src/simulator/faults/other-dhcp-server.ts";
 import { NETMASK } from "../virtual-network.ts";
-import { type DiagnosedNetwork, NODE } from "./diagnosed-network.ts";
+import { type DiagnosedNetwork, makeTestBoard, NODE } from "./diagnosed-network.ts";
 import { LinuxClient } from "./linux-client.ts";
 import { type Scenario, scenarios } from "./scenario.ts";
 import type { SystemScript } from "./scripted-machines.ts";
@@ -279,8 +279,9 @@ describe("the network", () => {
       nodes: [],
       lan: true,
       async run(network) {
-        network.report({ kind: "unknown-pi", mac: parseMac("dc:a6:32:00:00:01"), serial: "91cdf03d", model: "4" });
-        await network.pass(5000);
+        const pi = network.powerOn(makeTestBoard("4"));
+        await network.pass(8000);
+        pi.powerOff();
       },
     },
   ]);
