@@ -179,11 +179,12 @@ const listener = (port: number) =>
 const datagramListener = (port: number) =>
   `require("dgram").createSocket("udp4").bind(${port}, "0.0.0.0", () => console.log("listening"))`;
 
-/** What the C library says of the clock and of the disk, otherwise than the kernel. */
+/** What the C library says of the clock, of the disk and of its file system, otherwise than the kernel. */
 const FAULTS_OF_LIBRARY = `
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdlib.h>
+#include <sys/statfs.h>
 #include <sys/time.h>
 #include <sys/timex.h>
 #include <time.h>
@@ -205,8 +206,19 @@ int gettimeofday(struct timeval *now, void *zone) {
   return 0;
 }
 int adjtimex(struct timex *timex) { timex->status = setting("CLOCK_UNSYNCHRONISED") ? STA_UNSYNC : 0; return TIME_OK; }
+int statfs(const char *path, struct statfs *found) {
+  static int (*real)(const char *, struct statfs *);
+  if (!real) real = (int (*)(const char *, struct statfs *)) dlsym(RTLD_NEXT, "statfs");
+  int result = real(path, found);
+  if (setting("FILE_SYSTEM")) found->f_type = setting("FILE_SYSTEM");
+  return result;
+}
+int statfs64(const char *path, struct statfs64 *found) { return statfs(path, (struct statfs *) found); }
 int fdatasync(int fd) { (void) fd; usleep(1000 * setting("SYNC_MS")); return 0; }
 `;
+const NFS_MAGIC = 0x6969;
+/** In the program that is started with it, as if an older Node ran it. */
+const OLD_NODE = `Object.defineProperty(process, "versions", { value: { ...process.versions, node: "18.19.0" } });`;
 const withFault = (setting: string) => (_: Place, faults: string) => ["env", `LD_PRELOAD=${faults}`, setting];
 
 const FAULTS: Record<string, Fault> = {
@@ -428,7 +440,19 @@ const FAULTS: Record<string, Fault> = {
     plant: beside(() => {}),
     prefix: withFault("SYNC_MS=60"),
     found: ["warning disk-slow"],
-    evidence: /takes 6\d ms/,
+    evidence: /takes \d{2,} ms/,
+  },
+  "a disk of another machine": {
+    plant: beside(() => {}),
+    prefix: withFault(`FILE_SYSTEM=${NFS_MAGIC}`),
+    found: ["error disk-network"],
+    evidence: /state is on nfs/,
+  },
+  "an old Node": {
+    plant: beside((place) => writeFileSync(join(place.folder, "old.cjs"), OLD_NODE)),
+    prefix: (place) => ["env", `NODE_OPTIONS=--require ${join(place.folder, "old.cjs")}`],
+    found: ["error node-old"],
+    evidence: /18\.19\.0/,
   },
   "a full disk, that of a memory": {
     plant: beside(() => {}),
