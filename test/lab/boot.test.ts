@@ -47,6 +47,13 @@ describe.skipIf(missingImages()).each(IMAGES)("two nodes from $name", ({ image, 
     expect(cluster.console("node1")).not.toContain(FIRST_BOOT_MARK);
   }, 120_000);
 
+  it("let an ordinary user ping, though the capability of the image's ping does not travel", () => {
+    const ping = "ping -c 1 -W 20 10.77.0.1 > /dev/null 2>&1";
+    const forbid = "sudo sh -c 'echo 1 0 > /proc/sys/net/ipv4/ping_group_range'";
+    const said = cluster.ssh("node1", `id -u; ${ping} && echo answered; ${forbid}; ${ping} || echo refused`);
+    expect(said.split("\n")).toEqual(["1000", "answered", "refused"]);
+  }, 120_000);
+
   it(
     "keep what a node writes from its neighbour, over a reboot, until it is reset",
     async () => {
