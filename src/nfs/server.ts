@@ -47,6 +47,8 @@ export interface NfsServiceOptions {
   clock: Pick<Clock, "after" | "monotonicMs">;
   /** Called after each CREATE, WRITE, SETATTR and RENAME that succeeded, so it must be quick. */
   onFileChanged?: (change: FileChange) => void;
+  /** Called when the first call of a tree was answered since its counters' activity was taken. */
+  onWork?: () => void;
   /** What the port mapper tells. */
   portMappings: () => readonly PortMapping[];
 }
@@ -133,7 +135,7 @@ export function createNfsService(options: NfsServiceOptions): NfsService {
   function countersOf(treeId: number): TreeCounters {
     let known = counters.get(treeId);
     if (known === undefined) {
-      known = new TreeCounters();
+      known = new TreeCounters(options.onWork);
       counters.set(treeId, known);
     }
     return known;

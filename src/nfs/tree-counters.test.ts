@@ -116,3 +116,19 @@ it("keeps calls of a tree apart from those of another", () => {
   expect(other.takeActivity()).toBeUndefined();
   expect(one.takeActivity()).toMatchObject({ operations: 1 });
 });
+
+it("tells of the first call since what was done was taken", () => {
+  let told = 0;
+  const counters = new TreeCounters(() => {
+    told += 1;
+  });
+  const answer = () => counters.answered(1, "NFS3_OK", 2, 0, 0);
+  for (const expected of [1, 1, 1]) {
+    answer();
+    expect(told).toBe(expected);
+  }
+  counters.takeActivity();
+  expect(told).toBe(1);
+  answer();
+  expect(told).toBe(2);
+});

@@ -74,9 +74,16 @@ export class TreeCounters implements TreeTotals {
   readonly #writers = new HeavyHitters();
   readonly #names = new SeenNames();
   #told: TreeTotals = { operations: 0, readBytes: 0, writtenBytes: 0 };
+  readonly #onWork: () => void;
+
+  /** `onWork` is called when the first call is counted since activity was taken. */
+  constructor(onWork: () => void = () => {}) {
+    this.#onWork = onWork;
+  }
 
   /** A call was answered. `weight` is what `CallSampling` gave for it; with 0 `tookMs` says nothing. */
   answered(procedure: number, status: NfsStatus, fileId: number | undefined, weight: number, tookMs: number): void {
+    if (this.operations === this.#told.operations) this.#onWork();
     this.operations++;
     const counter = this.#counterOf(procedure);
     counter.calls++;

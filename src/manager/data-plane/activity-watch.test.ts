@@ -22,7 +22,13 @@ async function setUp() {
     counters.wrote(fileId, bytes, 0);
     counters.answered(7, "NFS3_OK", fileId, 1, 1);
   };
-  return { tree, counters, ask, write, watch };
+  /** Nothing is done for an hour, from its second minute on nobody asks. */
+  const pause = () => {
+    watch.rest(() => counters);
+    clock.nowMs += 3_600_000;
+    watch.begin();
+  };
+  return { tree, counters, ask, write, watch, pause };
 }
 
 const writtenPaths = ({ trees }: ReturnType<Awaited<ReturnType<typeof setUp>>["ask"]>) =>
@@ -68,6 +74,17 @@ describe("what a tree did is told", () => {
     counters.sawName(file, at(tree, "/etc"), name("log.1"));
     write(file, 10);
     expect(writtenPaths(ask())).toEqual(["/etc/log.1"]);
+  });
+
+  it("after a pause as if nothing had been before it", async () => {
+    const { tree, ask, write, pause } = await setUp();
+    const [before, after] = [at(tree, "/etc/hostname"), at(tree, "/etc")];
+    write(before, 1000);
+    const [first] = ask().trees;
+    pause();
+    write(after, 1000);
+    const [next] = ask().trees;
+    expect(next!.busy.written).toEqual([{ path: "/etc", perS: first!.busy.written[0]!.perS }]);
   });
 
   it("with directories by where they are, which needs no name", async () => {

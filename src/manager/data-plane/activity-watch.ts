@@ -42,6 +42,17 @@ export class ActivityWatch {
     return { trees, nodes: this.#changedUse(active, usedBytesOf) };
   }
 
+  /** Nothing was done from when it was last asked until now. */
+  begin(): void {
+    this.#askedMs = this.#clock.monotonicMs();
+  }
+
+  /** Forgets what trees did lately. */
+  rest(countersOf: (treeId: number) => TreeCounters): void {
+    for (const treeId of this.#paths.keys()) countersOf(treeId).takeHitters(Number.POSITIVE_INFINITY);
+    this.#paths.clear();
+  }
+
   #changedUse(nodes: ReadonlySet<string>, usedBytesOf: (node: string) => number): NodeActivity[] {
     const changed: NodeActivity[] = [];
     for (const node of nodes) {

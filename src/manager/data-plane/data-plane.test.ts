@@ -1,4 +1,5 @@
 import { expect, it } from "vitest";
+import { MemoryClock } from "../../../test/memory-network.ts";
 import { parseIpv4 } from "../../bytes/addresses.ts";
 import type { FileName } from "../../bytes/file-name.ts";
 import { UP_REPORT_PATH } from "../../cluster/generated/up-report.ts";
@@ -29,7 +30,8 @@ const FILE_SYNC = 2;
 /** A data plane in this process over a store in memory, with one client: the node. */
 async function lab() {
   const storage = new Storage();
-  const { keyValueStore, dataFiles, clock } = storage;
+  const { keyValueStore, dataFiles } = storage;
+  const clock = new MemoryClock();
   const observed: DataPlaneObservation[] = [];
   const openImages: string[] = [];
   const imageAt = (path: string): OsImage => {
@@ -63,7 +65,7 @@ async function lab() {
     const trees = TREE_KINDS.map((kind) => catalog.tree({ node, kind, image: sample[kind], imageId, generated: [] }));
     return plane.open({ node, imageId, imagePath: imageId, trees: await Promise.all(trees) });
   };
-  return { plane, catalog, observed, openImages, open };
+  return { plane, clock, catalog, observed, openImages, open };
 }
 
 type Lab = Awaited<ReturnType<typeof lab>>;
@@ -154,11 +156,29 @@ it("has the images open that its nodes are served from, and no others", async ()
   expect(openImages).toEqual([]);
 });
 
+it("tells each second of what was done, also of what comes after a long pause", async () => {
+  const here = await lab();
+  const { clock, observed, open } = here;
+  const written = () => observed.splice(0).flatMap((each) => (each.kind === "activity" ? each.trees : []));
+  await open();
+  const node = await mounted(here);
+  await node.find(UP.slice(0, 1));
+  clock.pass(1000);
+  expect(written()).toMatchObject([{ node: NODE, kind: "root", activity: { operations: 1 } }]);
+  clock.pass(3_600_000);
+  expect(written()).toEqual([]);
+  await node.find(UP.slice(0, 2));
+  clock.pass(999);
+  expect(written()).toEqual([]);
+  clock.pass(1);
+  expect(written()).toMatchObject([{ node: NODE, kind: "root", activity: { operations: 2 } }]);
+});
+
 it("counts anew for a node that comes back after it was forgotten", async () => {
   const here = await lab();
-  const { plane, observed, open } = here;
+  const { plane, clock, observed, open } = here;
   const operations = () => {
-    plane.reportActivity();
+    clock.pass(1000);
     const told = observed.splice(0).flatMap((each) => (each.kind === "activity" ? each.trees : []));
     return told.map(({ activity }) => activity.operations);
   };

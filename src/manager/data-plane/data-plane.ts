@@ -22,6 +22,7 @@ import { ConnectionsByAddress } from "../connections-by-address.ts";
 import { ActivityWatch } from "./activity-watch.ts";
 import type { DataPlaneObservation, DataPlaneSettings, NodeOpened, NodeOpening, NodeServing } from "./messages.ts";
 import { readUpReport, UpReportWatch } from "./up-report-watch.ts";
+import { WorkTimer } from "./work-timer.ts";
 
 export interface DataPlaneOptions {
   settings: Omit<DataPlaneSettings, "stateFolder">;
@@ -70,6 +71,7 @@ export class DataPlane implements NodeServing {
   readonly #tftp: TftpTransfers;
   readonly #nfs: NfsService;
   readonly #activity: ActivityWatch;
+  readonly #workTimer: WorkTimer;
   readonly #upReports: UpReportWatch;
   readonly #images = new Map<string, OsImage>();
   readonly #nodes = new Map<string, NodeTrees>();
@@ -90,6 +92,11 @@ export class DataPlane implements NodeServing {
     const owners: AddressOwners = { ownerOf: (address) => this.#owners.get(address) };
     this.#upReports = new UpReportWatch((node, report) => observe({ kind: "up-report", node, report }));
     this.#activity = new ActivityWatch(options.clock);
+    this.#workTimer = new WorkTimer(options.clock, {
+      begin: () => this.#activity.begin(),
+      look: () => this.#reportActivity(),
+      rest: () => this.#activity.rest((treeId) => this.#nfs.counters(treeId)),
+    });
     this.#nfs = createNfsService({
       ...settings,
       // A tree that is not here may well be another data plane's, and then it is another node's.
@@ -99,6 +106,7 @@ export class DataPlane implements NodeServing {
       observe: limitObservations(options.clock, (observation) =>
         observe({ kind: "nfs", observation: withoutObjects(observation) }),
       ),
+      onWork: () => this.#workTimer.noteWork(),
       portMappings: () => settings.portMappings,
       onFileChanged: (change) => {
         const served = this.#served.get(change.treeId);
@@ -268,18 +276,21 @@ export class DataPlane implements NodeServing {
         : undefined,
   };
 
-  /** Tells of what was done since the last call. */
-  reportActivity(): void {
+  /** Tells of what was done since the last call; false when nothing was. */
+  #reportActivity(): boolean {
     const { trees, nodes } = this.#activity.since(
       [...this.#served.values()].filter(({ node }) => !this.#shut.has(node)),
       (treeId) => this.#nfs.counters(treeId),
       (node) => this.#usedBytes(node),
     );
-    if (trees.length > 0 || nodes.length > 0) this.#options.observe({ kind: "activity", trees, nodes });
+    if (trees.length > 0) this.#options.observe({ kind: "activity", trees, nodes });
+    // Of nodes that are shut it was not told yet.
+    return trees.length > 0 || this.#shut.size > 0;
   }
 
   /** Makes everything durable and lets go of it. The key-value store stays open. */
   async close(): Promise<void> {
+    this.#workTimer.stop();
     this.#tftp.close();
     this.#connections.closeAll();
     try {

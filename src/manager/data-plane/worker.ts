@@ -21,7 +21,6 @@ import { limitWarnings } from "../warning-limit.ts";
 import { createDataPlane, type DataPlane } from "./data-plane.ts";
 import type { FromWorker, Question, Questions, ToWorker, WorkerSettings } from "./messages.ts";
 
-const ACTIVITY_INTERVAL_MS = 1000;
 const SEND_WARNING_INTERVAL_MS = 60_000;
 
 dieWithParent();
@@ -99,11 +98,9 @@ async function start(settings: WorkerSettings): Promise<undefined> {
     openImage: (path) => openOsImage(openFileSource(path)),
     observe: (observation) => say({ kind: "observation", observation }),
   });
-  const timer = setInterval(() => started.reportActivity(), ACTIVITY_INTERVAL_MS);
   dataPlane = started;
   const stopReturning = returnMemoryWhenQuiet(systemClock);
   stop = async () => {
-    clearInterval(timer);
     stopReturning();
     await started.close();
     await keyValueStore.close();
