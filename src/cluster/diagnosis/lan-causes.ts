@@ -20,6 +20,11 @@ function latest<Key>(strangers: ReadonlyMap<Key, Stranger>, nowMs: number): [Key
   return [...strangers].filter(([, { lastMs }]) => nowMs - lastMs < STRANGER_MS).at(-1);
 }
 
+function whatIsAskedFor<Key>(strangers: ReadonlyMap<Key, Stranger>, nowMs: number): string | undefined {
+  const found = latest(strangers, nowMs);
+  return found && `${found[0]} asks for ${found[1].what}`;
+}
+
 function recentServers({ servers }: LanFacts, nowMs: number) {
   return [...servers].filter(([, { lastMs }]) => nowMs - lastMs < SERVER_SEEN_MS);
 }
@@ -111,10 +116,7 @@ export const LAN_CAUSES: readonly LanCause[] = [
     remedy:
       "If it is a node, add its address or MAC to the manifest; its system may use another address than its firmware",
     source: BRAMBLE,
-    find: ({ mountStrangers }, { nowMs }) => {
-      const found = latest(mountStrangers, nowMs);
-      return found && `${found[0]} asks for ${found[1].what}`;
-    },
+    find: ({ mountStrangers }, { nowMs }) => whatIsAskedFor(mountStrangers, nowMs),
   },
   {
     id: "stranger-asks-for-files",
@@ -124,10 +126,7 @@ export const LAN_CAUSES: readonly LanCause[] = [
     remedy:
       "Add the board with `bramble nodes add` or `bramble nodes adopt`; the first part of the path is its serial number",
     source: BRAMBLE,
-    find: ({ tftpStrangers }, { nowMs }) => {
-      const found = latest(tftpStrangers, nowMs);
-      return found && `${found[0]} asks for ${found[1].what}`;
-    },
+    find: ({ tftpStrangers }, { nowMs }) => whatIsAskedFor(tftpStrangers, nowMs),
   },
   {
     id: "unknown-pi-asks",
