@@ -94,7 +94,7 @@ nodes: [${nodes.join(", ")}]
       text += chunk;
     });
     try {
-      await expect.poll(() => text, { timeout: 60_000 }).toMatch(shown);
+      await expect.poll(() => text, { timeout: 120_000 }).toMatch(shown);
     } finally {
       const gone = once(child, "exit");
       child.kill("SIGKILL");
@@ -114,7 +114,7 @@ nodes: [${nodes.join(", ")}]
         await runUntil(program, program.hasAddress);
         const ignored = () => about(mac, first).flatMap((event) => (event.kind === "dhcp-ignored" ? [event] : []));
         await expect
-          .poll(() => ignored().map(({ reason }) => reason))
+          .poll(() => ignored().map(({ reason }) => reason), { timeout: 10_000 })
           .toContainEqual(expect.stringMatching(program.reason));
         for (const { reason } of ignored()) expect(reason).toMatch(program.reason);
         expect(about(mac, first).filter(({ kind }) => kind === "dhcp-reply")).toEqual([]);
@@ -131,9 +131,11 @@ nodes: [${nodes.join(", ")}]
           signal: off.signal,
           onEvent: ({ kind }) => kind === "firmware-failed" && off.abort(),
         }).finished;
-        await expect.poll(() => about(mac, second).map(({ kind }) => kind)).toContain("dhcp-reply");
+        await expect
+          .poll(() => about(mac, second).map(({ kind }) => kind), { timeout: 10_000 })
+          .toContain("dhcp-reply");
       },
-      120_000,
+      240_000,
     );
   }
 });
