@@ -4,7 +4,7 @@
  * an image, with its store on disk, and a quota. Each time the server is restarted while the client writes 20 MB.
  */
 import { createHash } from "node:crypto";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -13,11 +13,12 @@ import { MemoryVolume } from "../../src/nfs/memory-volume.ts";
 import type { Volume } from "../../src/nfs/volume.ts";
 import { systemClock } from "../../src/system/clock.ts";
 import { openDataFiles } from "../../src/system/data-files.ts";
-import { openLmdbStore } from "../../src/system/lmdb-store.ts";
+import { openJournaledStore } from "../../src/system/journal-file.ts";
 import { systemRandom } from "../../src/system/random.ts";
 import { MemoryImage } from "../../src/tree/memory-image.ts";
 import { openTreeStore } from "../../src/tree/tree-store.ts";
 import { MISSION_TIMEOUT_MS, MISSION_TOOLS, runMission } from "./nfs-virtual-machine.ts";
+import { buildProgram } from "./posix/posix-suite.ts";
 import { requireTools } from "./required-tools.ts";
 import { SERVED_TREE_ID, type ServedVolume, serveVolume } from "./served-volume.ts";
 
@@ -69,7 +70,28 @@ quota-obeyed      ! dd if=/dev/zero of=much bs=1M count=${QUOTA_KIB / 1024} conv
 quota-given-back  rm much && dd if=/big of=less bs=1M conv=fsync 2>/dev/null && cmp less /big && rm less
 `);
 
-const missing = requireTools(MISSION_TOOLS);
+/** Files f0, f1 and so on of the image's large directory, and after them some that go while it is read. */
+const CROWD_FILES = 100_000;
+const CROWD_GOING = 1000;
+/** Every 100th name that is read, one goes that was not yet read, goes itself, brings a new one, gets another name. */
+const CROWD_CASES = `# a directory of ${CROWD_FILES} files that were there
+---
+walkothers d 100
+walkremove d 100
+walkadd d 100
+walkrename d 100
+walk d
+`;
+const CROWD_RESULTS = [CROWD_FILES, CROWD_FILES, 99_000, 99_000, 98_010]
+  .map((once, index) => `1.${index + 2}\t${once} once, 0 again, 2 dots\n`)
+  .join("");
+
+/** Of the node's tree, whose image has the directory. */
+const CROWD_CHECKS = parseChecks(`
+large-directory   posix-cases act /mnt/crowd /bin/crowd.cases > /crowd.found; cmp /crowd.found /bin/crowd.results || { cat /crowd.found; false; }
+`);
+
+const missing = requireTools([...MISSION_TOOLS, "gcc"]);
 
 /** Makes the volume under test in an empty folder, and says how to close it. */
 type OpenVolume = (folder: string) => Promise<{ volume: Volume; close: () => Promise<void> }>;
@@ -85,12 +107,13 @@ const VOLUMES: [name: string, checks: typeof CHECKS, open: OpenVolume][] = [
   ],
   [
     "a node's tree",
-    [...CHECKS, ...QUOTA_CHECKS],
+    [...CHECKS, ...QUOTA_CHECKS, ...CROWD_CHECKS],
     async (folder) => {
-      const keyValueStore = openLmdbStore(join(folder, "store"));
+      const keyValueStore = await openJournaledStore(join(folder, "store"), "1");
       const dataFiles = openDataFiles(join(folder, "files"));
       const trees = await openTreeStore({ keyValueStore, dataFiles, clock: systemClock, random: systemRandom });
-      const image = new MemoryImage({ etc: { directory: { hostname: "raspberrypi\n" } } });
+      const crowd = { case1: { directory: { d: { directory: crowdOfFiles() } } } };
+      const image = new MemoryImage({ etc: { directory: { hostname: "raspberrypi\n" } }, crowd: { directory: crowd } });
       const rules = { durability: "sync", quotaBytes: QUOTA_KIB * 1024 } as const;
       const volume = await trees.tree({ node: "node1", kind: "root", image, imageId: "image", generated: [], rules });
       return { volume, close: () => keyValueStore.close() };
@@ -127,7 +150,14 @@ describe.skipIf(missing).each(VOLUMES)("the Linux kernel's NFS client on %s", (_
       clearInterval(watch);
       void served!.listener.close().then(() => start(port));
     }, 1);
-    const console = await runMission(join(folder, "machine"), { port, checks, big: bigFile().bytes });
+    const programs = {
+      "posix-cases": buildProgram(join(folder, "program")),
+      "crowd.cases": join(folder, "crowd.cases"),
+      "crowd.results": join(folder, "crowd.results"),
+    };
+    writeFileSync(programs["crowd.cases"], CROWD_CASES);
+    writeFileSync(programs["crowd.results"], CROWD_RESULTS);
+    const console = await runMission(join(folder, "machine"), { port, checks, programs, big: bigFile().bytes });
     output = console.split("\n");
     clearInterval(watch); // still there if the client never wrote that much
   }, MISSION_TIMEOUT_MS);
@@ -164,6 +194,11 @@ function parseChecks(text: string): { name: string; command: string }[] {
     .trim()
     .split("\n")
     .map((line) => ({ name: /^\S+/.exec(line)?.[0] ?? "", command: line.replace(/^\S+\s+/, "") }));
+}
+
+function crowdOfFiles(): Record<string, string> {
+  const names = (letter: string, count: number) => Array.from({ length: count }, (_, index) => `${letter}${index}`);
+  return Object.fromEntries([...names("f", CROWD_FILES), ...names("gone", CROWD_GOING)].map((each) => [each, ""]));
 }
 
 /** The volume with every third answer a promise that takes a turn of the event loop. */
