@@ -31,7 +31,8 @@ const LOSS_PERCENT = 2;
 /** Of a network card: some hundred packets wait in it before senders must. */
 const QUEUE_BYTES = 2_000_000;
 const IDLE_MS = 10_000;
-const SETTLE_MS = 5000;
+/** After its start a manager collects garbage and trims memory. */
+const SETTLE_MS = 20_000;
 
 const MIB = 1024 * 1024;
 const BOOT_MIB = 48;
