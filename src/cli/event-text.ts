@@ -1,3 +1,4 @@
+import { storageProblem } from "../cluster/container-storage.ts";
 import type { BootEvent } from "../cluster/event.ts";
 import { coloured, formatBytes, formatCount, formatDuration } from "./table.ts";
 
@@ -69,6 +70,12 @@ function describe(event: BootEvent): string | undefined {
       return coloured(`nfs   refused ${event.program} version ${event.version} to ${event.client}`, "red");
     case "up":
       return coloured(`up    boot ${event.bootId.slice(0, 8)}`, "green");
+    case "storage-tried": {
+      const problem = storageProblem(event.node ?? "the node", event);
+      if (problem !== undefined) return coloured(`store ${problem}`, "yellow");
+      const [free, size] = [event.freeKiB, event.sizeKiB].map((kib) => formatBytes((kib ?? 0) * 1024));
+      return `store containers can be kept: ${free} of ${size} are free`;
+    }
     case "shutdown-seen":
       return "down  shuts down or reboots";
     case "reset":

@@ -9,6 +9,7 @@ import type { MountRefusal } from "../nfs/exports.ts";
 import type { KnownRefusal } from "../nfs/rpc.ts";
 import type { BootLoader } from "../pi/boot-loader.ts";
 import type { TransferFailure } from "../tftp/observation.ts";
+import type { StorageReport } from "./container-storage.ts";
 
 /** What happened, without when and to whom. */
 export type BootOccurrence =
@@ -79,6 +80,8 @@ export type BootOccurrence =
       mostWritten?: string;
     }
   | { kind: "up"; bootId: string }
+  /** What the node found when it made and tried the storage of its containers. */
+  | ({ kind: "storage-tried" } & StorageReport)
   | { kind: "shutdown-seen" }
   | { kind: "reset" }
   | { kind: "snapshot-taken"; name: string }

@@ -6,6 +6,7 @@ import { parseMac } from "../bytes/addresses.ts";
 import { checkNetworks } from "./manifest-network-checks.ts";
 import { attempt, isPlain, listAt, nodesOf, type Plain, plainAt } from "./manifest-plain.ts";
 import type { LocatedProblem, ManifestPath } from "./manifest-problem.ts";
+import { checkStorage } from "./manifest-storage.ts";
 
 export interface ManifestSurroundings {
   /** Whether a file that the manifest names (image, key, file source) is there; `~` and relative paths are the caller's. */
@@ -24,6 +25,7 @@ export function checkManifest(data: unknown, surroundings: ManifestSurroundings)
     ...missingFiles(data, surroundings),
     ...missingImages(data),
     ...adoptedWithoutAddress(data),
+    ...checkStorage(data),
   ];
 }
 

@@ -3,10 +3,11 @@
  * addresses outside the network) is checked in `manifest-checks.ts`.
  */
 import { z } from "zod";
-import { ADOPTED_NODES_DEFAULT, ADOPTED_NODES_MAX, FILE_BYTES_MAX } from "../limits.ts";
+import { ADOPTED_NODES_DEFAULT, ADOPTED_NODES_MAX } from "../limits.ts";
 import { findPiModel } from "../pi/models.ts";
 import { network } from "./manifest-network.ts";
-import { ipv4, mac } from "./manifest-values.ts";
+import { storage } from "./manifest-storage.ts";
+import { byteSize, ipv4, mac } from "./manifest-values.ts";
 
 const HOST_NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 const SERIAL = /^(0x)?[0-9a-fA-F]{1,16}$/;
@@ -59,15 +60,6 @@ export interface ImageReference {
 const rootMode = z.enum(["persistent", "ephemeral", "ram"]);
 
 const durability = z.enum(["sync", "async"]);
-
-const UNITS = ["KiB", "MiB", "GiB", "TiB"];
-
-/** In bytes. */
-const quota = z
-  .string()
-  .regex(/^\d{1,9}(\.\d{1,3})? ?(KiB|MiB|GiB|TiB)$/, { error: "Expected a size with its unit, as 10GiB or 500MiB" })
-  .transform((text) => Math.floor(Number.parseFloat(text) * 1024 ** (1 + UNITS.indexOf(text.slice(-3)))))
-  .refine((bytes) => bytes <= FILE_BYTES_MAX, { error: "Expected less than 16TiB" });
 
 /** A list, or one text with a line for each item. */
 const lines = z
@@ -137,7 +129,8 @@ export const nodeSchema = z
     model: model.exactOptional(),
     root: rootMode.exactOptional(),
     durability: durability.exactOptional(),
-    quota: quota.exactOptional(),
+    quota: byteSize.exactOptional(),
+    storage: storage.exactOptional(),
     role: z.string().min(1).exactOptional(),
     ...perNode,
   })
@@ -166,7 +159,8 @@ export const manifestSchema = z
     durability: durability
       .default("sync")
       .describe("sync: what a node was answered survives a power cut; async: the last second may not"),
-    quota: quota.exactOptional().describe("How much a node may store in all, as 10GiB"),
+    quota: byteSize.exactOptional().describe("How much a node may store in all, as 10GiB"),
+    storage: storage.exactOptional(),
     stateDir: z.string().min(1).exactOptional().describe("Where the manager keeps images, node layers and keys"),
     adopt: adoption.exactOptional(),
     orchestrator: z.looseObject({ kind: z.string().min(1) }).exactOptional(),

@@ -1,6 +1,7 @@
 /** Single values of the manifest that several of its sections use: what each must look like, and its normal form. */
 import { z } from "zod";
 import { parseIpv4, parseMac } from "../bytes/addresses.ts";
+import { FILE_BYTES_MAX } from "../limits.ts";
 
 const MAC = /^[0-9a-fA-F]{2}([:-]?)[0-9a-fA-F]{2}(\1[0-9a-fA-F]{2}){4}$/;
 const IPV4 = /^((25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(\.(?!$)|$)){4}$/;
@@ -23,3 +24,12 @@ export const subnet = z.string().regex(SUBNET, { error: "Expected a network with
 export const domainName = z.string().regex(DOMAIN, { error: "Expected a domain name in lower case, as home.arpa" });
 
 export const port = z.int({ error: "Expected a port from 0 to 65535" }).min(0).max(65535);
+
+const UNITS = ["KiB", "MiB", "GiB", "TiB"];
+
+/** In bytes. */
+export const byteSize = z
+  .string()
+  .regex(/^\d{1,9}(\.\d{1,3})? ?(KiB|MiB|GiB|TiB)$/, { error: "Expected a size with its unit, as 10GiB or 500MiB" })
+  .transform((text) => Math.floor(Number.parseFloat(text) * 1024 ** (1 + UNITS.indexOf(text.slice(-3)))))
+  .refine((bytes) => bytes <= FILE_BYTES_MAX, { error: "Expected less than 16TiB" });

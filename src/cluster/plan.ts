@@ -15,6 +15,7 @@ import {
 import { EEPROM_UPDATE_FILES } from "../pi/eeprom-files.ts";
 import { PI_MODELS, type PiModel } from "../pi/models.ts";
 import { decideLane, type LaneDecision } from "./boot-lane.ts";
+import { type ContainerStorage, containerStorageOf } from "./container-storage.ts";
 import { bootExport, rootExport } from "./export-paths.ts";
 import {
   type GenerationInput,
@@ -68,6 +69,8 @@ export interface BootPlan {
   image: string;
   rootMode: RootMode;
   storage: StoragePlan;
+  /** A file system for containers; absent when the manifest wants none. */
+  containerStorage?: ContainerStorage;
   dhcp: { mode: Manifest["network"]["dhcp"]; address?: Ipv4; bootServer: Ipv4 };
   lane: BootLane;
   commandLine: string;
@@ -95,6 +98,7 @@ export function planNode(manifest: Manifest, node: ManifestNode, image: PlanImag
   const boot = bootTreeFiles(manifest, node, models, files, decision, context);
   const boards = models.map((model) => boardPlan(boot.patched, model, node.serial));
   const rootMode = node.root ?? manifest.root;
+  const containerStorage = containerStorageOf(manifest, node);
   const input: GenerationInput = { manifest, node, rootMode, facts, root: image.root, ...context };
   return {
     node: node.name,
@@ -108,6 +112,7 @@ export function planNode(manifest: Manifest, node: ManifestNode, image: PlanImag
     image: image.name,
     rootMode,
     storage: storageRules(manifest, node),
+    ...(containerStorage && { containerStorage }),
     dhcp: {
       mode: manifest.network.dhcp,
       ...(node.address && { address: node.address }),

@@ -4,6 +4,7 @@
  */
 import type { Ipv4, Mac } from "../bytes/addresses.ts";
 import { STATUS_FILES_MAX, UNKNOWN_PIS_MAX } from "../limits.ts";
+import type { StorageReport } from "./container-storage.ts";
 import { type BootEvent, STAGES, type Stage } from "./event.ts";
 
 /** One file on its way to a node, or there. */
@@ -47,6 +48,8 @@ export interface NodeStatus {
   /** It has got files of another time or node since it last was `up`: a report in its root may be of those. */
   hasOtherFiles?: boolean;
   lastProblem?: { unixMs: number; message: string };
+  /** Of this boot. */
+  containerStorage?: StorageReport;
 }
 
 /** A Raspberry Pi that asks to boot and is in no manifest. */
@@ -111,6 +114,11 @@ export function nextNodeStatus(before: NodeStatus, event: BootEvent): NodeStatus
       return status.stage === "up" || isShutDown(status) ? status : reach(status, "root", now);
     case "up":
       return afterUp(status, event);
+    case "storage-tried": {
+      const { state, freeKiB, sizeKiB } = event;
+      const sizes = freeKiB === undefined || sizeKiB === undefined ? {} : { freeKiB, sizeKiB };
+      return { ...status, containerStorage: { state, ...sizes } };
+    }
     case "shutdown-seen":
       return { ...status, stage: "silent", stageSinceMs: now };
     case "snapshot-restored":
@@ -200,10 +208,11 @@ function afterUp(status: NodeStatus, event: EventOf<"up">): NodeStatus {
 }
 
 function begin(status: NodeStatus, unixMs: number): NodeStatus {
-  const { boot } = status;
+  const { containerStorage, ...rest } = status;
+  const { boot } = rest;
   const boots = boot?.reachedMs.up === undefined ? {} : { previousBoot: boot };
   return {
-    ...status,
+    ...rest,
     ...boots,
     stage: "silent",
     stageSinceMs: unixMs,

@@ -7,6 +7,7 @@ import {
   type StageDuration,
   stageDurations,
 } from "../cluster/boot-progress.ts";
+import { type StorageReport, storageProblem } from "../cluster/container-storage.ts";
 import type { Diagnosis } from "../cluster/diagnosis/index.ts";
 import type { Stage } from "../cluster/event.ts";
 import type { ManifestNode } from "../cluster/manifest.ts";
@@ -35,6 +36,8 @@ export interface NodeStatusView {
   lastBoot?: { startedMs: number; stages: StageDuration[]; sentBytes: number; retransmits: number };
   bootsCompleted: number;
   problem?: string;
+  /** What it found when it tried the storage of its containers, at its last boot. */
+  containerStorage?: StorageReport;
   /** Why it does not get on. */
   diagnosis?: Diagnosis;
 }
@@ -90,7 +93,10 @@ export function viewNode(
   const serial = node.serial ?? status.serial;
   const address = status.address ?? node.address;
   const transfer = stage === "firmware" && boot ? currentTransfer(boot) : undefined;
-  const problem = plan?.problems[0] ?? (stage === "up" ? undefined : status.lastProblem?.message);
+  const { containerStorage } = status;
+  const problemNow =
+    stage === "up" ? containerStorage && storageProblem(node.name, containerStorage) : status.lastProblem?.message;
+  const problem = plan?.problems[0] ?? problemNow;
   return {
     name: node.name,
     stage,
@@ -117,5 +123,6 @@ export function viewNode(
       },
     }),
     ...(problem !== undefined && { problem }),
+    ...(containerStorage && { containerStorage }),
   };
 }

@@ -68,6 +68,12 @@ describe("a report that is written", () => {
     [`${BOOT_A} 12.5 up\n`, [up(BOOT_A)]],
     [`${BOOT_A} 99.9 down\n`, [{ kind: "shutdown-seen" }]],
     [
+      `${BOOT_A} 12.5 up storage ready 8000000 8100000\n`,
+      [up(BOOT_A), { kind: "storage-tried", state: "ready", freeKiB: 8_000_000, sizeKiB: 8_100_000 }],
+    ],
+    [`${BOOT_A} 12.5 up storage no-space\n`, [up(BOOT_A), { kind: "storage-tried", state: "no-space" }]],
+    [`${BOOT_A} 12.5 up storage rubbish\n`, [up(BOOT_A)]],
+    [
       `${BOOT_A} 9.9 memory-short 901121 524288\n`,
       [
         {

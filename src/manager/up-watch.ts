@@ -4,9 +4,10 @@ import type { BootOccurrence } from "../cluster/event.ts";
 import type { UpReport } from "../cluster/generated/index.ts";
 import type { ClusterStatus } from "../cluster/status.ts";
 
-/** A node has just written this. */
+/** A node has just written this. What it says of its storage comes after `up`: that may begin a boot. */
 export function tellUpReport(up: UpReport, node: string, report: Report): void {
   report(occurrenceOf(up, node), node);
+  if (up.state === "up" && up.storage) report({ kind: "storage-tried", ...up.storage }, node);
 }
 
 /**

@@ -24,6 +24,8 @@ export interface PiModel {
   kernels32: readonly string[];
   /** `arm_64bit` when config.txt does not say. */
   defaultsTo64Bit: boolean;
+  /** Of the largest variant. */
+  memoryMaxMiB: number;
   /** Files without which the board never reaches a kernel. The 5 family carries its firmware in the EEPROM. */
   firmwareFiles: readonly string[];
   /** Kernel options, one of which must be built in for the kernel to reach the network without an initramfs. */
@@ -41,6 +43,7 @@ const SET_OTP_BIT =
 
 const PI_3 = {
   soc: "bcm2837",
+  memoryMaxMiB: 1024,
   kernels64: ["kernel8.img"],
   kernels32: ["kernel7.img"],
   defaultsTo64Bit: false,
@@ -48,6 +51,7 @@ const PI_3 = {
 } as const;
 const PI_4 = {
   soc: "bcm2711",
+  memoryMaxMiB: 8192,
   kernels64: ["kernel8.img"],
   kernels32: ["kernel7l.img"],
   defaultsTo64Bit: true,
@@ -58,6 +62,7 @@ const PI_4 = {
 } as const;
 const PI_5 = {
   soc: "bcm2712",
+  memoryMaxMiB: 16384,
   kernels64: ["kernel_2712.img", "kernel8.img"],
   kernels32: [],
   defaultsTo64Bit: true,
@@ -117,6 +122,7 @@ export const PI_MODELS: readonly PiModel[] = [
     ...PI_4,
     id: "400",
     name: "Raspberry Pi 400",
+    memoryMaxMiB: 4096,
     boardTypes: [0x13],
     filters: ["pi4", "pi400"],
     deviceTree: "bcm2711-rpi-400.dtb",

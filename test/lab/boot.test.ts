@@ -2,11 +2,23 @@
  * Whole boots: virtual Pi 4 firmware, the fetched kernel in QEMU, an NFS root from the image file. What stage A promises
  * to its users, on each kind of image.
  */
+import { readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bookwormLikeImage, debianImage, FIRST_BOOT_MARK, missingImages, trixieLikeImage } from "./images.ts";
 import { Simulation } from "./simulation.ts";
 
 const BOOT_TIMEOUT_MS = 400_000;
+
+/** Containers of the first are kept in an image file in its tree, of the second in its memory. */
+const manifest = (image: string) => `cluster: demo
+network: { interface: eth0, dhcp: server, subnet: 10.77.0.0/24, range: { from: 10.77.0.11, to: 10.77.0.20 } }
+image: ${JSON.stringify(image)}
+nodes:
+  - { name: node1, mac: "dc:a6:32:00:00:01", serial: "10000001", model: 4, storage: { kind: loop, size: 8GiB } }
+  - { name: node2, mac: "dc:a6:32:00:00:02", serial: "10000002", model: 4, storage: { kind: memory, size: 256MiB } }
+`;
+const MIB = 1024 * 1024;
 
 const IMAGES = [
   { name: "Debian with its initramfs", image: debianImage, hasInitramfs: true },
@@ -18,7 +30,7 @@ describe.skipIf(missingImages()).each(IMAGES)("two nodes from $name", ({ image, 
   let cluster: Simulation;
 
   beforeAll(async () => {
-    cluster = new Simulation({ image: image(), nodes: 2 });
+    cluster = new Simulation({ manifest: manifest(image()) });
     await Promise.all(["node1", "node2"].flatMap((node) => [cluster.waitUp(node), cluster.waitLogin(node)]));
   }, BOOT_TIMEOUT_MS);
 
@@ -54,16 +66,38 @@ describe.skipIf(missingImages()).each(IMAGES)("two nodes from $name", ({ image, 
     expect(said.split("\n")).toEqual(["1000", "answered", "refused"]);
   }, 120_000);
 
+  /** Docker's folder, changed through an overlay; prints what kind of file system it is on, and what was written. */
+  const USE_STORAGE = `sudo sh -c 'cd /var/lib/docker && findmnt -n -o FSTYPE -T . && mkdir lower upper work merged &&
+    echo image > lower/file && mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay merged &&
+    mv merged/file merged/moved && echo container >> merged/moved && sync merged/moved && umount merged && cat upper/moved'`;
+
+  it("keep containers where overlays work, seen by the manager, and sparse on its disk", () => {
+    expect(cluster.ssh("node1", USE_STORAGE)).toBe("ext4\nimage\ncontainer");
+    expect(cluster.ssh("node2", USE_STORAGE)).toBe("tmpfs\nimage\ncontainer");
+    const [loop, memory] = cluster.status().nodes.map((node) => node.containerStorage);
+    expect(loop).toMatchObject({ state: "ready", sizeKiB: expect.toSatisfy((kib) => kib > 7.5 * 1024 ** 2) });
+    expect(memory).toMatchObject({ state: "ready", sizeKiB: 256 * 1024 });
+    const folders = "docker containerd kubelet rancher";
+    expect(cluster.ssh("node1", `for f in ${folders}; do findmnt -n -o SOURCE /var/lib/$f; done`).split("\n")).toEqual(
+      folders.split(" ").map((folder) => `/dev/loop0[/${folder}]`),
+    );
+    const data = join(cluster.folder, "data");
+    const files = readdirSync(data, { recursive: true, encoding: "utf8" }).map((name) => statSync(join(data, name)));
+    const [image, ...others] = files.filter((file) => file.size === 8192 * MIB);
+    expect(others).toEqual([]);
+    expect((image!.blocks * 512) / MIB).toBeLessThan(40);
+  }, 120_000);
+
   it(
     "keep what a node writes from its neighbour, over a reboot, until it is reset",
     async () => {
-      cluster.ssh("node1", "echo precious > ~/kept && sudo sync");
+      cluster.ssh("node1", "echo precious > ~/kept && sudo cp ~/kept /var/lib/docker/ && sudo sync");
       expect(cluster.ssh("node2", "ls ~")).toBe("");
       const upAgain = cluster.waitUp("node1");
       // sshd goes down under the command, so how it ends says nothing.
       expect(() => cluster.ssh("node1", "sudo systemctl reboot; sleep 30")).toThrow();
       await upAgain;
-      expect(cluster.ssh("node1", "cat ~/kept")).toBe("precious");
+      expect(cluster.ssh("node1", "cat ~/kept /var/lib/docker/kept")).toBe("precious\nprecious");
 
       cluster.bramble("nodes", "reset", "node1");
       const upAsNew = cluster.waitUp("node1");

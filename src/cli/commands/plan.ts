@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { BootPlanJson, PlannedFileJson } from "../../cluster/plan-json.ts";
 import { apiOf, globalOptions, printJson } from "../context.ts";
-import { formatTable } from "../table.ts";
+import { formatBytes, formatTable } from "../table.ts";
 
 type ShownPlan = BootPlanJson & { changedByNode: string[] };
 
@@ -37,6 +37,9 @@ function planText(plan: ShownPlan): string {
     `${plan.node}: mac ${identity.mac ?? "any"}, serial ${identity.serial ?? "any"}, machine-id ${identity.machineId}`,
     `image    ${plan.image}, root ${plan.rootMode}`,
     `dhcp     ${dhcp.mode}, address ${dhcp.address ?? "from the pool or the router"}, boot server ${dhcp.bootServer}`,
+    ...(plan.containerStorage
+      ? [`storage  ${plan.containerStorage.kind} of ${formatBytes(plan.containerStorage.sizeBytes)} for containers`]
+      : []),
     `kernel   ${plan.lane}`,
     `cmdline  ${plan.commandLine}`,
     `exports  / from ${plan.exports.root}, boot files from ${plan.exports.boot}`,

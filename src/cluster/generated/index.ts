@@ -1,5 +1,6 @@
 /** The generated layer of a node's root tree: one generator for each concern, in one sorted list without duplicates. */
 import type { GeneratedFile } from "../generated-file.ts";
+import { containerStorageFiles, containerStorageWarnings } from "./container-storage.ts";
 import { firstBootFiles } from "./first-boot.ts";
 import { fstabFiles } from "./fstab.ts";
 import { identityFiles } from "./identity.ts";
@@ -28,6 +29,7 @@ const GENERATORS: readonly Generator[] = [
   nameServerFiles,
   pingFiles,
   sshFiles,
+  containerStorageFiles,
   upReportFiles,
   userFiles,
   manifestFiles,
@@ -43,7 +45,7 @@ export function generateFiles(input: GenerationInput): GeneratedFile[] {
 export function generationWarnings(input: GenerationInput): string[] {
   const { manifest, facts } = input;
   const { user, passwordHash } = manifest.access;
-  const warnings = [...localeWarnings(input), ...nameServerWarnings(input)];
+  const warnings = [...localeWarnings(input), ...nameServerWarnings(input), ...containerStorageWarnings(input)];
   if (passwordHash === undefined && authorizedKeys(input).length === 0) {
     warnings.push(
       `Nobody can log in as ${user}: the manifest has neither access.authorizedKeys nor access.passwordHash`,

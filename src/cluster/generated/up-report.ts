@@ -4,6 +4,7 @@
  * the moment of the write.
  */
 import type { Ipv4 } from "../../bytes/addresses.ts";
+import { containerStorageOf, parseStorageReport, type StorageReport } from "../container-storage.ts";
 import { rootExport } from "../export-paths.ts";
 import type { GeneratedFile } from "../generated-file.ts";
 import { directory, enableUnit, type GenerationInput, imageText, textFile } from "./placing.ts";
@@ -13,29 +14,36 @@ const REASON = "up report";
 export const UP_REPORT_PATH = "/var/lib/bramble/up";
 const SCRIPT_PATH = "/usr/lib/bramble/up";
 const UNIT = "bramble-up.service";
+/** In memory, of this boot alone. */
+export const STORAGE_REPORT_PATH = "/run/bramble/storage";
 
-const SCRIPT = `#!/bin/sh
+/** What the storage of containers reported before goes with it. */
+const READ_STORAGE = `storage=
+[ "\${1:-up}" = down ] || ! read -r storage < ${STORAGE_REPORT_PATH} || storage=" storage $storage"
+`;
+
+const script = (hasStorage: boolean) => `#!/bin/sh
 # Tells the manager that this node is up, or with the word "down" that it is not: it serves this file system and sees
 # the write.
 read -r boot_id < /proc/sys/kernel/random/boot_id
 read -r uptime_s rest < /proc/uptime
-printf '%s %s %s\\n' "$boot_id" "$uptime_s" "\${1:-up}" > ${UP_REPORT_PATH}
+${hasStorage ? READ_STORAGE : ""}printf '%s %s %s\\n' "$boot_id" "$uptime_s" "\${1:-up}${hasStorage ? "$storage" : ""}" > ${UP_REPORT_PATH}
 `;
 
 /**
  * "soft": a manager that is gone costs seconds and no more. Coming up, it tries for about a minute, since a manager may
  * just be starting; going down, once. Neither is a failure of the node's.
  */
-const MEMORY_SCRIPT = (source: string, options: string) => `#!/bin/sh
+const MEMORY_SCRIPT = (source: string, options: string, hasStorage: boolean) => `#!/bin/sh
 # Tells the manager that this node is up, or with the word "down" that it is not, by a write to the file system that the
 # node was copied from.
 served=${SERVED_ROOT_FOLDER}
-
+${hasStorage ? READ_STORAGE : ""}
 report() {
   mount -i -t nfs -o ${options} ${source} "$served" || return 1
   read -r boot_id < /proc/sys/kernel/random/boot_id
   read -r uptime_s rest < /proc/uptime
-  echo "$boot_id $uptime_s $1" > "$served${UP_REPORT_PATH}"
+  echo "$boot_id $uptime_s $1${hasStorage ? "$storage" : ""}" > "$served${UP_REPORT_PATH}"
   written=$?
   umount -i "$served" || umount -l "$served"
   return $written
@@ -71,37 +79,55 @@ export type UpReport = {
   /** Changes with every start of the kernel. */
   bootId: string;
   uptimeS: number;
-} & ({ state: "up" | "down" | "copy-failed" } | { state: "memory-short"; neededKiB: number; availableKiB: number });
+} & (
+  | { state: "up"; storage?: StorageReport }
+  | { state: "down" | "copy-failed" }
+  | { state: "memory-short"; neededKiB: number; availableKiB: number }
+);
 
 /** Reads what a script wrote; `undefined` while it is still being written, or is something else. */
 export function parseUpReport(content: Uint8Array): UpReport | undefined {
-  const match = /^([0-9a-f-]{36}) (\d+(?:\.\d+)?) (?:(up|down|copy-failed)|memory-short (\d{1,12}) (\d{1,12}))\n$/.exec(
-    Buffer.from(content.subarray(0, 128)).toString("latin1"),
-  );
+  const match =
+    /^([0-9a-f-]{36}) (\d+(?:\.\d+)?) (?:(up|down|copy-failed)(?: storage ([^\n]+))?|memory-short (\d{1,12}) (\d{1,12}))\n$/.exec(
+      Buffer.from(content.subarray(0, 128)).toString("latin1"),
+    );
   if (!match) return undefined;
-  const [, bootId, uptime, state, needed, available] = match;
+  const [, bootId, uptime, state, said, needed, available] = match;
   const boot = { bootId: bootId!, uptimeS: Number(uptime) };
-  if (state !== undefined) return { ...boot, state: state as "up" | "down" | "copy-failed" };
+  if (state === "up") {
+    const storage = said === undefined ? undefined : parseStorageReport(said);
+    return { ...boot, state, ...(storage && { storage }) };
+  }
+  if (state !== undefined) return { ...boot, state: state as "down" | "copy-failed" };
   return { ...boot, state: "memory-short", neededKiB: Number(needed), availableKiB: Number(available) };
 }
 
 export function upReportFiles(input: GenerationInput): GeneratedFile[] {
   const { facts, root, rootMode } = input;
-  const text = rootMode === "ram" ? memoryScript(input) : SCRIPT;
-  const script = [directory("/var/lib/bramble", REASON), textFile(SCRIPT_PATH, text, REASON, { mode: 0o755 })];
+  const text = rootMode === "ram" ? memoryScript(input) : script(hasStorage(input));
+  const placed = [directory("/var/lib/bramble", REASON), textFile(SCRIPT_PATH, text, REASON, { mode: 0o755 })];
   if (facts.init === "systemd") {
     const path = `/etc/systemd/system/${UNIT}`;
-    return [...script, textFile(path, UNIT_TEXT, REASON), enableUnit(UNIT, path, REASON)];
+    return [...placed, textFile(path, UNIT_TEXT, REASON), enableUnit(UNIT, path, REASON)];
   }
   const inittab = imageText(root, "/etc/inittab");
-  if (facts.init !== "busybox" || inittab === undefined || inittab.includes(SCRIPT_PATH)) return script;
+  if (facts.init !== "busybox" || inittab === undefined || inittab.includes(SCRIPT_PATH)) return placed;
   // First: shutdown actions run in the order of their lines, and the image's own unmount the root.
   const lines = `::once:${SCRIPT_PATH}\n::shutdown:${SCRIPT_PATH} down\n`;
-  return [...script, textFile("/etc/inittab", `${lines}${inittab}`, REASON)];
+  return [...placed, textFile("/etc/inittab", `${lines}${inittab}`, REASON)];
 }
 
-function memoryScript({ node, ports, serverAddress }: GenerationInput): string {
-  return MEMORY_SCRIPT(`${serverAddress}:${rootExport(node.name)}`, softMountOptions(ports, serverAddress));
+function hasStorage({ manifest, node, facts }: GenerationInput): boolean {
+  return facts.init === "systemd" && containerStorageOf(manifest, node) !== undefined;
+}
+
+function memoryScript(input: GenerationInput): string {
+  const { node, ports, serverAddress } = input;
+  return MEMORY_SCRIPT(
+    `${serverAddress}:${rootExport(node.name)}`,
+    softMountOptions(ports, serverAddress),
+    hasStorage(input),
+  );
 }
 
 /** As the kernel takes them, without a helper. `timeo` is in tenths of a second. */
