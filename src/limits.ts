@@ -175,6 +175,9 @@ export const KERNEL_BYTES_MAX = 256 * 1024 * 1024;
 /** Text files of an image that are read whole: /etc/passwd, os-release, kernel configurations (300 KiB). */
 export const IMAGE_TEXT_BYTES_MAX = 2 * 1024 * 1024;
 
+/** A kernel's lists of its modules, one at a time: Debian's are below 1 MiB, and grow with every driver. */
+export const MODULE_LIST_BYTES_MAX = 16 * 1024 * 1024;
+
 /** Keys of the key-value store: a prefix, a directory id and a folded file name. LMDB takes 1978. */
 export const KEY_BYTES_MAX = 1978;
 

@@ -7,6 +7,7 @@ import { checkNetworks } from "./manifest-network-checks.ts";
 import { attempt, isPlain, listAt, nodesOf, type Plain, plainAt } from "./manifest-plain.ts";
 import type { LocatedProblem, ManifestPath } from "./manifest-problem.ts";
 import { checkStorage } from "./manifest-storage.ts";
+import { fullUnitName } from "./manifest-system.ts";
 
 export interface ManifestSurroundings {
   /** Whether a file that the manifest names (image, key, file source) is there; `~` and relative paths are the caller's. */
@@ -24,6 +25,7 @@ export function checkManifest(data: unknown, surroundings: ManifestSurroundings)
     ...checkNetworks(data, surroundings.interfaceSubnet),
     ...missingFiles(data, surroundings),
     ...missingImages(data),
+    ...contradictoryUnits(data),
     ...adoptedWithoutAddress(data),
     ...checkStorage(data),
   ];
@@ -105,12 +107,34 @@ export function isPublicKey(entry: string): boolean {
   return PUBLIC_KEY.test(entry);
 }
 
+/** What counts for all nodes, and each node. */
+function scopesOf(data: Plain): { path: ManifestPath; scope: Plain }[] {
+  return [{ path: [], scope: data }, ...nodesOf(data).map((scope, index) => ({ path: ["nodes", index], scope }))];
+}
+
+/** A node may enable what is masked for all; one and the same place cannot say both. */
+function contradictoryUnits(data: Plain): LocatedProblem[] {
+  return scopesOf(data).flatMap(({ path, scope }) => {
+    const units = plainAt(scope, "units");
+    const names = (key: string) =>
+      listAt(units, key).map((name) => (typeof name === "string" ? fullUnitName(name) : undefined));
+    const enabled = new Set(names("enable"));
+    return names("mask").flatMap((name, index) =>
+      name === undefined || !enabled.has(name)
+        ? []
+        : [
+            {
+              path: [...path, "units", "mask", index],
+              message: `The unit ${name} would be enabled and masked`,
+              hint: "Leave it in one of the two lists",
+            },
+          ],
+    );
+  });
+}
+
 function missingFiles(data: Plain, { fileExists, imageNames = [] }: ManifestSurroundings): LocatedProblem[] {
-  const scopes = [
-    { path: [] as ManifestPath, scope: data },
-    ...nodesOf(data).map((scope, index) => ({ path: ["nodes", index], scope })),
-  ];
-  const named = scopes.flatMap(({ path, scope }) => [
+  const named = scopesOf(data).flatMap(({ path, scope }) => [
     ...imagePlaces(path, scope.image, imageNames),
     ...listAt(scope, "files").map((entry, index) => ({
       path: [...path, "files", index, "source"],

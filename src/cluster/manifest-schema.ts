@@ -7,6 +7,7 @@ import { ADOPTED_NODES_DEFAULT, ADOPTED_NODES_MAX } from "../limits.ts";
 import { findPiModel } from "../pi/models.ts";
 import { network } from "./manifest-network.ts";
 import { storage } from "./manifest-storage.ts";
+import { systemSettings } from "./manifest-system.ts";
 import { byteSize, ipv4, mac } from "./manifest-values.ts";
 
 const HOST_NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
@@ -101,6 +102,7 @@ const perNode = {
   files: z.array(file).default([]).describe("Files to place in the node's root file system"),
   config: lines.default([]).describe("Lines to add to config.txt"),
   cmdline: lines.default([]).describe("Words to add to the kernel command line"),
+  ...systemSettings,
 };
 
 /** One place for the number, and with it a host name: `node%d`, `rack1-%02d`. */

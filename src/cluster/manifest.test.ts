@@ -5,6 +5,8 @@ import { formatProblem, type ManifestSurroundings, manifestJsonSchema, parseMani
 const FILES = new Set(["pi.img.xz", "key.pub", "motd"]);
 const SURROUNDINGS: ManifestSurroundings = { fileExists: (path) => FILES.has(path), imageNames: ["trixie"] };
 
+const NO_SYSTEM_SETTINGS = { sysctl: {}, modules: [], units: { enable: [], mask: [] } };
+
 /** A manifest that is fine, with lines of its own put before the nodes and nodes put at the end. */
 function manifest(lines = "", nodes = '  - { name: node1, mac: "dc:a6:32:70:da:b0" }') {
   return `cluster: attic\nimage: pi.img.xz\n${lines}\nnodes:\n${nodes}\n`;
@@ -41,8 +43,17 @@ describe("a manifest", () => {
       files: [{ path: "/etc/motd", source: "motd", mode: 0o600, owner: "root", group: "root" }],
       config: ["dtparam=i2c_arm=on", "[pi4]", "arm_boost=1"],
       cmdline: ["loglevel=7"],
+      ...NO_SYSTEM_SETTINGS,
       nodes: [
-        { name: "node1", mac: "dc:a6:32:70:da:b0", model: "4", files: [], config: [], cmdline: [] },
+        {
+          name: "node1",
+          mac: "dc:a6:32:70:da:b0",
+          model: "4",
+          files: [],
+          config: [],
+          cmdline: [],
+          ...NO_SYSTEM_SETTINGS,
+        },
         {
           name: "node2",
           serial: "10000000",
@@ -50,6 +61,7 @@ describe("a manifest", () => {
           files: [{ path: "/a", content: "b", mode: 0o755, owner: "1000", group: "root" }],
           config: [],
           cmdline: [],
+          ...NO_SYSTEM_SETTINGS,
         },
         {
           name: "node3",
@@ -59,6 +71,7 @@ describe("a manifest", () => {
           files: [],
           config: [],
           cmdline: [],
+          ...NO_SYSTEM_SETTINGS,
         },
       ],
     });

@@ -132,6 +132,8 @@ function fromIssue(issue: z.core.$ZodIssue, above: ManifestPath): LocatedProblem
       );
       return inner ? inner.flatMap((candidate) => fromIssue(candidate, path)) : [{ path, message: issue.message }];
     }
+    case "invalid_key":
+      return [{ path, message: issue.issues[0]?.message ?? issue.message, atKey: true }];
     case "too_big":
     case "too_small":
       return [{ path, message: issue.message.startsWith("Expected") ? issue.message : outOfBounds(issue) }];
@@ -147,6 +149,7 @@ function missing(path: ManifestPath): string {
 const TYPE_WORDS: Readonly<Record<string, string>> = {
   string: "text",
   object: "a map of keys and values",
+  record: "a map of keys and values",
   array: "a list",
   number: "a number",
   int: "a whole number",

@@ -17,13 +17,7 @@ import { PI_MODELS, type PiModel } from "../pi/models.ts";
 import { decideLane, type LaneDecision } from "./boot-lane.ts";
 import { type ContainerStorage, containerStorageOf } from "./container-storage.ts";
 import { bootExport, rootExport } from "./export-paths.ts";
-import {
-  type GenerationInput,
-  generateFiles,
-  generationWarnings,
-  RAM_ROOT_INIT,
-  ramRootProblems,
-} from "./generated/index.ts";
+import { type GenerationInput, generateRoot, RAM_ROOT_INIT, ramRootProblems } from "./generated/index.ts";
 import type { GeneratedFile, ImageFiles } from "./generated-file.ts";
 import { bootFiles, type ImageFacts, imageProblems } from "./image-facts.ts";
 import type { Manifest, ManifestNode, RootMode } from "./manifest.ts";
@@ -100,6 +94,7 @@ export function planNode(manifest: Manifest, node: ManifestNode, image: PlanImag
   const rootMode = node.root ?? manifest.root;
   const containerStorage = containerStorageOf(manifest, node);
   const input: GenerationInput = { manifest, node, rootMode, facts, root: image.root, ...context };
+  const root = generateRoot(input);
   return {
     node: node.name,
     identity: {
@@ -123,7 +118,7 @@ export function planNode(manifest: Manifest, node: ManifestNode, image: PlanImag
     boards,
     exports: { root: rootExport(node.name), boot: bootExport(node.name) },
     sshServer: facts.sshServer,
-    files: [...boot.placed, ...generateFiles(input)],
+    files: [...boot.placed, ...root.files],
     blockedBootFiles: EEPROM_UPDATE_FILES,
     problems: [
       ...imageProblems(facts),
@@ -132,7 +127,7 @@ export function planNode(manifest: Manifest, node: ManifestNode, image: PlanImag
       ...boot.problems,
       ...ramRootProblems(input),
     ],
-    warnings: [...decision.warnings, ...boot.warnings, ...generationWarnings(input)],
+    warnings: [...decision.warnings, ...boot.warnings, ...root.warnings],
   };
 }
 

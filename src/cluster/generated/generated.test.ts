@@ -8,7 +8,7 @@ import { BOOKWORM, BUSYBOX, DEBIAN, planImage, TRIXIE } from "../../../test/plan
 import type { Ipv4 } from "../../bytes/addresses.ts";
 import type { GeneratedFile } from "../generated-file.ts";
 import { parseManifest } from "../manifest.ts";
-import { generateFiles, generationWarnings, parseUpReport } from "./index.ts";
+import { generateRoot, parseUpReport } from "./index.ts";
 import { withoutWired } from "./network.ts";
 import type { GenerationInput } from "./placing.ts";
 
@@ -35,11 +35,11 @@ function input(image: Image, lines = "", sources: Record<string, string> = {}): 
 
 /** As `input`, of a node whose root is in memory. */
 function inMemory(image: Image): Map<string, GeneratedFile> {
-  return new Map(generateFiles({ ...input(image), rootMode: "ram" }).map((file) => [file.path, file]));
+  return new Map(generateRoot({ ...input(image), rootMode: "ram" }).files.map((file) => [file.path, file]));
 }
 
 function generated(image: Image, lines = "", sources: Record<string, string> = {}): Map<string, GeneratedFile> {
-  return new Map(generateFiles(input(image, lines, sources)).map((file) => [file.path, file]));
+  return new Map(generateRoot(input(image, lines, sources)).files.map((file) => [file.path, file]));
 }
 
 function textOf(files: Map<string, GeneratedFile>, path: string): string {
@@ -60,6 +60,189 @@ describe("ping", () => {
     expect(textOf(files, PATH)).toMatch(/^net\.ipv4\.ping_group_range = 0 2147483647$/m);
     expect(generated(withRoot(BUSYBOX, { "/bin/ping": "" })).has(PATH)).toBe(false);
     expect(generated(DEBIAN).has(PATH)).toBe(false);
+  });
+});
+
+describe("kernel settings and modules of the manifest", () => {
+  const SYSCTL = "/etc/sysctl.d/zz-bramble.conf";
+  const MODULES = "/etc/modules-load.d/bramble.conf";
+  const MODULE_LISTS = {
+    "/usr/lib/modules/6.1.0-50-arm64/modules.dep":
+      "kernel/net/bridge/br_netfilter.ko: kernel/net/llc/llc.ko\nextra/a-b.ko.xz:\n",
+    "/usr/lib/modules/6.1.0-50-arm64/modules.builtin": "kernel/drivers/block/loop.ko\n",
+    "/usr/lib/modules/6.1.0-50-arm64/modules.alias": "alias fs-btrfs btrfs\nalias pci:v0000* ahci\n",
+  };
+  const LOADERS = { "/usr/lib/systemd/systemd-sysctl": "", "/usr/lib/systemd/systemd-modules-load": "" };
+  const image = withRoot(DEBIAN, { ...LOADERS, ...MODULE_LISTS });
+  const lines = "sysctl: { vm.swappiness: 7, net.ipv4.ip_forward: 1 }\nmodules: [br_netfilter]\n";
+  const own = (text: string) => `nodes: [{ name: node1, mac: dc:a6:32:70:da:b0, ${text} }]\n`;
+  const planned = (of: Image, text: string) => {
+    const { manifest, ...rest } = input(of);
+    const result = parseManifest(
+      `cluster: attic\nimage: pi.img\naccess: { authorizedKeys: [ssh-ed25519 AAAA] }\n${text}`,
+      {
+        fileExists: () => true,
+      },
+    );
+    if (!result.ok) throw new Error(JSON.stringify(result.problems));
+    const { files, warnings } = generateRoot({ ...rest, manifest: result.manifest, node: result.manifest.nodes[0]! });
+    return { files: new Map(files.map((file) => [file.path, file])), warnings };
+  };
+
+  it("are files that systemd reads at boot, the node's own over those for all", () => {
+    const { files, warnings } = planned(
+      image,
+      lines + own("sysctl: { vm.swappiness: 9 }, modules: [loop, br_netfilter]"),
+    );
+    expect(textOf(files, SYSCTL)).toBe("vm.swappiness = 9\nnet.ipv4.ip_forward = 1\n");
+    expect(textOf(files, MODULES)).toBe("br_netfilter\nloop\n");
+    expect(warnings).toEqual([]);
+  });
+
+  it("leave no file where there are none", () => {
+    const { files } = planned(image, own(""));
+    expect([files.has(SYSCTL), files.has(MODULES)]).toEqual([false, false]);
+  });
+
+  it.each([
+    ["modules: [loop, br-netfilter, a_b, fs-btrfs]", image, []],
+    ["modules: [loop, zram]", image, ["The image has no module zram for its kernel 6.1.0-50-arm64"]],
+    ["modules: [zram]", withRoot(DEBIAN, LOADERS), []],
+    [
+      "modules: [loop]",
+      withRoot(BUSYBOX, { "/usr/sbin/sshd": "" }),
+      ["The image has no program that loads modules at boot; those of the manifest are not loaded"],
+    ],
+    [
+      "sysctl: { vm.swappiness: 1 }",
+      withRoot(BUSYBOX, { "/usr/sbin/sshd": "" }),
+      ["The image has no program that applies sysctl settings at boot; those of the manifest do nothing"],
+    ],
+  ])("%s: what the image cannot do is said", (text, of, expected) => {
+    expect(planned(of, own(text)).warnings).toEqual(expected);
+  });
+
+  describe("units", () => {
+    const SYSTEM = "/etc/systemd/system";
+    const install = (text: string) => `[Install]\n${text}\n`;
+    const withUnits = withRoot(DEBIAN, {
+      "/usr/lib/systemd/system/fstrim.timer": install("WantedBy=timers.target"),
+      "/usr/lib/systemd/system/cron.service": install(
+        "WantedBy=multi-user.target\nAlso=cron.socket gone.timer static.service",
+      ),
+      "/usr/lib/systemd/system/cron.socket": install("WantedBy=sockets.target\nAlso=cron.service"),
+      "/usr/lib/systemd/system/static.service": "[Service]\nExecStart=/bin/true\n",
+      "/usr/lib/systemd/system/host.service": install("WantedBy=on-%H.target"),
+      "/usr/lib/systemd/system/vpn@.service": install("WantedBy=multi-user.target"),
+      "/usr/lib/systemd/system/masked.service": install("WantedBy=multi-user.target"),
+      [`${SYSTEM}/masked.service`]: "-> /dev/null",
+      "/etc/init.d/old": "",
+    });
+    /** Link → target, or what else became of the path. */
+    const links = (text: string, of: Image = withUnits) => {
+      const { files, warnings } = planned(of, text);
+      const ours = [...files.values()].filter((file) => file.reason === "manifest units");
+      return {
+        links: Object.fromEntries(
+          ours.map((file) => [file.path.replace(`${SYSTEM}/`, ""), file.kind === "symlink" ? file.target : file.kind]),
+        ),
+        warnings,
+      };
+    };
+    const CRON = "/usr/lib/systemd/system/cron.service";
+
+    it.each([
+      [
+        "enabled with those that go with it",
+        "units: { enable: [cron] }",
+        {
+          "multi-user.target.wants/cron.service": CRON,
+          "sockets.target.wants/cron.socket": "/usr/lib/systemd/system/cron.socket",
+        },
+      ],
+      [
+        "an instance of a template",
+        "units: { enable: [vpn@home] }",
+        { "multi-user.target.wants/vpn@home.service": "/usr/lib/systemd/system/vpn@.service" },
+      ],
+      [
+        "enabled although it is masked for all nodes of all clusters",
+        "units: { enable: [fstrim.timer] }",
+        { "fstrim.timer": "removed", "timers.target.wants/fstrim.timer": "/usr/lib/systemd/system/fstrim.timer" },
+      ],
+      [
+        "enabled although the image masks it",
+        "units: { enable: [masked] }",
+        {
+          "masked.service": "removed",
+          "multi-user.target.wants/masked.service": "/usr/lib/systemd/system/masked.service",
+        },
+      ],
+      [
+        "of the manifest's own files",
+        'files: [{ path: /etc/systemd/system/cron.service, content: "[Install]\\nWantedBy=my.target\\n" }], units: { enable: [cron] }',
+        { "my.target.wants/cron.service": `${SYSTEM}/cron.service` },
+      ],
+      [
+        "masked, with one that it would have brought along",
+        "units: { enable: [cron], mask: [cron.socket, old, vpn@x] }",
+        {
+          "cron.socket": "/dev/null",
+          "old.service": "/dev/null",
+          "vpn@x.service": "/dev/null",
+          "multi-user.target.wants/cron.service": CRON,
+        },
+      ],
+    ])("%s", (_, text, expected) => {
+      expect(links(own(text))).toEqual({ links: expected, warnings: [] });
+    });
+
+    it("are the node's own before those for all", () => {
+      const text = `units: { enable: [cron, vpn@a], mask: [masked] }\n${own("units: { enable: [masked], mask: [cron] }")}`;
+      expect(Object.keys(links(text).links).sort()).toEqual([
+        "cron.service",
+        "masked.service",
+        "multi-user.target.wants/masked.service",
+        "multi-user.target.wants/vpn@a.service",
+      ]);
+      expect(links(text).links).toMatchObject({ "cron.service": "/dev/null", "masked.service": "removed" });
+    });
+
+    it.each([
+      ["enable: [fstrm.timer]", 'Cannot enable fstrm.timer: the image has no such unit. Did you mean "fstrim.timer"?'],
+      ["enable: [nothing]", "Cannot enable nothing.service: the image has no such unit"],
+      ["enable: [old]", "Cannot enable old.service: the image has no such unit"],
+      [
+        "enable: [static]",
+        "Cannot enable static.service: it has no [Install] section, so others start it; a unit of your own (files:) can want it",
+      ],
+      [
+        "enable: [vpn@]",
+        "Cannot enable vpn@.service: it is a template without a default instance; write vpn@NAME.service",
+      ],
+      [
+        "enable: [host]",
+        "Cannot enable host.service: its [Install] section says on-%H.target, which only the running node could tell",
+      ],
+      ["mask: [bramble-up]", "Cannot mask bramble-up.service: it is Bramble's own, for up report"],
+    ])("%s is not done, and said", (text, warning) => {
+      expect(links(own(`units: { ${text} }`))).toEqual({ links: {}, warnings: [warning] });
+    });
+
+    it("are masked also where the image does not have them, and it is said", () => {
+      expect(links(own("units: { mask: [fstrim.timr] }"))).toMatchObject({
+        links: { "fstrim.timr.service": "/dev/null" },
+        warnings: ["The image has no unit fstrim.timr.service to mask"],
+      });
+    });
+
+    it("need an image with systemd", () => {
+      const image = withRoot(BUSYBOX, { "/usr/sbin/sshd": "" });
+      expect(links(own("units: { mask: [cron] }"), image)).toEqual({
+        links: {},
+        warnings: ["Cannot enable or mask units: the image has no systemd"],
+      });
+    });
   });
 });
 
@@ -338,7 +521,7 @@ describe("warnings", () => {
       ],
     ],
   ])("say what will not be as wished (%#)", (image, lines, expected) => {
-    expect(generationWarnings(input(image, lines))).toEqual(expected);
+    expect(generateRoot(input(image, lines)).warnings).toEqual(expected);
   });
 });
 

@@ -4,6 +4,7 @@ import { containerStorageFiles, containerStorageWarnings } from "./container-sto
 import { firstBootFiles } from "./first-boot.ts";
 import { fstabFiles } from "./fstab.ts";
 import { identityFiles } from "./identity.ts";
+import { kernelSettingFiles, kernelSettingWarnings } from "./kernel-settings.ts";
 import { localeFiles, localeWarnings } from "./locale.ts";
 import { manifestFiles } from "./manifest-files.ts";
 import { nameServerFiles, nameServerWarnings } from "./name-servers.ts";
@@ -12,6 +13,7 @@ import { pingFiles } from "./ping.ts";
 import type { GenerationInput, Generator } from "./placing.ts";
 import { ramRootFiles } from "./ram-root.ts";
 import { sshFiles } from "./ssh.ts";
+import { planUnits } from "./units.ts";
 import { upReportFiles } from "./up-report.ts";
 import { authorizedKeys, userFiles } from "./user.ts";
 
@@ -28,6 +30,7 @@ const GENERATORS: readonly Generator[] = [
   networkFiles,
   nameServerFiles,
   pingFiles,
+  kernelSettingFiles,
   sshFiles,
   containerStorageFiles,
   upReportFiles,
@@ -35,17 +38,27 @@ const GENERATORS: readonly Generator[] = [
   manifestFiles,
 ];
 
-export function generateFiles(input: GenerationInput): GeneratedFile[] {
-  const files = GENERATORS.flatMap((generate) => generate(input));
+/** The files, and what will not be as the manifest wishes, or as its owner expects. */
+export function generateRoot(input: GenerationInput): { files: GeneratedFile[]; warnings: string[] } {
+  const placed = GENERATORS.flatMap((generate) => generate(input));
+  const units = planUnits(input, placed);
+  const files = [...placed, ...units.files];
   const byPath = new Map([...files, ...ramRootFiles(input, files)].map((file) => [file.path, file]));
-  return [...byPath.values()].sort((a, b) => (a.path < b.path ? -1 : 1));
+  return {
+    files: [...byPath.values()].sort((a, b) => (a.path < b.path ? -1 : 1)),
+    warnings: [...generationWarnings(input), ...units.warnings],
+  };
 }
 
-/** What will not be as the manifest wishes, or as its owner expects. */
-export function generationWarnings(input: GenerationInput): string[] {
+function generationWarnings(input: GenerationInput): string[] {
   const { manifest, facts } = input;
   const { user, passwordHash } = manifest.access;
-  const warnings = [...localeWarnings(input), ...nameServerWarnings(input), ...containerStorageWarnings(input)];
+  const warnings = [
+    ...localeWarnings(input),
+    ...nameServerWarnings(input),
+    ...kernelSettingWarnings(input),
+    ...containerStorageWarnings(input),
+  ];
   if (passwordHash === undefined && authorizedKeys(input).length === 0) {
     warnings.push(
       `Nobody can log in as ${user}: the manifest has neither access.authorizedKeys nor access.passwordHash`,
