@@ -62,7 +62,7 @@ const UNSEEN = [
     "EE#475, EE#556, EE#440, EE#452",
   ],
   ["LED codes for EEPROM errors, a wrong signature, or a dead RP1", "nothing is sent", "LED warning codes"],
-  ["A memory cgroup that a kubelet misses", "the system is up; see `cgroup_enable=memory`", "LX#6980"],
+  ["A memory cgroup that a kubelet misses", "the system is up; set `cgroups: memory`", "LX#6980"],
   [
     "Answers of other DHCP servers that go to the board's MAC alone",
     "a switch does not bring them to the manager; broadcast ones are heard, and a REQUEST tells whose offer was taken",

@@ -60,6 +60,7 @@ describe("kernel settings, modules and units in the manifest", () => {
       "units: { enable: [ssh.service], mask: [cron, ssh] }",
       "3:46: units.mask[1]: The unit ssh.service would be enabled and masked. Leave it in one of the two lists",
     ],
+    ["cgroups: cpu", "3:10: cgroups: Expected one of memory, none"],
   ])("%s is refused", (line, expected) => {
     expect(problemsOf(line)).toEqual([expected]);
   });

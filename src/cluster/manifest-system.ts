@@ -1,4 +1,4 @@
-/** What the manifest says of a node's running system: kernel settings and modules, systemd's units. */
+/** What the manifest says of a node's running system: kernel settings and modules, systemd's units, control groups. */
 import { z } from "zod";
 
 /** sysctl.d(5): parts between dots, `*` for any, and a slash for a dot that belongs to a name (`eth0/1`). */
@@ -40,4 +40,10 @@ export const systemSettings = {
   sysctl: sysctl.default({}).describe("Kernel settings, as net.ipv4.ip_forward: 1"),
   modules: z.array(moduleName).default([]).describe("Kernel modules to load at boot"),
   units: z.strictObject({ enable: unitNames, mask: unitNames }).prefault({}).describe("Units of systemd"),
+  cgroups: z
+    .enum(["memory", "none"])
+    .exactOptional()
+    .describe(
+      "memory: the kernel counts and limits the memory of containers; by default where there is an orchestrator",
+    ),
 };

@@ -101,6 +101,20 @@ describe("the plan of a node", () => {
     );
   });
 
+  it.each([
+    ["", "", false],
+    ["cgroups: memory", "", true],
+    ["cgroups: memory", "cgroups: none,", false],
+    ["", "cgroups: memory,", true],
+    ["orchestrator: { kind: k3s }", "", true],
+    ["orchestrator: { kind: k3s }", "cgroups: none,", false],
+    ["orchestrator: { kind: k3s }\ncgroups: none", "", false],
+  ])("counts memory for containers with %j for all and %j for the node: %s", (all, own, expected) => {
+    const { commandLine } = plan(DEBIAN, `${BASE}${all}\n${NODES.replace("{ name: node1,", `{ name: node1, ${own}`)}`);
+    expect(commandLine.endsWith(" cgroup_enable=memory cgroup_memory=1")).toBe(expected);
+    expect(commandLine.includes("cgroup")).toBe(expected);
+  });
+
   it("takes durability and quota from the node, or else from the manifest", () => {
     const text = `${BASE}durability: async\nquota: 1.5GiB\n${NODES}`;
     expect(plan(DEBIAN, text).storage).toEqual({ durability: "async", quotaBytes: 1.5 * 2 ** 30 });

@@ -4,7 +4,7 @@
  */
 import type { Ipv4, Mac } from "../bytes/addresses.ts";
 import { KERNEL_COMMAND_LINE_BYTES_MAX } from "../limits.ts";
-import { type BootLane, patchCommandLine } from "../pi/cmdline.ts";
+import { type BootLane, MEMORY_CGROUP_WORDS, patchCommandLine } from "../pi/cmdline.ts";
 import { type BootFiles, evaluateConfigTxt } from "../pi/config-txt.ts";
 import {
   dropInitramfsLines,
@@ -172,7 +172,9 @@ function bootTreeFiles(
     mountPort: context.ports.mount,
     ...((node.root ?? manifest.root) === "ram" && { firstProgram: RAM_ROOT_INIT }),
   };
-  const extraWords = [...manifest.cmdline, ...node.cmdline];
+  const cgroups = node.cgroups ?? manifest.cgroups ?? (manifest.orchestrator ? "memory" : "none");
+  const containerWords = cgroups === "memory" ? MEMORY_CGROUP_WORDS : [];
+  const extraWords = [...containerWords, ...manifest.cmdline, ...node.cmdline];
   const patched = overlay(files, texts);
   const lineFiles = new Set(
     models.map((model) => evaluateConfigTxt(patched, board(model, node.serial)).commandLineFile),

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { parseIpv4 } from "../bytes/addresses.ts";
-import { commandLineKey, type NfsRoot, patchCommandLine, splitCommandLine } from "./cmdline.ts";
+import { commandLineKey, MEMORY_CGROUP_WORDS, type NfsRoot, patchCommandLine, splitCommandLine } from "./cmdline.ts";
 
 const ROOT: NfsRoot = {
   lane: "kernel",
@@ -48,6 +48,25 @@ describe("the kernel command line", () => {
   it("puts the manifest's words last, instead of words with the same key, but keeps every console", () => {
     const line = patchCommandLine("console=tty1 loglevel=3", ROOT, ["loglevel=7 console=ttyAMA0", "panic=0"]);
     expect(line).toBe(`console=tty1 ${KERNEL_ROOT.replace(" panic=10", "")} loglevel=7 console=ttyAMA0 panic=0`);
+  });
+
+  it.each([
+    ["an image without a word of them", "console=tty1", [], `console=tty1 ${KERNEL_ROOT} WORDS`],
+    [
+      "an image that has them, and another controller",
+      "cgroup_enable=cpuset cgroup_memory=1 cgroup_enable=memory console=tty1",
+      [],
+      `cgroup_enable=cpuset console=tty1 ${KERNEL_ROOT} WORDS`,
+    ],
+    [
+      "a manifest that has one of them, too",
+      "",
+      ["quiet cgroup_memory=1 cgroup_enable=cpuset"],
+      `${KERNEL_ROOT} cgroup_enable=memory quiet cgroup_memory=1 cgroup_enable=cpuset`,
+    ],
+  ])("switches the memory controller on once: %s", (_, text, own, expected) => {
+    const line = patchCommandLine(text, ROOT, [...MEMORY_CGROUP_WORDS, ...own]);
+    expect(line).toBe(expected.replace("WORDS", MEMORY_CGROUP_WORDS.join(" ")));
   });
 
   it("starts a first program instead of the init, and tells it which one that is", () => {

@@ -45,6 +45,16 @@ const DROPPED_KEYS = new Set([
   "resize",
   "quiet",
 ]);
+/** May stand several times, each time with another value. */
+const REPEATED_KEYS = new Set(["console", "cgroup_enable", "cgroup_disable"]);
+/**
+ * Switch on the kernel's memory controller, which containers need. Raspberry Pi's kernels start without it: by a patch of
+ * theirs, later by `cgroup_disable=memory` of their device trees, whose words the firmware puts before those of
+ * cmdline.txt (raspberrypi/linux#1950, #6439; 6.12.34 cannot be told otherwise: #6980). `cgroup_memory=1` is the older of
+ * the two words; k3s asks for both. Other kernels know neither and pass over them: they have the controller on, unless
+ * such a device tree switches it off.
+ */
+export const MEMORY_CGROUP_WORDS: readonly string[] = ["cgroup_enable=memory", "cgroup_memory=1"];
 /** First-boot programs that look for a partition under `/` (Raspberry Pi OS, up to bookworm). */
 const FIRST_BOOT_INIT = /^\/usr\/lib\/(raspberrypi-sys-mods\/firstboot|raspi-config\/init_resize\.sh)$/;
 
@@ -58,15 +68,18 @@ export function commandLineKey(word: string): string {
 
 /**
  * The image's own command line with its root replaced by one over NFS. `extraWords` (several in one text are
- * fine) come last and replace words of the same key, except `console`, which may stand several times.
+ * fine) come last and replace words of the same key, except of those that may stand several times.
  */
 export function patchCommandLine(imageText: string, root: NfsRoot, extraWords: readonly string[] = []): string {
   const own = splitCommandLine(imageText).filter((word) => !isDropped(word));
   const base = [...own, ...rootWords(root)];
   if (!own.some((word) => commandLineKey(word) === "panic")) base.push(`panic=${PANIC_REBOOT_S}`);
-  const extra = extraWords.flatMap(splitCommandLine);
-  const replaced = new Set(extra.map(commandLineKey).filter((key) => key !== "console"));
-  const words = [...base.filter((word) => !replaced.has(commandLineKey(word))), ...extra];
+  const extra = extraWords.flatMap(splitCommandLine).filter((word, index, all) => all.lastIndexOf(word) === index);
+  const replaced = new Set(
+    extra.map((word) => (REPEATED_KEYS.has(commandLineKey(word)) ? word : commandLineKey(word))),
+  );
+  const isReplaced = (word: string) => replaced.has(commandLineKey(word)) || replaced.has(word);
+  const words = [...base.filter((word) => !isReplaced(word)), ...extra];
   return (root.firstProgram === undefined ? words : withFirstProgram(words, root.firstProgram)).join(" ");
 }
 
