@@ -168,10 +168,11 @@ describe.skipIf(isSkipped)("a lease", () => {
     const [, got] = await client.until(/^bound (\S+) 600 attic\.example example$/m);
     client.child.kill("SIGUSR1");
     await client.until(new RegExp(`^renew ${got} 600 `, "m"));
-    expect(replies()).toEqual(["OFFER", "ACK", "ACK"]);
+    // On a busy machine udhcpc asks again before its first offer is there.
+    expect(replies().join(" ")).toMatch(/^(OFFER )+ACK ACK$/);
     client.child.kill("SIGUSR2");
     await client.until(/^deconfig/m);
-    expect([...leases.values()]).toMatchObject([{ address: got, state: "released" }]);
+    await expect.poll(() => [...leases.values()]).toMatchObject([{ address: got, state: "released" }]);
   });
 
   it("is renewed by dhclient in time, ends when there is nobody to renew it, is got again, and given back", async () => {
