@@ -14,6 +14,7 @@ import { addExplain } from "./commands/explain.ts";
 import { addFsck } from "./commands/fsck.ts";
 import { addImageCommands } from "./commands/image.ts";
 import { addInit } from "./commands/init.ts";
+import { addInventory } from "./commands/inventory.ts";
 import { addLogs } from "./commands/logs.ts";
 import { addNodesCommands } from "./commands/nodes.ts";
 import { addPlan } from "./commands/plan.ts";
@@ -58,6 +59,7 @@ function program(): Command {
   addSimulate(bramble);
   addFsck(bramble);
   addSsh(bramble);
+  addInventory(bramble);
   addConsole(bramble);
   addSchema(bramble);
   return bramble;

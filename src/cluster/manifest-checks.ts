@@ -28,13 +28,34 @@ export function checkManifest(data: unknown, surroundings: ManifestSurroundings)
     ...contradictoryUnits(data),
     ...adoptedWithoutAddress(data),
     ...checkStorage(data),
+    ...managersThatAreNoNodes(data),
   ];
+}
+
+/** Adopted nodes get their names later: a manager may be one of them. */
+function managersThatAreNoNodes(data: Plain): LocatedProblem[] {
+  if (adoptsByItself(data)) return [];
+  const names = new Set(nodesOf(data).map((node) => node.name));
+  return listAt(plainAt(data, "orchestrator"), "managers").flatMap((name, index) =>
+    typeof name !== "string" || names.has(name)
+      ? []
+      : [
+          {
+            path: ["orchestrator", "managers", index],
+            message: `There is no node ${name}`,
+            hint: "Name a node of the list nodes, or add it there",
+          },
+        ],
+  );
+}
+
+function adoptsByItself({ adopt }: Plain): boolean {
+  return (isPlain(adopt) ? adopt.mode : adopt) === "auto";
 }
 
 /** Nodes that come by themselves have no address in the manifest, and no image of their own. */
 function adoptedWithoutAddress(data: Plain): LocatedProblem[] {
-  const mode = isPlain(data.adopt) ? data.adopt.mode : data.adopt;
-  if (mode !== "auto") return [];
+  if (!adoptsByItself(data)) return [];
   const network = plainAt(data, "network");
   const ranges = [network, ...listAt(network, "others")].map((each) => (isPlain(each) ? each.range : undefined));
   const problem = (message: string, hint: string) => ({ path: ["adopt"], message, hint });

@@ -165,7 +165,12 @@ export const manifestSchema = z
     storage: storage.exactOptional(),
     stateDir: z.string().min(1).exactOptional().describe("Where the manager keeps images, node layers and keys"),
     adopt: adoption.exactOptional(),
-    orchestrator: z.looseObject({ kind: z.string().min(1) }).exactOptional(),
+    orchestrator: z
+      .looseObject({
+        kind: z.string().min(1),
+        managers: z.array(z.string()).exactOptional().describe("Names of nodes; the others are workers"),
+      })
+      .exactOptional(),
     nodes: z.array(nodeSchema).default([]),
     ...perNode,
   })

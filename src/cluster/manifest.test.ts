@@ -77,12 +77,21 @@ describe("a manifest", () => {
     });
   });
 
+  it("takes a manager that is still to be adopted", () => {
+    expect(problemsOf(manifest("adopt: auto\norchestrator: { kind: swarm, managers: [node7] }"))).toEqual([]);
+  });
+
   it.each([
     ["an unknown key", manifest("netwrok: {}"), '3:1: netwrok: Unknown key "netwrok". Did you mean "network"?'],
     [
       "an unknown key of a node",
       manifest("", "  - { name: a, mac: dc:a6:32:70:da:b0, adress: 10.0.0.1 }"),
       '5:40: nodes[0].adress: Unknown key "adress". Did you mean "address"?',
+    ],
+    [
+      "a manager that is no node",
+      manifest("orchestrator: { kind: swarm, managers: [node1, node2] }"),
+      "3:48: orchestrator.managers[1]: There is no node node2. Name a node of the list nodes, or add it there",
     ],
     [
       "an unknown key without a likeness",

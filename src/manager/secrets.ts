@@ -12,11 +12,12 @@ import { join } from "node:path";
 import { createNodeSecrets, encodeSshKey, type NodeSecrets } from "../cluster/ssh-keys.ts";
 import { HANDLE_KEY_BYTES } from "../nfs/handle.ts";
 import type { Random } from "../ports.ts";
+import type { SshFiles } from "../provision/ssh-options.ts";
 import { replaceFileDurably, replaceFileUnsynced, writeFileAtomically } from "../system/atomic-file.ts";
 
 const SECRET_FILE_MODE = 0o600;
 
-export function sshPaths(stateFolder: string): { managerKey: string; knownHosts: string } {
+export function sshPaths(stateFolder: string): SshFiles {
   return { managerKey: join(stateFolder, "secrets/id_ed25519"), knownHosts: join(stateFolder, "known_hosts") };
 }
 

@@ -22,20 +22,13 @@ async function ssh(name: string, words: readonly string[], command: Command): Pr
   const address = await addressOf(name, command);
   const { sshPaths } = await import("../../manager/secrets.ts");
   const paths = sshPaths(stateFolder);
-  const options = {
-    UserKnownHostsFile: paths.knownHosts,
-    GlobalKnownHostsFile: "/dev/null",
-    HostKeyAlias: name,
-    StrictHostKeyChecking: "yes",
-    UpdateHostKeys: "no",
-    LogLevel: "ERROR",
-    ConnectTimeout: "10",
-  };
+  const { pinnedHostKeyOptions } = await import("../../provision/ssh-options.ts");
   const lab = readLabRecord(join(stateFolder, LAB_RECORD));
   const [program, ...rest] = [
     ...(lab ? labEnterCommand(lab) : []),
     "ssh",
-    ...Object.entries(options).flatMap(([key, value]) => ["-o", `${key}=${value}`]),
+    ...pinnedHostKeyOptions(name, paths),
+    ...["-o", "LogLevel=ERROR", "-o", "ConnectTimeout=10"],
     "-i",
     paths.managerKey,
     `${manifest.access.user}@${address}`,

@@ -1,0 +1,106 @@
+/**
+ * What Ansible is told of a cluster: the answer of an inventory script to `--list` and `--host`.
+ * Document: Ansible Developer Guide, "Developing dynamic inventory", inventory script conventions.
+ * Left out: variables of groups, and groups of groups.
+ */
+import type { Manifest } from "../cluster/manifest.ts";
+import { pinnedHostKeyOptions, type SshFiles } from "./ssh-options.ts";
+
+/** What a running manager knows of a node. */
+export interface KnownNode {
+  name: string;
+  stage: string;
+  address?: string;
+  model?: string;
+  serial?: string;
+  mac?: string;
+}
+
+export type HostVariables = Record<string, string | boolean>;
+
+export interface Inventory {
+  /** By name; each has `up`, also when nobody is in it, so that plays for it match something. */
+  groups: ReadonlyMap<string, readonly string[]>;
+  hosts: ReadonlyMap<string, HostVariables>;
+  /** Roles that Ansible cannot tell from one another. */
+  warnings: readonly string[];
+}
+
+/** `known` is what the manager says; nodes that it does not name have what the manifest says, and are not up. */
+export function inventoryOf(manifest: Manifest, known: readonly KnownNode[], files: SshFiles): Inventory {
+  const knownByName = new Map(known.map((node) => [node.name, node]));
+  const groups = new Map<string, string[]>([["up", []]]);
+  const hosts = new Map<string, HostVariables>();
+  for (const node of manifest.nodes) {
+    const { name, role } = node;
+    const status = knownByName.get(name);
+    const { address, model, serial, mac } = { ...node, ...status };
+    for (const group of [
+      ...(status?.stage === "up" ? ["up"] : []),
+      ...(model === undefined ? [] : [groupName("model", model)]),
+      ...(role === undefined ? [] : [groupName("role", role)]),
+      ...orchestratorGroups(manifest, name),
+    ]) {
+      groups.set(group, [...(groups.get(group) ?? []), name]);
+    }
+    hosts.set(name, {
+      ...(address !== undefined && { ansible_host: address }),
+      ...connectionVariables(name, manifest.access.user, files),
+      ...(model !== undefined && { bramble_model: model }),
+      ...(serial !== undefined && { bramble_serial: serial }),
+      ...(mac !== undefined && { bramble_mac: mac }),
+      ...(role !== undefined && { bramble_role: role }),
+    });
+  }
+  return { groups, hosts, warnings: rolesAlike(manifest) };
+}
+
+/** The answer to `--list`: all at once, so that Ansible does not ask for each host. */
+export function inventoryList({ groups, hosts }: Inventory): Record<string, unknown> {
+  const members = Array.from(groups, ([name, names]) => [name, { hosts: names }] as const);
+  return {
+    _meta: { hostvars: Object.fromEntries(hosts) },
+    all: { hosts: [...hosts.keys()] },
+    ...Object.fromEntries(members),
+  };
+}
+
+function connectionVariables(name: string, user: string, files: SshFiles): HostVariables {
+  return {
+    ansible_user: user,
+    ansible_ssh_private_key_file: files.managerKey,
+    ansible_ssh_common_args: pinnedHostKeyOptions(name, files).map(shellWord).join(" "),
+    // Said, because a user's ansible.cfg may switch it off: Ansible then puts an option before ours, and ssh takes the first.
+    ansible_host_key_checking: true,
+  };
+}
+
+function orchestratorGroups({ orchestrator }: Manifest, name: string): string[] {
+  if (orchestrator?.managers === undefined) return [];
+  return [orchestrator.managers.includes(name) ? "orchestrator_manager" : "orchestrator_worker"];
+}
+
+/** Ansible takes letters, digits and underscores: `model_3b_plus`, `role_web_front`. */
+function groupName(kind: string, value: string): string {
+  return `${kind}_${value.replaceAll("+", "_plus").replace(/[^A-Za-z0-9_]/g, "_")}`;
+}
+
+function rolesAlike({ nodes }: Manifest): string[] {
+  const rolesByGroup = new Map<string, Set<string>>();
+  for (const { role } of nodes) {
+    if (role === undefined) continue;
+    const group = groupName("role", role);
+    rolesByGroup.set(group, (rolesByGroup.get(group) ?? new Set()).add(role));
+  }
+  return Array.from(rolesByGroup)
+    .filter(([, roles]) => roles.size > 1)
+    .map(
+      ([group, roles]) =>
+        `The roles ${Array.from(roles, (role) => JSON.stringify(role)).join(" and ")} are one group for Ansible, ${group}; name them so that letters or digits differ`,
+    );
+}
+
+/** Ansible splits the options as a POSIX shell does. */
+function shellWord(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'"'"'`)}'`;
+}
