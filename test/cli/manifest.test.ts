@@ -32,7 +32,9 @@ describe("the manifest on the command line", () => {
     work.write("bramble.yaml", `${text}  - { name: node2, mac: "DC-A6-32-00-00-01" }\n`);
     const lines = [
       'bramble.yaml:2:1: cluster: The key "cluster" is missing',
-      'bramble.yaml:2:1: colour: Unknown key "colour". Known here: cluster, network, access, locale, timezone, keymap, root, durability, quota, stateDir, adopt, orchestrator, nodes, image, files, config, cmdline',
+      expect.stringMatching(
+        /^bramble\.yaml:2:1: colour: Unknown key "colour"\. Known here: cluster, network, .*\bnodes\b/,
+      ),
       'bramble.yaml:3:1: clustr: Unknown key "clustr". Did you mean "cluster"?',
       "bramble.yaml:5:8: image: The image none.img is not there. Relative paths start at the manifest's own directory",
       "bramble.yaml:10:25: nodes[1].mac: The MAC address DC-A6-32-00-00-01 is already that of node1 (line 9). Give each node its own",
