@@ -26,9 +26,7 @@ const MSG_DONTWAIT = 0x40;
 /** A flood of ARP must not keep the event loop from everything else. */
 const PACKETS_IN_A_ROW_MAX = 64;
 
-const library = koffi.load(null);
-const ioctl = library.func("int ioctl(int fd, unsigned long request, void *argument)");
-const recv = library.func("long recv(int fd, void *bytes, size_t length, int flags)");
+const recv = koffi.load(null).func("long recv(int fd, void *bytes, size_t length, int flags)");
 
 /** Throws in words for people when this process may not, or the interface cannot. */
 export function openArpProbe(interfaceName: string, clock: Pick<Clock, "after">): AddressProbe {
@@ -131,7 +129,7 @@ class ArpProbe implements AddressProbe {
 function hardwareAddress(fd: number, interfaceName: string): Mac | undefined {
   const request = Buffer.alloc(INTERFACE_REQUEST_BYTES);
   request.write(interfaceName, "latin1");
-  if (ioctl(fd, SIOCGIFHWADDR, request) < 0) return undefined;
+  if (linux.libc.ioctl(fd, SIOCGIFHWADDR, request) < 0) return undefined;
   return macFromBytes(request.subarray(HARDWARE_ADDRESS_OFFSET, HARDWARE_ADDRESS_OFFSET + ETHERNET_ADDRESS_BYTES));
 }
 

@@ -3,7 +3,6 @@
  * namespace made later still sees the interfaces of the one that mounted it.
  */
 import { readFileSync } from "node:fs";
-import koffi from "koffi";
 import { type Mac, macFromBytes } from "../bytes/addresses.ts";
 import { interfaceNames } from "./network-interfaces.ts";
 import { AF_INET, addressOf, libc, SOCK_CLOEXEC, SOCK_DGRAM } from "./udp-libc.ts";
@@ -35,8 +34,6 @@ const ANSWER_AT = 16;
 const ETHTOOL_GDRVINFO = 3;
 const DRIVER_INFO_BYTES = 196;
 const DRIVER_AT = [4, 36] as const;
-
-const ioctl = koffi.load(null).func("int ioctl(int fd, unsigned long request, void *argument)");
 
 export function interfaceStates(): InterfaceState[] {
   const socket = libc.socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -73,7 +70,7 @@ function stateOf(socket: number, name: string): InterfaceState | undefined {
 function ask(socket: number, request: number, name: string): Buffer | undefined {
   const argument = Buffer.alloc(REQUEST_BYTES);
   argument.write(name, "latin1");
-  return ioctl(socket, request, argument) < 0 ? undefined : argument;
+  return libc.ioctl(socket, request, argument) < 0 ? undefined : argument;
 }
 
 function driverOf(socket: number, name: string): string | undefined {
@@ -82,7 +79,7 @@ function driverOf(socket: number, name: string): string | undefined {
   const argument = Buffer.alloc(REQUEST_BYTES);
   argument.write(name, "latin1");
   argument.writeBigUInt64LE(addressOf(info), ANSWER_AT);
-  if (ioctl(socket, SIOCETHTOOL, argument) < 0) return undefined;
+  if (libc.ioctl(socket, SIOCETHTOOL, argument) < 0) return undefined;
   return (
     info
       .subarray(...DRIVER_AT)

@@ -4,7 +4,6 @@
  */
 import { readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
-import koffi from "koffi";
 import { type Ipv4, ipv4FromBytes, parseIpv4 } from "../bytes/addresses.ts";
 import { AF_INET, libc, SOCK_CLOEXEC, SOCK_DGRAM } from "./udp-libc.ts";
 
@@ -19,8 +18,6 @@ const SIOCGIFNETMASK = 0x891b;
 /** `struct ifreq`: the name, then a `sockaddr_in` with the address at byte 4. */
 const INTERFACE_REQUEST_BYTES = 40;
 const ADDRESS_OFFSET = 20;
-
-const ioctl = koffi.load(null).func("int ioctl(int fd, unsigned long request, void *argument)");
 
 /** The first address of each interface, loopback included. */
 export function interfaceAddresses(): InterfaceAddress[] {
@@ -51,7 +48,7 @@ export function interfaceNames(): string[] {
 function ask(socket: number, request: number, interfaceName: string): Ipv4 | undefined {
   const argument = Buffer.alloc(INTERFACE_REQUEST_BYTES);
   argument.write(interfaceName, "latin1");
-  if (ioctl(socket, request, argument) < 0) return undefined;
+  if (libc.ioctl(socket, request, argument) < 0) return undefined;
   return ipv4FromBytes(argument.subarray(ADDRESS_OFFSET, ADDRESS_OFFSET + 4));
 }
 

@@ -8,6 +8,7 @@
 import { containerStorageOf, SYSTEM_MEMORY_KIB } from "../container-storage.ts";
 import type { GeneratedFile } from "../generated-file.ts";
 import { enableUnit, type GenerationInput, textFile } from "./placing.ts";
+import { IS_MOUNTED } from "./shell-functions.ts";
 import { STORAGE_REPORT_PATH } from "./up-report.ts";
 
 const REASON = "container storage";
@@ -104,12 +105,7 @@ fail() {
   exit 1
 }
 
-is_mounted() {
-  while read -r source place rest; do
-    [ "$place" = "$1" ] && return 0
-  done < /proc/mounts
-  return 1
-}
+${IS_MOUNTED}
 
 mkdir -p "$store" "\${store%/*}" ${STORAGE_REPORT_PATH.slice(0, STORAGE_REPORT_PATH.lastIndexOf("/"))}
 report unfinished

@@ -7,6 +7,7 @@
  */
 import type { GeneratedFile, ImageFiles } from "../generated-file.ts";
 import { directory, type GenerationInput, textFile } from "./placing.ts";
+import { IS_MOUNTED } from "./shell-functions.ts";
 
 const REASON = "root in memory";
 /** For `init=` on the kernel's command line. */
@@ -87,12 +88,7 @@ give_up() {
   exit 1
 }
 
-is_mounted() {
-  while read -r source place rest; do
-    [ "$place" = "$1" ] && return 0
-  done < /proc/mounts
-  return 1
-}
+${IS_MOUNTED}
 
 uptime_s() {
   read -r now rest < /proc/uptime
