@@ -284,3 +284,18 @@ export interface Machines {
   /** Rejects when the emulator is not installed or does not start. */
   start(settings: MachineSettings): Promise<Machine>;
 }
+
+/** What became of a script. `unreachable`: it did not begin, as far as is known. */
+export type ShellOutcome =
+  | { kind: "ended"; exitCode: number; stdout: string; stderr: string }
+  | { kind: "unreachable"; reason: string }
+  | { kind: "timed-out" };
+
+/** A shell of root's on each node. */
+export interface RemoteShell {
+  /**
+   * Runs a script of POSIX sh, which may hold secrets: it goes over standard input, and is in nobody's list of processes. Output beyond
+   * a limit is cut off.
+   */
+  run(node: string, script: string, timeoutMs: number): Promise<ShellOutcome>;
+}

@@ -6,6 +6,7 @@ import { z } from "zod";
 import { ADOPTED_NODES_DEFAULT, ADOPTED_NODES_MAX } from "../limits.ts";
 import { findPiModel } from "../pi/models.ts";
 import { network } from "./manifest-network.ts";
+import { orchestrator } from "./manifest-orchestrator.ts";
 import { storage } from "./manifest-storage.ts";
 import { systemSettings } from "./manifest-system.ts";
 import { byteSize, ipv4, mac } from "./manifest-values.ts";
@@ -165,12 +166,7 @@ export const manifestSchema = z
     storage: storage.exactOptional(),
     stateDir: z.string().min(1).exactOptional().describe("Where the manager keeps images, node layers and keys"),
     adopt: adoption.exactOptional(),
-    orchestrator: z
-      .looseObject({
-        kind: z.string().min(1),
-        managers: z.array(z.string()).exactOptional().describe("Names of nodes; the others are workers"),
-      })
-      .exactOptional(),
+    orchestrator: orchestrator.exactOptional(),
     nodes: z.array(nodeSchema).default([]),
     ...perNode,
   })
