@@ -285,17 +285,20 @@ export interface Machines {
   start(settings: MachineSettings): Promise<Machine>;
 }
 
-/** What became of a script. `unreachable`: it did not begin, as far as is known. */
+/** What became of a script. */
 export type ShellOutcome =
   | { kind: "ended"; exitCode: number; stdout: string; stderr: string }
+  /** No connection, or it was lost: then nobody knows how far the script came. */
   | { kind: "unreachable"; reason: string }
+  /** There was a connection, but no shell of root's. */
+  | { kind: "refused"; reason: string }
   | { kind: "timed-out" };
 
 /** A shell of root's on each node. */
 export interface RemoteShell {
   /**
-   * Runs a script of POSIX sh, which may hold secrets: it goes over standard input, and is in nobody's list of processes. Output beyond
-   * a limit is cut off.
+   * Runs a script of POSIX sh, which may hold secrets: it goes over standard input, and is in nobody's list of processes. The script
+   * itself has no standard input. Output beyond a limit is cut off.
    */
   run(node: string, script: string, timeoutMs: number): Promise<ShellOutcome>;
 }

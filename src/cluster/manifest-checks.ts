@@ -8,6 +8,7 @@ import { attempt, isPlain, listAt, nodesOf, type Plain, plainAt } from "./manife
 import type { LocatedProblem, ManifestPath } from "./manifest-problem.ts";
 import { checkStorage } from "./manifest-storage.ts";
 import { fullUnitName } from "./manifest-system.ts";
+import { keepsItsState } from "./orchestrator-managers.ts";
 
 export interface ManifestSurroundings {
   /** Whether a file that the manifest names (image, key, file source) is there; `~` and relative paths are the caller's. */
@@ -29,6 +30,7 @@ export function checkManifest(data: unknown, surroundings: ManifestSurroundings)
     ...adoptedWithoutAddress(data),
     ...checkStorage(data),
     ...managersThatAreNoNodes(data),
+    ...managersThatForget(data),
   ];
 }
 
@@ -47,6 +49,32 @@ function managersThatAreNoNodes(data: Plain): LocatedProblem[] {
           },
         ],
   );
+}
+
+/** What a cluster is made of lies on its managers: it must outlive a boot. */
+function managersThatForget(data: Plain): LocatedProblem[] {
+  if (!isPlain(data.orchestrator)) return [];
+  const nodes = nodesOf(data);
+  const forgetful = new Set(nodes.filter((node) => !keepsItsState(data, node)).map(({ name }) => name));
+  const { managers } = data.orchestrator;
+  const hint = "Give managers root: persistent, and storage that is not of kind memory";
+  if (Array.isArray(managers)) {
+    return managers.flatMap((name, index) =>
+      forgetful.has(name)
+        ? [
+            {
+              path: ["orchestrator", "managers", index],
+              message: `${name} would manage the cluster, and forget it when it boots again`,
+              hint,
+            },
+          ]
+        : [],
+    );
+  }
+  if (nodes.length === 0 || forgetful.size < nodes.length) return [];
+  return [
+    { path: ["orchestrator"], message: "No node can manage the cluster: each forgets it when it boots again", hint },
+  ];
 }
 
 function adoptsByItself({ adopt }: Plain): boolean {

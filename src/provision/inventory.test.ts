@@ -50,7 +50,14 @@ describe("the groups of an inventory", () => {
       [],
       { up: [], orchestrator_worker: ["a", "c"], orchestrator_manager: ["b"] },
     ],
-    ["say nothing of an orchestrator without managers", ["name: a"], "orchestrator: { kind: k3s }", [], { up: [] }],
+    [
+      "have the first node as manager where the manifest names none",
+      ["name: a", "name: b"],
+      "orchestrator: { kind: k3s }",
+      [],
+      { up: [], orchestrator_manager: ["a"], orchestrator_worker: ["b"] },
+    ],
+    ["say nothing of an orchestrator where there is none", ["name: a"], "", [], { up: [] }],
     [
       "have in `up` who is up now, and nobody who is no node",
       ["name: a", "name: b", "name: c"],

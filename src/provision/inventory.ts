@@ -4,6 +4,7 @@
  * Left out: variables of groups, and groups of groups.
  */
 import type { Manifest } from "../cluster/manifest.ts";
+import { managersOf } from "../cluster/orchestrator-managers.ts";
 import { pinnedHostKeyOptions, type SshFiles } from "./ssh-options.ts";
 
 /** What a running manager knows of a node. */
@@ -30,6 +31,7 @@ export interface Inventory {
 export function inventoryOf(manifest: Manifest, known: readonly KnownNode[], files: SshFiles): Inventory {
   const knownByName = new Map(known.map((node) => [node.name, node]));
   const groups = new Map<string, string[]>([["up", []]]);
+  const managers = managersOf(manifest);
   const hosts = new Map<string, HostVariables>();
   for (const node of manifest.nodes) {
     const { name, role } = node;
@@ -39,7 +41,7 @@ export function inventoryOf(manifest: Manifest, known: readonly KnownNode[], fil
       ...(status?.stage === "up" ? ["up"] : []),
       ...(model === undefined ? [] : [groupName("model", model)]),
       ...(role === undefined ? [] : [groupName("role", role)]),
-      ...orchestratorGroups(manifest, name),
+      ...orchestratorGroups(managers, name),
     ]) {
       groups.set(group, [...(groups.get(group) ?? []), name]);
     }
@@ -75,9 +77,9 @@ function connectionVariables(name: string, user: string, files: SshFiles): HostV
   };
 }
 
-function orchestratorGroups({ orchestrator }: Manifest, name: string): string[] {
-  if (orchestrator?.managers === undefined) return [];
-  return [orchestrator.managers.includes(name) ? "orchestrator_manager" : "orchestrator_worker"];
+function orchestratorGroups(managers: readonly string[], name: string): string[] {
+  if (managers.length === 0) return [];
+  return [managers.includes(name) ? "orchestrator_manager" : "orchestrator_worker"];
 }
 
 /** Ansible takes letters, digits and underscores: `model_3b_plus`, `role_web_front`. */

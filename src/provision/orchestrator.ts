@@ -4,20 +4,36 @@
  * rounds, so a manager that was started again goes on by looking.
  */
 import type { Ipv4 } from "../bytes/addresses.ts";
+import type { ClusterProblem } from "../cluster/cluster-problem.ts";
 import type { RemoteShell } from "../ports.ts";
 
 export type MemberRole = "manager" | "worker";
 
-/** What the manifest wants of one node. */
+/** What somebody asked for beside the manifest. `drained`: a member without work. `out`: no member, though it is a node. */
+export type MemberWish = "in" | "drained" | "out";
+
+/** What is known of a board: orchestrators make labels of it, each in its own form. */
+export interface MemberFacts {
+  model?: string;
+  serial?: string;
+  /** `nodes[].role` of the manifest. */
+  role?: string;
+}
+
+/** What the manifest wants of one node, and what the manager knows of it. */
 export interface DesiredMember {
   name: string;
   role: MemberRole;
-  /** Labels in the orchestrator's own form of names: model, serial, memory, and those of the manifest. */
-  labels: Readonly<Record<string, string>>;
-  /** Absent while it is not known; with `isUp` it is there. */
+  wish: MemberWish;
+  facts: MemberFacts;
+  /** Absent while it is not known; with `isReady` it is there. */
   address?: Ipv4;
   /** It runs, its storage was tried, and it is configured if the manifest wants that: its shell can be asked. */
   isReady: boolean;
+  /** Work was tried on it since it started. */
+  wasTried: boolean;
+  /** It has been a member, as far as is remembered: it may hold what the cluster is made of. */
+  hasJoined: boolean;
 }
 
 export interface DesiredCluster {
@@ -26,7 +42,7 @@ export interface DesiredCluster {
   members: readonly DesiredMember[];
 }
 
-/** One thing to do on one node. `kind` and more fields are the orchestrator's. */
+/** One thing to do about one node. `kind` and more fields are the orchestrator's, and hold no secret: steps are shown. */
 export interface ClusterStep {
   kind: string;
   node: string;
@@ -34,18 +50,12 @@ export interface ClusterStep {
   title: string;
 }
 
-/** What stands in the way. Causes are in `problems.ts`, each with its remedy. */
-export interface ClusterProblem {
-  cause: string;
-  node?: string;
-  /** What, where, why and what to do. */
-  message: string;
-}
-
 export interface NextSteps<Step extends ClusterStep> {
-  /** All can be done now, at the same time: each is on another node. Empty: nothing is left, or `problems` say why not. */
+  /** All can be done now, at the same time: each is about another node. */
   steps: readonly Step[];
   problems: readonly ClusterProblem[];
+  /** What will come by itself, for people: "node2 is not Ready yet". Without steps, problems and this nothing is left. */
+  waiting: readonly string[];
   /** Members that are as they should be, tried work included. */
   joined: readonly string[];
 }
