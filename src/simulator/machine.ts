@@ -7,7 +7,9 @@
  * is what a Pi would run.
  */
 import { constants, gunzipSync } from "node:zlib";
+import { DecodeError } from "../bytes/decode-error.ts";
 import type { MachineSettings } from "../ports.ts";
+import { bootArguments } from "./device-tree.ts";
 import type { BootedFirmware } from "./firmware.ts";
 import { FirmwareFailure } from "./firmware-events.ts";
 import type { VirtualBoard } from "./models.ts";
@@ -17,18 +19,24 @@ const MACHINE_UART = "ttyAMA0";
 const PI_UARTS = /^console=(?:serial0|serial1|ttyS0|ttyAMA0|ttyAMA10)(?=,|$)/;
 
 /**
- * The kernel's command line as the firmware hands it over: its own words first (those of a Pi 4 that concern neither
- * display nor memory layout), then cmdline.txt with the serial console's real name.
+ * The kernel's command line as the firmware hands it over: first the words of the device tree (Raspberry Pi's own trees
+ * have some, `cgroup_disable=memory` above all; those of other kernels have none) and the firmware's (of a Pi 4 the one that
+ * concerns neither display nor memory layout), then cmdline.txt with the serial console's real name.
  */
-export function machineCommandLine(commandLine: string, board: VirtualBoard): string {
-  const own = [
-    "coherent_pool=1M",
-    "8250.nr_uarts=1",
-    "cgroup_disable=memory",
-    `smsc95xx.macaddr=${board.mac.toUpperCase()}`,
-  ];
+export function machineCommandLine(commandLine: string, board: VirtualBoard, treeArguments = ""): string {
+  const own = [treeArguments, `smsc95xx.macaddr=${board.mac.toUpperCase()}`];
   const words = commandLine.split(" ").map((word) => word.replace(PI_UARTS, `console=${MACHINE_UART}`));
   return [...own, ...words].filter((word) => word !== "").join(" ");
+}
+
+/** The firmware starts the kernel with a tree that it cannot read, too. */
+function argumentsOfTree(tree: Uint8Array): string {
+  try {
+    return bootArguments(tree);
+  } catch (error) {
+    if (error instanceof DecodeError) return "";
+    throw error;
+  }
 }
 
 /** Throws `FirmwareFailure` for a kernel that a 64-bit machine cannot start. */
@@ -46,7 +54,7 @@ export function machineSettings(
     tapName,
     kernel: booted.kernel.bytes,
     ...(booted.initramfs && { initramfs: booted.initramfs }),
-    commandLine: machineCommandLine(booted.commandLine, board),
+    commandLine: machineCommandLine(booted.commandLine, board, argumentsOfTree(booted.deviceTree.bytes)),
     ...(board.model.rom !== undefined && { deviceTree: booted.deviceTree.bytes }),
     memoryMiB,
   };

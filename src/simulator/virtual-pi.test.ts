@@ -211,9 +211,10 @@ describe("a fleet", () => {
 });
 
 describe("the kernel's command line", () => {
-  it("gets the firmware's own words and the real name of the serial console", () => {
-    expect(machineCommandLine("console=serial0,115200 console=tty1 root=/dev/nfs", board)).toBe(
-      "coherent_pool=1M 8250.nr_uarts=1 cgroup_disable=memory smsc95xx.macaddr=DC:A6:32:70:DA:B0 console=ttyAMA0,115200 console=tty1 root=/dev/nfs",
+  it("gets the words of the device tree, the firmware's own, and the real name of the serial console", () => {
+    const ofTree = "coherent_pool=1M 8250.nr_uarts=1 cgroup_disable=memory";
+    expect(machineCommandLine("console=serial0,115200 console=tty1 root=/dev/nfs", board, ofTree)).toBe(
+      `${ofTree} smsc95xx.macaddr=DC:A6:32:70:DA:B0 console=ttyAMA0,115200 console=tty1 root=/dev/nfs`,
     );
   });
 

@@ -1,11 +1,13 @@
 /** What a virtual Pi makes of DHCP and TFTP packets. Its frames are among the frame decoders. */
 import { type Ipv4, parseIpv4, parseMac } from "../../src/bytes/addresses.ts";
 import { eepromStage, romStage, secondStage } from "../../src/simulator/boot-stages.ts";
+import { bootArguments } from "../../src/simulator/device-tree.ts";
 import { decodeDhcpAnswer } from "../../src/simulator/dhcp-client.ts";
 import { findVirtualModel } from "../../src/simulator/models.ts";
 import { addOffer, readAnswer } from "../../src/simulator/offer-rules.ts";
 import { TftpRead } from "../../src/simulator/tftp-client.ts";
 import { encodePacket, type TftpPacket } from "../../src/tftp/packet.ts";
+import { encodeDeviceTree } from "../device-tree.ts";
 import { REPLIES } from "./dhcp-decoders.ts";
 import { check, type FuzzedDecoder } from "./fuzzed-decoder.ts";
 
@@ -58,7 +60,14 @@ function read(bytes: Uint8Array): void {
   }
 }
 
+const TREE = encodeDeviceTree({
+  name: "",
+  properties: { model: "Raspberry Pi 4" },
+  nodes: [{ name: "chosen", properties: { bootargs: "cgroup_disable=memory" } }],
+});
+
 export const FIRMWARE_DECODERS: readonly FuzzedDecoder[] = [
   { name: "a virtual Pi's DHCP answer", corpus: REPLIES, decode: decide },
+  { name: "a device tree", corpus: [TREE], decode: bootArguments },
   { name: "a virtual Pi's TFTP answer", corpus: ANSWERS, decode: read, takesAll: true },
 ];
