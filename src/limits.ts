@@ -252,3 +252,9 @@ export const CONSOLE_SENDERS_MAX = 1024;
 export const CAPTURE_BYTES_PER_OWNER_MAX = 256 * 1024;
 export const CAPTURE_BYTES_MAX = 16 * 1024 * 1024;
 export const CAPTURE_OWNERS_MAX = 1024;
+
+/** What a script on a node may say: a list of a few hundred members of a cluster with all that is known of them, several times over. */
+export const SHELL_OUTPUT_BYTES_MAX = 4 * 1024 * 1024;
+
+/** Scripts on nodes at a time: each is a process of ssh with a few MB. */
+export const SHELLS_MAX = 16;
