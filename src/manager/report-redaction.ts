@@ -5,6 +5,7 @@
  */
 import { isMap, isScalar, parseDocument, stringify, visit } from "yaml";
 import type { BootPlanJson, PlannedFileJson } from "../cluster/plan-json.ts";
+import { SECRET_FORMS } from "../provision/secret-forms.ts";
 
 const REDACTED = "[redacted]";
 
@@ -23,9 +24,7 @@ const PATTERNS: readonly [RegExp, string][] = [
   // crypt(5)
   [/\$(?:[1-7]|2[abxy]|y|gy|md5|sha1)\$[^\s"'`,:;]+/g, REDACTED],
   [/\b((?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+) AAAA[A-Za-z0-9+/=]+/g, `$1 ${REDACTED}`],
-  // Docker Swarm, k3s
-  [/\bSWMTKN-[A-Za-z0-9-]+/g, REDACTED],
-  [/\bK10[0-9a-f]{16,}(?:::\S+)?/g, REDACTED],
+  ...SECRET_FORMS.map((form): [RegExp, string] => [form, REDACTED]),
   // user:password@ of a URL, and what is signed into its query
   [/(\b[a-z][a-z0-9+.-]*:\/\/)[^\s/@"']+@/gi, `$1${REDACTED}@`],
   [/([?&](?:[a-z0-9_-]*(?:token|signature|sig|key|secret|password|credential))=)[^&\s"']+/gi, `$1${REDACTED}`],

@@ -5,6 +5,7 @@
  */
 import type { Manifest } from "../cluster/manifest.ts";
 import { managersOf } from "../cluster/orchestrator-managers.ts";
+import { shellWord } from "./shell-word.ts";
 import { pinnedHostKeyOptions, type SshFiles } from "./ssh-options.ts";
 
 /** What a running manager knows of a node. */
@@ -71,6 +72,7 @@ function connectionVariables(name: string, user: string, files: SshFiles): HostV
   return {
     ansible_user: user,
     ansible_ssh_private_key_file: files.managerKey,
+    // Ansible splits them as a shell does.
     ansible_ssh_common_args: pinnedHostKeyOptions(name, files).map(shellWord).join(" "),
     // Said, because a user's ansible.cfg may switch it off: Ansible then puts an option before ours, and ssh takes the first.
     ansible_host_key_checking: true,
@@ -100,9 +102,4 @@ function rolesAlike({ nodes }: Manifest): string[] {
       ([group, roles]) =>
         `The roles ${Array.from(roles, (role) => JSON.stringify(role)).join(" and ")} are one group for Ansible, ${group}; name them so that letters or digits differ`,
     );
-}
-
-/** Ansible splits the options as a POSIX shell does. */
-function shellWord(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'"'"'`)}'`;
 }

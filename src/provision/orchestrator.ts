@@ -58,6 +58,8 @@ export interface NextSteps<Step extends ClusterStep> {
   waiting: readonly string[];
   /** Members that are as they should be, tried work included. */
   joined: readonly string[];
+  /** Who was joined, as `wasTried` says, and is no longer. Who is only not seen now is not among them. */
+  lost: readonly { node: string; reason: string }[];
 }
 
 export interface Orchestrator<Observed, Step extends ClusterStep> {

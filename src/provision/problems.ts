@@ -1,6 +1,7 @@
 /** Why nodes do not become members, whatever the orchestrator: causes, messages and what to do. */
 import type { ClusterProblem } from "../cluster/cluster-problem.ts";
-import type { ShellOutcome } from "../ports.ts";
+import type { RemoteShell, ShellOutcome } from "../ports.ts";
+import { withoutSecrets } from "./secret-forms.ts";
 
 /** A step that was not done, or not in time. */
 export class StepError extends Error {
@@ -41,10 +42,20 @@ export function shellProblem(
   }
 }
 
-/** The last words of a program, which mostly say why; on one line, and not without end. */
+/** The last words of a program, which mostly say why; on one line, not without end, and without secrets. */
 export function lastWords(text: string): string {
-  const line = text.trim().split("\n").at(-1)?.trim() ?? "";
+  const line = withoutSecrets(text.trim()).split("\n").at(-1)?.trim() ?? "";
   return line.length > WORDS_LENGTH_MAX ? `${line.slice(0, WORDS_LENGTH_MAX)}…` : line;
 }
 
 const WORDS_LENGTH_MAX = 400;
+
+/** Runs a script to its end; rejects with a `StepError` when that does not come. */
+export async function runScript(
+  shell: RemoteShell,
+  { node, task, script, timeoutMs }: { node: string; task: string; script: string; timeoutMs: number },
+): Promise<ShellOutcome & { kind: "ended" }> {
+  const outcome = await shell.run(node, script, timeoutMs);
+  if (outcome.kind !== "ended") throw new StepError(shellProblem(node, task, outcome));
+  return outcome;
+}
