@@ -76,6 +76,20 @@ function describe(event: BootEvent): string | undefined {
       const [free, size] = [event.freeKiB, event.sizeKiB].map((kib) => formatBytes((kib ?? 0) * 1024));
       return `store containers can be kept: ${free} of ${size} are free`;
     }
+    case "joined":
+      return coloured("joined: a member of the cluster, and work was tried on it", "green");
+    case "left":
+      return coloured(`left: no member of the cluster now: ${event.reason}`, "yellow");
+    case "step-begun":
+      return `step  ${event.title}`;
+    case "step-done":
+      return `step  ${event.title}: done in ${formatDuration(event.durationMs)}`;
+    case "step-failed":
+      return coloured(`step  ${event.title}: failed: ${event.message}`, "red");
+    case "cluster-problems":
+      return event.problems.length === 0
+        ? coloured("cluster: nothing stands in its way any more", "green")
+        : coloured(`cluster: ${event.problems.map(({ message }) => message).join("; ")}`, "yellow");
     case "shutdown-seen":
       return "down  shuts down or reboots";
     case "reset":

@@ -8,6 +8,7 @@ import { DecodeError } from "../bytes/decode-error.ts";
 import { ManifestError } from "../manager/manifest-error.ts";
 import { VERSION } from "../manager/version.ts";
 import { addCapture } from "./commands/capture.ts";
+import { addClusterCommands } from "./commands/cluster.ts";
 import { addConsole } from "./commands/console.ts";
 import { addDoctor } from "./commands/doctor.ts";
 import { addExplain } from "./commands/explain.ts";
@@ -60,6 +61,7 @@ function program(): Command {
   addFsck(bramble);
   addSsh(bramble);
   addInventory(bramble);
+  addClusterCommands(bramble);
   addConsole(bramble);
   addSchema(bramble);
   return bramble;

@@ -4,7 +4,7 @@
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import type { BootEvent } from "../cluster/event.ts";
+import { type BootEvent, isUp } from "../cluster/event.ts";
 import { type LoadedManifest, loadManifest } from "../manager/manifest-file.ts";
 import { socketPathOf } from "../manager/state-folder.ts";
 import type { ManagerStatusView, NodeStatusView } from "../manager/status-view.ts";
@@ -246,8 +246,8 @@ async function untilUp(api: ApiClient, names: readonly string[], signal: AbortSi
   const startMs = systemClock.unixMs();
   for await (const { nodes } of statuses(api, POLL_MS, signal)) {
     // The state folder may remember that they were up in an earlier simulation.
-    const isUp = ({ stage, stageSinceMs }: NodeStatusView) => stage === "up" && stageSinceMs >= startMs;
-    const upNames = new Set(nodes.filter(isUp).map((node) => node.name));
+    const cameUp = ({ stage, stageSinceMs }: NodeStatusView) => isUp(stage) && stageSinceMs >= startMs;
+    const upNames = new Set(nodes.filter(cameUp).map((node) => node.name));
     if (names.every((name) => upNames.has(name))) return "up";
   }
   return "stopped";

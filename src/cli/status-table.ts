@@ -1,5 +1,5 @@
 import type { Diagnosis } from "../cluster/diagnosis/index.ts";
-import type { Stage } from "../cluster/event.ts";
+import { isUp, type Stage } from "../cluster/event.ts";
 import type { ManagerStatusView, NodeStatusView } from "../manager/status-view.ts";
 import { coloured, formatBytes, formatDuration, formatTable, progressBar } from "./table.ts";
 
@@ -10,6 +10,7 @@ const STAGE_COLOURS: Record<Stage, Parameters<typeof coloured>[1]> = {
   kernel: "cyan",
   root: "blue",
   up: "green",
+  joined: "green",
 };
 
 /** All nodes at a moment, with a bar for each boot under way. */
@@ -31,6 +32,7 @@ export function statusTable(status: ManagerStatusView, nowMs: number): string {
     formatTable(["NODE", "STAGE", "BOOT", "MODEL", "ADDRESS", "WRITTEN", ""], rows),
     ...strangers.map((line) => coloured(line, "yellow")),
     ...diagnosisLines(status),
+    ...clusterLines(status),
   ].join("\n");
 }
 
@@ -49,6 +51,13 @@ function diagnosisLines({ diagnosis: ofNetwork, nodes }: ManagerStatusView): str
     ...(ofNetwork ? [diagnosisLine("network", ofNetwork)] : []),
     ...[...byCause.values()].map(({ names, diagnosis }) => diagnosisLine(nodeNames(names), diagnosis)),
   ];
+}
+
+/** What stands in the way of the cluster; of single nodes their own lines tell. */
+function clusterLines({ clusterProblems = [] }: ManagerStatusView): string[] {
+  return clusterProblems
+    .filter(({ node }) => node === undefined)
+    .map(({ cause, message }) => `${coloured(`cluster: ${cause}`, "yellow")}: ${message}`);
 }
 
 function nodeNames(names: readonly string[]): string {
@@ -73,17 +82,22 @@ function noteOf(node: NodeStatusView, nowMs: number): string {
   if (node.problem !== undefined) return coloured(node.problem, "yellow");
   if (node.stage === "silent") return "";
   const since = formatDuration(Math.max(0, nowMs - node.stageSinceMs));
-  if (node.stage !== "up") return `for ${since}`;
+  if (!isUp(node.stage)) return `for ${since}`;
   const boot = node.lastBoot?.stages.at(-1);
-  return boot ? `booted in ${formatDuration(boot.fromMs)}, up for ${since}` : `up for ${since}`;
+  if (node.clusterStep) return `${node.clusterStep.title} for ${formatDuration(nowMs - node.clusterStep.sinceMs)}`;
+  if (!boot) return `${node.stage} for ${since}`;
+  const what = node.stage === "joined" ? "joined" : "booted";
+  return `${what} in ${formatDuration(boot.fromMs)}, ${node.stage} for ${since}`;
 }
 
 /** How long a boot stood at each stage: `dhcp 0.1 s · firmware 2.4 s · …`. */
 export function bootTimeline(node: NodeStatusView): string {
   const { lastBoot } = node;
   if (!lastBoot) return `${node.name}: no boot seen`;
-  const steps = lastBoot.stages.map(({ stage, durationMs, fromMs }) =>
-    stage === "up" ? `up after ${formatDuration(fromMs)}` : `${stage} ${formatDuration(durationMs)}`,
+  const steps = lastBoot.stages.map(({ stage, durationMs, fromMs }, index) =>
+    index === lastBoot.stages.length - 1 && isUp(stage)
+      ? `${stage} after ${formatDuration(fromMs)}`
+      : `${stage} ${formatDuration(durationMs)}`,
   );
   return `${node.name}: ${steps.join(" · ")} (${formatBytes(lastBoot.sentBytes)} by TFTP)`;
 }

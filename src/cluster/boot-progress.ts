@@ -1,5 +1,5 @@
 /** What a status means at a moment: whether a node is stalled, how far its boot is, how long each stage took. */
-import { STAGES, type Stage } from "./event.ts";
+import { isUp, STAGES, type Stage } from "./event.ts";
 import type { BootRun, FileTransfer, NodeStatus } from "./status.ts";
 
 /**
@@ -24,7 +24,15 @@ export function currentTransfer(boot: BootRun): FileTransfer | undefined {
 }
 
 /** Part of a boot that is over when a stage is reached; the files take most of the firmware's share. */
-const SHARE_AT: Record<Stage, number> = { silent: 0, dhcp: 0.05, firmware: 0.1, kernel: 0.5, root: 0.6, up: 1 };
+const SHARE_AT: Record<Stage, number> = {
+  silent: 0,
+  dhcp: 0.05,
+  firmware: 0.1,
+  kernel: 0.5,
+  root: 0.6,
+  up: 1,
+  joined: 1,
+};
 
 /** From 0 to 1. Within the firmware stage by the bytes that the last boot needed, when one is known. */
 export function bootFraction(status: NodeStatus): number {
@@ -43,14 +51,14 @@ export interface StageDuration {
   durationMs: number;
 }
 
-/** The boot's timeline: how long it stood at each stage it reached. `nowMs` ends the last one, unless it is `up`. */
+/** The boot's timeline: how long it stood at each stage it reached. `nowMs` ends the last one, unless it is `up` or `joined`. */
 export function stageDurations(boot: BootRun, nowMs: number): StageDuration[] {
   const reached = STAGES.flatMap((stage) => {
     const atMs = boot.reachedMs[stage];
     return atMs === undefined ? [] : [{ stage, atMs }];
   });
   return reached.map(({ stage, atMs }, index) => {
-    const untilMs = reached[index + 1]?.atMs ?? (stage === "up" ? atMs : nowMs);
+    const untilMs = reached[index + 1]?.atMs ?? (isUp(stage) ? atMs : nowMs);
     return { stage, fromMs: atMs - boot.startedMs, durationMs: untilMs - atMs };
   });
 }

@@ -83,6 +83,11 @@ function isStorageState(word: string): boolean {
   return word === "ready" || word === "larger" || word === "full" || Object.hasOwn(TROUBLES, word);
 }
 
+/** Whether containers can be kept on it, though something may be wrong. */
+export function isUsableStorage({ state }: StorageReport): boolean {
+  return state === "ready" || state === "larger" || state === "full";
+}
+
 /** What is wrong with it, as a message; nothing when all is well. */
 export function storageProblem(node: string, { state, freeKiB = 0, sizeKiB = 0 }: StorageReport): string | undefined {
   const [freeMiB, sizeMiB] = [freeKiB, sizeKiB].map((kib) => Math.floor(kib / 1024));

@@ -9,6 +9,7 @@ import type { MountRefusal } from "../nfs/exports.ts";
 import type { KnownRefusal } from "../nfs/rpc.ts";
 import type { BootLoader } from "../pi/boot-loader.ts";
 import type { TransferFailure } from "../tftp/observation.ts";
+import type { ClusterProblem } from "./cluster-problem.ts";
 import type { StorageReport } from "./container-storage.ts";
 
 /** What happened, without when and to whom. */
@@ -82,6 +83,16 @@ export type BootOccurrence =
   | { kind: "up"; bootId: string }
   /** What the node found when it made and tried the storage of its containers. */
   | ({ kind: "storage-tried" } & StorageReport)
+  /** It is a member of the cluster as it should be, and work was tried on it. */
+  | { kind: "joined"; bootId: string }
+  /** It was. */
+  | { kind: "left"; reason: string }
+  /** Of making the cluster what the manifest says; `step` is a kind of the orchestrator's. */
+  | { kind: "step-begun"; step: string; title: string }
+  | { kind: "step-done"; step: string; title: string; durationMs: number }
+  | { kind: "step-failed"; step: string; title: string; durationMs: number; cause: string; message: string }
+  /** All that stands in the way of the cluster. Told when it changes; empty when all is well again. */
+  | { kind: "cluster-problems"; problems: readonly ClusterProblem[] }
   | { kind: "shutdown-seen" }
   | { kind: "reset" }
   | { kind: "snapshot-taken"; name: string }
@@ -124,5 +135,11 @@ export type BootEvent = BootOccurrence & {
   node?: string;
 };
 
-export const STAGES = ["silent", "dhcp", "firmware", "kernel", "root", "up"] as const;
+/** The last one is reached only where an orchestrator makes a cluster. */
+export const STAGES = ["silent", "dhcp", "firmware", "kernel", "root", "up", "joined"] as const;
 export type Stage = (typeof STAGES)[number];
+
+/** Its system runs. */
+export function isUp(stage: string | undefined): boolean {
+  return stage === "up" || stage === "joined";
+}

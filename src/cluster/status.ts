@@ -4,8 +4,9 @@
  */
 import type { Ipv4, Mac } from "../bytes/addresses.ts";
 import { STATUS_FILES_MAX, UNKNOWN_PIS_MAX } from "../limits.ts";
+import type { ClusterProblem } from "./cluster-problem.ts";
 import type { StorageReport } from "./container-storage.ts";
-import { type BootEvent, STAGES, type Stage } from "./event.ts";
+import { type BootEvent, isUp, STAGES, type Stage } from "./event.ts";
 
 /** One file on its way to a node, or there. */
 export interface FileTransfer {
@@ -50,6 +51,10 @@ export interface NodeStatus {
   lastProblem?: { unixMs: number; message: string };
   /** Of this boot. */
   containerStorage?: StorageReport;
+  /** It was a member of the cluster at some time, and has its files of then. */
+  hasJoined?: boolean;
+  /** What is being done about it for the cluster. */
+  clusterStep?: { title: string; sinceMs: number };
 }
 
 /** A Raspberry Pi that asks to boot and is in no manifest. */
@@ -64,20 +69,31 @@ export interface UnknownPi {
 export interface ClusterStatus {
   nodes: ReadonlyMap<string, NodeStatus>;
   unknownPis: ReadonlyMap<Mac, UnknownPi>;
+  /** What stands in the way of the cluster that an orchestrator makes. */
+  clusterProblems: readonly ClusterProblem[];
   /** The last event that is counted in. */
   sequence: number;
 }
 
-export const INITIAL_STATUS: ClusterStatus = { nodes: new Map(), unknownPis: new Map(), sequence: 0 };
+export const INITIAL_STATUS: ClusterStatus = {
+  nodes: new Map(),
+  unknownPis: new Map(),
+  clusterProblems: [],
+  sequence: 0,
+};
 
 export function nextStatus(status: ClusterStatus, event: BootEvent): ClusterStatus {
   const { sequence } = event;
   if (event.kind === "unknown-pi") return { ...status, sequence, unknownPis: withUnknownPi(status.unknownPis, event) };
+  if (event.kind === "cluster-problems") return { ...status, sequence, clusterProblems: event.problems };
+  // A manager that was killed ended none of them.
+  if (event.kind === "manager-started") return { ...status, sequence, nodes: withoutSteps(status.nodes) };
   // Of lines that nodes print there are hundreds a boot, and they say nothing here.
   if (event.node === undefined || event.kind === "console-line") return { ...status, sequence };
   const node = nextNodeStatus(status.nodes.get(event.node) ?? silentNode(event.node, event.unixMs), event);
   const { unknownPis } = status;
   return {
+    ...status,
     sequence,
     nodes: new Map(status.nodes).set(event.node, node),
     // Once it has a node it is a stranger no more. What a node was known by before may be a board that was replaced.
@@ -95,8 +111,10 @@ const NO_SIGNS_OF_LIFE: ReadonlySet<BootEvent["kind"]> = new Set(["diagnosis", "
 
 export function nextNodeStatus(before: NodeStatus, event: BootEvent): NodeStatus {
   if (NO_SIGNS_OF_LIFE.has(event.kind)) return before;
-  const status = { ...before, lastSeenMs: event.unixMs };
   const now = event.unixMs;
+  if (event.kind === "step-begun") return { ...before, clusterStep: { title: event.title, sinceMs: now } };
+  if (event.kind === "step-done" || event.kind === "step-failed") return withoutStep(before);
+  const status = { ...before, lastSeenMs: now };
   switch (event.kind) {
     case "dhcp-request":
       return afterDhcp(withIdentity(status, event), event);
@@ -111,9 +129,15 @@ export function nextNodeStatus(before: NodeStatus, event: BootEvent): NodeStatus
       return event.tree === "root" ? reach({ ...status, address: event.client }, "root", now) : status;
     case "root-activity":
       // A node that shuts down works on its root for a while.
-      return status.stage === "up" || isShutDown(status) ? status : reach(status, "root", now);
+      return isUp(status.stage) || isShutDown(status) ? status : reach(status, "root", now);
     case "up":
       return afterUp(status, event);
+    case "joined":
+      return status.boot?.bootId === event.bootId ? { ...reach(status, "joined", now), hasJoined: true } : status;
+    case "left":
+      return afterLeft(status, now);
+    case "reset":
+      return { ...status, hasJoined: false };
     case "storage-tried": {
       const { state, freeKiB, sizeKiB } = event;
       const sizes = freeKiB === undefined || sizeKiB === undefined ? {} : { freeKiB, sizeKiB };
@@ -165,7 +189,7 @@ function afterTftp(
 ): NodeStatus {
   const lastFileMs = Math.max(0, ...(before.boot?.transfers ?? []).map((file) => file.completeMs ?? file.startedMs));
   const isAgain = isFirstBootFile(event.path) && event.unixMs - lastFileMs > NEW_BOOT_PAUSE_MS;
-  const isOver = before.stage === "silent" || ((before.stage === "root" || before.stage === "up") && isAgain);
+  const isOver = before.stage === "silent" || ((before.stage === "root" || isUp(before.stage)) && isAgain);
   const started = isOver ? begin(before, event.unixMs) : before;
   const reached = reach({ ...started, address: event.client }, "firmware", event.unixMs);
   return reached.boot ? { ...reached, boot: change(reached.boot) } : reached;
@@ -199,9 +223,9 @@ function afterTransfer(before: NodeStatus, event: EventOf<"tftp-progress" | "tft
 }
 
 function afterUp(status: NodeStatus, event: EventOf<"up">): NodeStatus {
-  if (status.stage === "up" && status.boot?.bootId === event.bootId) return status;
+  if (isUp(status.stage) && status.boot?.bootId === event.bootId) return status;
   // The manager started late, or nothing was seen of the way here.
-  const started = status.boot && status.stage !== "up" ? status : begin(status, event.unixMs);
+  const started = status.boot && !isUp(status.stage) ? status : begin(status, event.unixMs);
   const reached = reach(started, "up", event.unixMs);
   const boot = { ...reached.boot!, bootId: event.bootId };
   return { ...reached, bootsCompleted: status.bootsCompleted + 1, boot, hasOtherFiles: false };
@@ -223,6 +247,21 @@ function begin(status: NodeStatus, unixMs: number): NodeStatus {
 /** Silent with a boot behind it, and none begun. */
 function isShutDown({ stage, boot }: NodeStatus): boolean {
   return stage === "silent" && boot !== undefined && Object.keys(boot.reachedMs).length > 0;
+}
+
+function afterLeft(status: NodeStatus, unixMs: number): NodeStatus {
+  if (status.stage !== "joined" || !status.boot) return status;
+  const { joined: _, ...reachedMs } = status.boot.reachedMs;
+  return { ...status, stage: "up", stageSinceMs: unixMs, boot: { ...status.boot, reachedMs } };
+}
+
+function withoutStep(status: NodeStatus): NodeStatus {
+  const { clusterStep: _, ...rest } = status;
+  return rest;
+}
+
+function withoutSteps(nodes: ReadonlyMap<string, NodeStatus>): ReadonlyMap<string, NodeStatus> {
+  return new Map(Array.from(nodes, ([name, status]) => [name, withoutStep(status)]));
 }
 
 /** A boot only goes forward: files fetched after the kernel do not take it back. */

@@ -10,7 +10,7 @@
  *   GET  /v1/plan/:node          what would be answered and served
  *   POST /v1/nodes/:node/reset   drops what the node wrote; 507: the disk is full, and nothing was dropped
  *   …                            what changes the manifest: manifest-api.ts; what is about layers: layers-api.ts; about logs and
- *                                packets: records-api.ts
+ *                                packets: records-api.ts; about the cluster that an orchestrator makes: cluster-api.ts
  *
  * A failure answers with its `message`; with `problems` too when the manifest is wrong, which the caller can show by line.
  */
@@ -20,6 +20,8 @@ import { PassThrough } from "node:stream";
 import fastify, { type FastifyInstance } from "fastify";
 import { API_BODY_BYTES_MAX } from "../limits.ts";
 import type { ClusterActivity } from "./cluster-activity.ts";
+import { addClusterApi } from "./cluster-api.ts";
+import type { ClusterControl } from "./cluster-control.ts";
 import type { ClusterDiagnoses } from "./cluster-diagnoses.ts";
 import type { Journal } from "./journal.ts";
 import { addLayersApi } from "./layers-api.ts";
@@ -36,6 +38,7 @@ export interface ManagerControl {
   readonly records: NodeRecords;
   readonly diagnoses: Pick<ClusterDiagnoses, "explain">;
   readonly manifest: ManifestCommands;
+  readonly cluster: ClusterControl;
   status(): unknown;
   plan(node: string): Promise<unknown>;
   reset(node: string): Promise<unknown>;
@@ -68,6 +71,7 @@ export async function serveApi(
   api.get<{ Params: { node: string } }>("/v1/plan/:node", (request) => control.plan(request.params.node));
   api.post<{ Params: { node: string } }>("/v1/nodes/:node/reset", (request) => control.reset(request.params.node));
   addManifestApi(api, control.manifest);
+  addClusterApi(api, control.cluster);
   addLayersApi(api, () => control.layers());
   addRecordsApi(api, control.records);
   api.get<{ Querystring: { after?: string; follow?: string } }>("/v1/events", (request, reply) => {

@@ -22,6 +22,7 @@ import { type ManagerControl, serveApi } from "./api-server.ts";
 import { AutoAdoption } from "./auto-adoption.ts";
 import { startBootServices } from "./boot-services.ts";
 import { ClusterActivity } from "./cluster-activity.ts";
+import { ClusterControl } from "./cluster-control.ts";
 import { ClusterDiagnoses } from "./cluster-diagnoses.ts";
 import { FrontDoor } from "./front-door.ts";
 import type { ImportProgress } from "./image-store.ts";
@@ -35,6 +36,7 @@ import type { LoadedManifest } from "./manifest-file.ts";
 import { watchManifest } from "./manifest-watch.ts";
 import type { NodeLayers } from "./node-layers.ts";
 import { NodeRecords } from "./node-records.ts";
+import { recallNodes } from "./recalled-nodes.ts";
 import { RequestError } from "./request-error.ts";
 import { Secrets } from "./secrets.ts";
 import { type ServiceNetwork, serviceNetworks } from "./services.ts";
@@ -62,6 +64,7 @@ export class Manager implements ManagerControl {
   readonly records: NodeRecords;
   readonly diagnoses: ClusterDiagnoses;
   readonly manifest: ManifestCommands;
+  readonly cluster: ClusterControl;
   readonly #directory: NodeDirectory;
   readonly #images: Images;
   readonly #keyValueStore: KeyValueStore;
@@ -105,6 +108,13 @@ export class Manager implements ManagerControl {
     });
     const nodes = () => this.#manifest.loaded.manifest.nodes;
     this.diagnoses = new ClusterDiagnoses({ journal: this.journal, clock: systemClock, report: this.#report, nodes });
+    this.cluster = new ClusterControl({
+      loaded: () => this.#manifest.loaded,
+      journal: this.journal,
+      report: this.#report,
+      status: () => this.#status,
+      isServing: () => this.#isServing,
+    });
     this.#images = new Images(stateFolder);
     this.#secrets = new Secrets(stateFolder, systemRandom);
     this.#keyValueStore = openLmdbStore(join(stateFolder, "trees"));
@@ -165,24 +175,15 @@ export class Manager implements ManagerControl {
     });
     this.#stoppers.push(() => this.#serving.stop());
     await this.#apply(loaded);
-    this.#recallNodes();
+    recallNodes(this.#directory, this.#status);
     this.#stoppers.push(await this.#startServices(frontDoor));
-    this.#stoppers.push(returnMemoryWhenQuiet(systemClock));
+    this.#stoppers.push(returnMemoryWhenQuiet(systemClock), this.cluster.start());
     const reload = () => void this.#reloadQuietly(() => this.#manifest.reload());
     const reloadIfChanged = () => void this.#reloadQuietly(() => this.#manifest.reloadIfChanged());
     this.#stoppers.push(watchManifest(path, reloadIfChanged, reload));
     this.#isServing = true;
     // It may have been edited while images were imported.
     reloadIfChanged();
-  }
-
-  /** What was known of the nodes when the last manager ended: they may have been running ever since. */
-  #recallNodes(): void {
-    for (const node of this.#directory.nodes) {
-      const address = this.#status.nodes.get(node.name)?.address;
-      // Weak, since the address may be somebody else's by now: what is learned from MACs displaces it.
-      if (address) this.#directory.learnAddress(address, node, "serial");
-    }
   }
 
   readonly #report: Report = (occurrence, node) => void this.journal.record(occurrence, node);
@@ -270,6 +271,7 @@ export class Manager implements ManagerControl {
       isServing: this.#isServing,
       sequence: this.#status.sequence,
       ...(diagnosis && { diagnosis }),
+      ...(this.#status.clusterProblems.length > 0 && { clusterProblems: this.#status.clusterProblems }),
       nodes: viewNodes(manifest.nodes, this.#status, { nodes: this.#serving?.nodes, diagnoses: this.diagnoses }, nowMs),
       unknownPis: [...this.#status.unknownPis.values()].filter(({ mac, serial }) => !this.#directory.find(mac, serial)),
     };

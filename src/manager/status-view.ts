@@ -7,9 +7,10 @@ import {
   type StageDuration,
   stageDurations,
 } from "../cluster/boot-progress.ts";
+import type { ClusterProblem } from "../cluster/cluster-problem.ts";
 import { type StorageReport, storageProblem } from "../cluster/container-storage.ts";
 import type { Diagnosis } from "../cluster/diagnosis/index.ts";
-import type { Stage } from "../cluster/event.ts";
+import { isUp, type Stage } from "../cluster/event.ts";
 import type { ManifestNode } from "../cluster/manifest.ts";
 import type { BootPlan } from "../cluster/plan.ts";
 import { type ClusterStatus, type NodeStatus, silentNode, type UnknownPi } from "../cluster/status.ts";
@@ -38,6 +39,8 @@ export interface NodeStatusView {
   problem?: string;
   /** What it found when it tried the storage of its containers, at its last boot. */
   containerStorage?: StorageReport;
+  /** What is being done about it for the cluster. */
+  clusterStep?: { title: string; sinceMs: number };
   /** Why it does not get on. */
   diagnosis?: Diagnosis;
 }
@@ -54,6 +57,8 @@ export interface ManagerStatusView {
   sequence: number;
   /** What is wrong with the network or the manager. */
   diagnosis?: Diagnosis;
+  /** What stands in the way of the cluster, and of its members. */
+  clusterProblems?: readonly ClusterProblem[];
   nodes: NodeStatusView[];
   unknownPis: UnknownPi[];
 }
@@ -75,7 +80,9 @@ export function viewNodes(
     const { name } = node;
     const view = viewNode(node, status.nodes.get(name), nodes?.plan(name), nodes?.usedBytes(name) ?? 0, nowMs);
     const diagnosis = diagnoses.ofNode(name);
-    return { ...view, ...(diagnosis && { diagnosis }) };
+    const clusterProblem = status.clusterProblems.find((each) => each.node === name);
+    const problem = view.problem ?? (isUp(view.stage) ? clusterProblem?.message : undefined);
+    return { ...view, ...(diagnosis && { diagnosis }), ...(problem !== undefined && { problem }) };
   });
 }
 
@@ -94,8 +101,9 @@ export function viewNode(
   const address = status.address ?? node.address;
   const transfer = stage === "firmware" && boot ? currentTransfer(boot) : undefined;
   const { containerStorage } = status;
-  const problemNow =
-    stage === "up" ? containerStorage && storageProblem(node.name, containerStorage) : status.lastProblem?.message;
+  const problemNow = isUp(stage)
+    ? containerStorage && storageProblem(node.name, containerStorage)
+    : status.lastProblem?.message;
   const problem = plan?.problems[0] ?? problemNow;
   return {
     name: node.name,
@@ -124,5 +132,6 @@ export function viewNode(
     }),
     ...(problem !== undefined && { problem }),
     ...(containerStorage && { containerStorage }),
+    ...(status.clusterStep && { clusterStep: status.clusterStep }),
   };
 }

@@ -1,6 +1,6 @@
 /** What the reports mean that nodes write into their own roots: up, or going down. */
 import type { Report } from "../boot/report.ts";
-import type { BootOccurrence } from "../cluster/event.ts";
+import { type BootOccurrence, isUp } from "../cluster/event.ts";
 import type { UpReport } from "../cluster/generated/index.ts";
 import type { ClusterStatus } from "../cluster/status.ts";
 
@@ -24,7 +24,7 @@ export function catchUpWithReport(found: UpReport, node: string, status: Cluster
         !known.hasOtherFiles &&
         !isOfThisBoot &&
         known.previousBoot?.bootId !== found.bootId
-      : found.state === "down" && isOfThisBoot && known?.stage === "up";
+      : found.state === "down" && isOfThisBoot && isUp(known?.stage);
   if (isNews) tellUpReport(found, node, report);
 }
 

@@ -3,6 +3,7 @@
  * Document: Ansible Developer Guide, "Developing dynamic inventory", inventory script conventions.
  * Left out: variables of groups, and groups of groups.
  */
+import { isUp } from "../cluster/event.ts";
 import type { Manifest } from "../cluster/manifest.ts";
 import { managersOf } from "../cluster/orchestrator-managers.ts";
 import { shellWord } from "./shell-word.ts";
@@ -39,7 +40,7 @@ export function inventoryOf(manifest: Manifest, known: readonly KnownNode[], fil
     const status = knownByName.get(name);
     const { address, model, serial, mac } = { ...node, ...status };
     for (const group of [
-      ...(status?.stage === "up" ? ["up"] : []),
+      ...(isUp(status?.stage) ? ["up"] : []),
       ...(model === undefined ? [] : [groupName("model", model)]),
       ...(role === undefined ? [] : [groupName("role", role)]),
       ...orchestratorGroups(managers, name),

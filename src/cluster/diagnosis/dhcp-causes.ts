@@ -1,4 +1,5 @@
 /** A board that asks for an address and does not get on: what we answered, or why we did not. Most specific first. */
+import { isUp } from "../event.ts";
 import { type Boards, BRAMBLE, counted, inWords, type NodeCause } from "./cause.ts";
 import type { Asking, NodeFacts } from "./facts.ts";
 
@@ -85,7 +86,7 @@ export const DHCP_CAUSES: readonly NodeCause[] = [
       "Find the machine that has the address and give it another one, or change the node's address in the manifest",
     source: "RFC 2131 section 3.1 (5)",
     find: ({ declined, status }, { nowMs }) =>
-      declined && nowMs - declined.ms < 5 * 60_000 && status.stage !== "up"
+      declined && nowMs - declined.ms < 5 * 60_000 && !isUp(status.stage)
         ? `${declined.address ?? "its address"} is answered for by another machine`
         : undefined,
   },

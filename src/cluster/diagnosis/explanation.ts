@@ -62,6 +62,8 @@ function nextStep(stage: Stage, diagnosis: Diagnosis | undefined, model: string 
       return "Its system starts: it reports when it is up";
     case "up":
       return "It is up: there is nothing to do";
+    case "joined":
+      return "It is a member of the cluster: there is nothing to do";
   }
 }
 

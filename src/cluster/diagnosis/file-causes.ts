@@ -1,5 +1,7 @@
 /** A board that asks for files which are not there: what its boot loader does without them. Most specific first. */
+
 import { CONFIG_TXT_BYTES_MAX } from "../../limits.ts";
+import { isUp } from "../event.ts";
 import { CONFIG_TXT_NOT_ASCII, CONFIG_TXT_TOO_LONG } from "../plan-wording.ts";
 import { type Boards, BRAMBLE, inWords, type NodeCause } from "./cause.ts";
 import type { FileFact, NodeFacts } from "./facts.ts";
@@ -42,7 +44,7 @@ function isComplete({ attempt }: NodeFacts, pattern: RegExp): boolean {
 
 /** The system runs, or its kernel does: what the firmware did not find was not needed. */
 function isPastFirmware({ status, attempt }: NodeFacts): boolean {
-  return status.stage === "up" || status.stage === "root" || attempt.mountedMs !== undefined;
+  return isUp(status.stage) || status.stage === "root" || attempt.mountedMs !== undefined;
 }
 
 function missing(text: string | undefined): string | undefined {
@@ -184,7 +186,7 @@ export const FILE_CAUSES: readonly NodeCause[] = [
     remedy: "Shorten config.txt (drop comments), and put what matters first",
     source: "FW#1012, FW#1575",
     find(node) {
-      if (node.status.stage === "up" || node.status.stage === "silent") return undefined;
+      if (isUp(node.status.stage) || node.status.stage === "silent") return undefined;
       const sizeBytes =
         node.attempt.files.get("config.txt")?.complete && node.attempt.files.get("config.txt")?.sizeBytes;
       if (sizeBytes && sizeBytes > CONFIG_TXT_BYTES_MAX) return `it has ${sizeBytes} bytes`;
@@ -199,7 +201,7 @@ export const FILE_CAUSES: readonly NodeCause[] = [
     remedy: "Write the lines of config.txt in ASCII, comments too",
     source: "FW#1012",
     find: ({ plan, status }) =>
-      status.stage === "up" || status.stage === "silent"
+      isUp(status.stage) || status.stage === "silent"
         ? undefined
         : plan.warnings.find((warning) => warning.startsWith(CONFIG_TXT_NOT_ASCII)),
   },

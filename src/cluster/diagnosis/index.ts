@@ -2,7 +2,7 @@
  * From the feed of events to the name of what is wrong: a table of causes over facts. The first row whose evidence is
  * there is the diagnosis, so rows stand from the special to the general.
  */
-import type { BootEvent } from "../event.ts";
+import { type BootEvent, isUp } from "../event.ts";
 import type { Diagnosis, LanCause, NodeCause, Surroundings } from "./cause.ts";
 import { DHCP_CAUSES } from "./dhcp-causes.ts";
 import type { Attempt, ClusterFacts, NodeFacts } from "./facts.ts";
@@ -51,7 +51,7 @@ export function diagnoseNode(facts: ClusterFacts, name: string, nowMs: number): 
 /** The boot under way has overtaken the one before: what that ended with is over. */
 function isFurther({ attempt, status }: NodeFacts, last: Attempt): boolean {
   const loaded = ({ files }: Attempt) => [...files.values()].filter(({ complete }) => complete).length;
-  return status.stage === "up" || status.stage === "root" || loaded(attempt) > loaded(last);
+  return isUp(status.stage) || status.stage === "root" || loaded(attempt) > loaded(last);
 }
 
 export function diagnoseLan({ lan, nodes }: ClusterFacts, nowMs: number): Diagnosis | undefined {

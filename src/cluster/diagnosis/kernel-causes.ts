@@ -1,6 +1,6 @@
 /** A node whose kernel was loaded, and that does not come to its root, or not beyond it. Most specific first. */
 import type { MountRefusal } from "../../nfs/exports.ts";
-import type { Stage } from "../event.ts";
+import { isUp, type Stage } from "../event.ts";
 import { CANNOT_MOUNT_NFS } from "../plan-wording.ts";
 import { BRAMBLE, counted, inWords, type NodeCause } from "./cause.ts";
 import type { Attempt, NodeFacts } from "./facts.ts";
@@ -27,7 +27,7 @@ function refusedFor({ attempt }: NodeFacts, cause: MountRefusal): string | undef
 }
 
 function restartsIn({ restarts, status }: NodeFacts, stage: Stage, nowMs: number): number {
-  if (status.stage === "up") return 0;
+  if (isUp(status.stage)) return 0;
   return restarts.filter((each) => each.stage === stage && nowMs - each.ms < RESTARTS_MS).length;
 }
 
@@ -41,7 +41,7 @@ export const KERNEL_CAUSES: readonly NodeCause[] = [
       "Use an image with an initramfs for this kernel (made with MODULES=netboot, BOOT=nfs), or with a kernel that has ROOT_NFS built in (Raspberry Pi OS has)",
     source: "bcm2712_defconfig, PG:export-image",
     find: ({ plan, status }) =>
-      status.stage === "up" ? undefined : plan.problems.find((problem) => problem.includes(CANNOT_MOUNT_NFS)),
+      isUp(status.stage) ? undefined : plan.problems.find((problem) => problem.includes(CANNOT_MOUNT_NFS)),
   },
   {
     id: "image-not-bootable",
@@ -51,7 +51,7 @@ export const KERNEL_CAUSES: readonly NodeCause[] = [
     remedy:
       "Choose an image that supports the model, or correct what the message names; `bramble plan NODE` shows everything",
     source: BRAMBLE,
-    find: ({ plan, status }) => (status.stage === "up" ? undefined : plan.problems[0]),
+    find: ({ plan, status }) => (isUp(status.stage) ? undefined : plan.problems[0]),
   },
   {
     id: "nfs-version-refused",

@@ -1,6 +1,6 @@
 /** One event about a node, added to what is known of it. */
 import { STATUS_FILES_MAX } from "../../limits.ts";
-import type { BootEvent } from "../event.ts";
+import { type BootEvent, isUp } from "../event.ts";
 import { nextNodeStatus } from "../status.ts";
 import {
   type Asking,
@@ -134,7 +134,7 @@ function isNewAttempt({ attempt, loader, status }: NodeFacts, { unixMs }: BootEv
 
 function beginAttempt(facts: NodeFacts, unixMs: number, stage: NodeFacts["status"]["stage"]): void {
   const { attempt } = facts;
-  if (attempt.lastFileMs !== undefined && stage !== "up" && stage !== "silent") {
+  if (attempt.lastFileMs !== undefined && !isUp(stage) && stage !== "silent") {
     facts.restarts = [...facts.restarts, { ms: unixMs, stage }].slice(-RESTARTS_KEPT);
     facts.lastAttempt = { ...attempt, isOver: true };
   }
@@ -283,7 +283,7 @@ function takeActivity(facts: NodeFacts, event: EventOf<"root-activity">): void {
   for (const [status, count] of Object.entries(failed)) {
     facts.failed.set(status, tally(freshTally(facts.failed.get(status), unixMs), unixMs, {}, count));
   }
-  if (facts.status.stage === "up") return;
+  if (isUp(facts.status.stage)) return;
   for (const path of [mostRead, mostWritten]) {
     if (path !== undefined) facts.busyFiles = [...facts.busyFiles, { path, ms: unixMs }].slice(-BUSY_FILES_KEPT);
   }

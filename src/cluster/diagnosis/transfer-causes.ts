@@ -1,5 +1,7 @@
 /** Files that do not come whole, or slowly: how they ended, and how much was lost. Most specific first. */
+
 import type { TransferFailure } from "../../tftp/observation.ts";
+import { isUp } from "../event.ts";
 import { type Boards, BRAMBLE, inWords, type NodeCause } from "./cause.ts";
 import type { FileFact, NodeFacts } from "./facts.ts";
 
@@ -19,7 +21,7 @@ const SLOW_BYTES_PER_S = 200_000;
 
 /** Told of a failed file as long as the board has not got on without it. */
 function failed({ attempt, status }: NodeFacts): [string, FileFact & { failed: NonNullable<FileFact["failed"]> }][] {
-  if (status.stage === "up" || status.stage === "root") return [];
+  if (isUp(status.stage) || status.stage === "root") return [];
   return [...attempt.files].flatMap(([name, file]) =>
     file.failed && !file.complete ? [[name, { ...file, failed: file.failed }] as const] : [],
   ) as [string, FileFact & { failed: NonNullable<FileFact["failed"]> }][];
@@ -100,7 +102,7 @@ export const TRANSFER_CAUSES: readonly NodeCause[] = [
     remedy: "Update the EEPROM (2025-09-23 or later), or make the file smaller than 67,107,840 bytes",
     source: "EE#375, EE#720",
     find: ({ attempt, status }) => {
-      if (status.stage === "up" || status.stage === "root" || status.stage === "kernel") return undefined;
+      if (isUp(status.stage) || status.stage === "root" || status.stage === "kernel") return undefined;
       const limitBytes = (BLOCK_NUMBERS - 1) * OLD_BLOCK_BYTES;
       const found = [...attempt.files].find(
         ([, { blockBytes, sizeBytes = 0 }]) => blockBytes === OLD_BLOCK_BYTES && sizeBytes > limitBytes,
@@ -127,7 +129,7 @@ export const TRANSFER_CAUSES: readonly NodeCause[] = [
       "Check the cable, the switch's port counters, and duplex settings; a board on a power-line or wireless bridge loses packets too",
     source: "RFC 1350 section 2",
     find: ({ attempt, status }) =>
-      status.stage !== "up" && attempt.blocks >= BLOCKS_MIN && attempt.retransmits / attempt.blocks > LOSS_MAX
+      !isUp(status.stage) && attempt.blocks >= BLOCKS_MIN && attempt.retransmits / attempt.blocks > LOSS_MAX
         ? `${attempt.retransmits} of ${attempt.blocks} packets were sent again`
         : undefined,
   },
@@ -222,7 +224,7 @@ export const TRANSFER_CAUSES: readonly NodeCause[] = [
       "Look for a slow link (10 Mbit/s, wireless, power line) or a busy manager: TFTP waits for an answer to each block, so delay counts most",
     source: "RFC 1350 section 2",
     find: ({ attempt, status }) => {
-      if (status.stage === "up" || status.stage === "root") return undefined;
+      if (isUp(status.stage) || status.stage === "root") return undefined;
       const slow = [...attempt.files].find(([, { complete, sizeBytes = 0 }]) => {
         return complete && sizeBytes >= SLOW_BYTES_MIN && sizeBytes / (complete.durationMs / 1000) < SLOW_BYTES_PER_S;
       });

@@ -2,7 +2,7 @@
  * Diagnoses over time: told when they come, change and go, and not when they flicker. Events and the clock come in,
  * what is to be told goes out.
  */
-import type { BootEvent, BootOccurrence } from "../event.ts";
+import { type BootEvent, type BootOccurrence, isUp } from "../event.ts";
 import type { ClusterFacts, NodeFacts } from "./facts.ts";
 import { newFacts } from "./facts.ts";
 import { type Diagnosis, diagnoseLan, diagnoseNode } from "./index.ts";
@@ -59,14 +59,14 @@ export class DiagnosisWatch {
     const told = this.#compare(LAN, diagnoseLan(this.facts, nowMs), nowMs, false);
     for (const [name, node] of this.facts.nodes) {
       if (isAtRest(node) && !this.#held.has(name)) continue;
-      const isUp = node.status.stage === "up";
-      told.push(...this.#compare(name, diagnoseNode(this.facts, name, nowMs), nowMs, isUp));
+      const runs = isUp(node.status.stage);
+      told.push(...this.#compare(name, diagnoseNode(this.facts, name, nowMs), nowMs, runs));
     }
     for (const name of this.#held.keys()) if (name !== LAN && !names.has(name)) this.#held.delete(name);
     return told;
   }
 
-  #compare(name: string, found: Diagnosis | undefined, nowMs: number, isUp: boolean): Told[] {
+  #compare(name: string, found: Diagnosis | undefined, nowMs: number, runs: boolean): Told[] {
     const held = this.#held.get(name);
     if (held === undefined) return found === undefined ? [] : [this.#tell(name, found)];
     if (held.diagnosis.cause === found?.cause) {
@@ -75,7 +75,7 @@ export class DiagnosisWatch {
     }
     const known = held.otherwise;
     const sinceMs = known !== undefined && known.cause === found?.cause ? known.sinceMs : nowMs;
-    const waitMs = isUp ? 0 : found === undefined ? OVER_AFTER_MS : CHANGE_AFTER_MS;
+    const waitMs = runs ? 0 : found === undefined ? OVER_AFTER_MS : CHANGE_AFTER_MS;
     if (nowMs - sinceMs < waitMs) {
       held.otherwise = { cause: found?.cause, sinceMs };
       return [];
@@ -97,8 +97,8 @@ function about(name: string, occurrence: Told["occurrence"]): Told {
 
 /** Nothing is the matter, and nothing can become so without an event. */
 function isAtRest({ status, failed, warnings, asking, plan, declined, activity, attempt }: NodeFacts): boolean {
-  const isSettled = status.stage === "up" || status.stage === "silent";
+  const isSettled = isUp(status.stage) || status.stage === "silent";
   const isQuiet = failed.size + warnings.size + plan.problems.length + attempt.files.size === 0 && asking === undefined;
   const isSlow = activity.some(({ p99Ms = 0 }) => p99Ms >= WATCHED_P99_MS);
-  return isSettled && isQuiet && !isSlow && (declined === undefined || status.stage === "up");
+  return isSettled && isQuiet && !isSlow && (declined === undefined || isUp(status.stage));
 }
