@@ -1,12 +1,21 @@
-/** The C load generators beside this file: compiled into a folder, run, and their numbers read. */
+/** The C programs beside this file: compiled into a folder, run, and their numbers read. */
 import { execFile, execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
 
 /** Path of the compiled program. The working folder is the checkout. */
 export function compile(name: "tftp-load" | "dhcp-load" | "nfs-load" | "storm-load", folder: string): string {
+  return compiled(name, folder, []);
+}
+
+/** The same of one that runs in the virtual machine, which has no libraries. */
+export function compileAlone(name: "nbd-attach", folder: string): string {
+  return compiled(name, folder, ["-static"]);
+}
+
+function compiled(name: string, folder: string, words: readonly string[]): string {
   const program = join(folder, name);
-  execFileSync("gcc", ["-O2", "-o", program, join("bench/instruments", `${name}.c`)]);
+  execFileSync("gcc", ["-O2", ...words, "-o", program, join("bench/instruments", `${name}.c`)]);
   return program;
 }
 

@@ -19,6 +19,9 @@ describe("what a node says of its storage", () => {
     ],
     ["no-space", /there was no space for it; make room on the disk of the manager/],
     ["damaged", /e2fsck does not repair it by itself; run e2fsck/],
+    ["no-device", /the device of storage\.device is not there; plug the disk in/],
+    ["device-taken", /nothing was changed on it; say storage\.format: true to erase the disk/],
+    ["disk-damaged", /the file system on its disk is damaged.*; run e2fsck on the disk/],
     ["unfinished", /it was not ready in time; see journalctl -u bramble-storage on the node$/],
   ])("%s", (text, expected) => {
     const problem = storageProblem("node1", parseStorageReport(text)!);

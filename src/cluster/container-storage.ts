@@ -4,11 +4,11 @@
  */
 import type { Manifest, ManifestNode } from "./manifest-schema.ts";
 
-export interface ContainerStorage {
-  /** `loop`: an ext4 image in the node's own tree. `memory`: a tmpfs. */
-  kind: "loop" | "memory";
-  sizeBytes: number;
-}
+/** `loop`: an ext4 image in the node's own tree. `memory`: a tmpfs. `disk`: ext4 on a disk of the node, all of it. */
+export type ContainerStorage =
+  | { kind: "loop" | "memory"; sizeBytes: number }
+  /** The device by its id, below /dev/disk/by-id. `format`: what it holds may be erased if we did not make it. */
+  | { kind: "disk"; device: string; format: boolean };
 
 /** The smallest that is accepted: ext4 with its journal, and room for one small image. */
 export const CONTAINER_STORAGE_BYTES_MIN = 64 * 1024 * 1024;
@@ -17,8 +17,13 @@ export const SYSTEM_MEMORY_KIB = 128 * 1024;
 
 export function containerStorageOf(manifest: Manifest, node: ManifestNode): ContainerStorage | undefined {
   const wished = node.storage ?? manifest.storage;
-  if (wished === undefined || wished.kind === "none" || wished.size === undefined) return undefined;
-  return { kind: wished.kind, sizeBytes: wished.size };
+  if (wished === undefined || wished.kind === "none") return undefined;
+  if (wished.kind === "disk") {
+    return wished.device === undefined
+      ? undefined
+      : { kind: "disk", device: wished.device, format: wished.format ?? false };
+  }
+  return wished.size === undefined ? undefined : { kind: wished.kind, sizeBytes: wished.size };
 }
 
 interface StateText {
@@ -49,6 +54,18 @@ const TROUBLES = {
   damaged: {
     why: "the file system is damaged, and e2fsck does not repair it by itself",
     remedy: "run e2fsck on /var/lib/bramble/containers.ext4 on the node, or remove that file to begin anew",
+  },
+  "disk-damaged": {
+    why: "the file system on its disk is damaged, and e2fsck does not repair it by itself",
+    remedy: "run e2fsck on the disk on the node, or wipefs -a to begin anew, without what is in it",
+  },
+  "no-device": {
+    why: "the device of storage.device is not there",
+    remedy: "plug the disk in, or see ls -l /dev/disk/by-id on the node for the name that it has",
+  },
+  "device-taken": {
+    why: "its disk holds something that was not made for this, and nothing was changed on it",
+    remedy: "say storage.format: true to erase the disk, or use an empty one; blkid on the node says what it holds",
   },
   "mount-failed": { why: "mounting it failed", remedy: "see journalctl -u bramble-storage on the node" },
   "test-failed": {
@@ -97,7 +114,7 @@ export function storageProblem(node: string, { state, freeKiB = 0, sizeKiB = 0 }
     case "larger":
       return `The storage of ${node} stays larger than storage.size: a file system is not made smaller; remove /var/lib/bramble/containers.ext4 on the node and restart it to begin anew, without what is in it`;
     case "full":
-      return `The storage of ${node} is nearly full: ${freeMiB} of ${sizeMiB} MiB are free; remove images and containers on the node, or raise storage.size and restart it`;
+      return `The storage of ${node} is nearly full: ${freeMiB} of ${sizeMiB} MiB are free; remove images and containers on the node, or make it larger (storage.size, or a larger disk) and restart it`;
     default: {
       const { why, remedy } = TROUBLES[state];
       const numbers = state === "memory-short" ? ` (${freeMiB} MiB are free, and ${sizeMiB} MiB are needed)` : "";

@@ -6,15 +6,28 @@ import { nodesOf, type Plain } from "./manifest-plain.ts";
 import type { LocatedProblem, ManifestPath } from "./manifest-problem.ts";
 import { byteSize } from "./manifest-values.ts";
 
+/** Names that udev gives: of a disk or a partition, whatever port it is at. */
+const DEVICE_BY_ID = /^\/dev\/disk\/by-id\/[A-Za-z0-9#+.:=@_-]{1,200}$/;
+
 export const storage = z
   .strictObject({
-    kind: z.enum(["loop", "memory", "none"]),
+    kind: z.enum(["loop", "memory", "disk", "none"]),
     size: byteSize
       .refine((bytes) => bytes >= CONTAINER_STORAGE_BYTES_MIN, { error: "Expected at least 64MiB" })
       .exactOptional(),
+    device: z
+      .string()
+      .regex(DEVICE_BY_ID, {
+        error: "Expected a disk or partition by its id, as /dev/disk/by-id/usb-Maker_Name_0123-0:0",
+      })
+      .exactOptional(),
+    format: z.boolean().exactOptional(),
   })
-  .refine(({ kind, size }) => (kind === "none") === (size === undefined), {
-    error: "Expected a size for kind loop and memory, as { kind: loop, size: 8GiB }, and none for kind none",
+  .refine(({ kind, size }) => (kind === "loop" || kind === "memory") === (size !== undefined), {
+    error: "Expected a size for kind loop and memory, as { kind: loop, size: 8GiB }, and none for kind disk and none",
+  })
+  .refine(({ kind, device, format }) => (kind === "disk" ? device !== undefined : (device ?? format) === undefined), {
+    error: "Expected a device for kind disk, as { kind: disk, device: /dev/disk/by-id/… }, and only there",
   })
   .describe("Where containers are kept: overlayfs does not work on a root over NFS");
 
@@ -42,7 +55,15 @@ export function checkStorage(data: Plain): LocatedProblem[] {
     return [...memoryRoot(wish, at("root")), ...beyondQuota(wish, at("quota")), ...beyondMemory(wish, at("model"))];
   });
   const byPlace = new Map(problems.map((problem) => [`${problem.path.join(".")} ${problem.message}`, problem]));
-  return [...byPlace.values()];
+  return [...byPlace.values(), ...sharedDisk(data)];
+}
+
+/** An id is that of one disk, and consent to erase it is given for that one. */
+function sharedDisk(data: Plain): LocatedProblem[] {
+  const wished = storage.safeParse(data.storage);
+  if (!wished.success || wished.data.kind !== "disk") return [];
+  const message = "Storage of kind disk is for one node: the id is that of one disk";
+  return [{ path: ["storage"], message, hint: "Give each node with a disk its own storage" }];
 }
 
 function wishOf(data: Plain, node: Plain): Wish | undefined {

@@ -2,7 +2,8 @@
  * Whole boots: virtual Pi 4 firmware, the fetched kernel in QEMU, an NFS root from the image file. What stage A promises
  * to its users, on each kind of image.
  */
-import { readdirSync, statSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bookwormLikeImage, debianImage, FIRST_BOOT_MARK, missingImages, trixieLikeImage } from "./images.ts";
@@ -10,42 +11,61 @@ import { Simulation } from "./simulation.ts";
 
 const BOOT_TIMEOUT_MS = 400_000;
 
-/** `storage:` keeps containers of the first node in an image file in its tree, and those of the second in its memory. */
-const manifest = (image: string, hasStorage: boolean) => `cluster: demo
+/** `storage:` of the two nodes. */
+const manifest = (image: string, storage: readonly [string, string]) => `cluster: demo
 network: { interface: eth0, dhcp: server, subnet: 10.77.0.0/24, range: { from: 10.77.0.11, to: 10.77.0.20 } }
 image: ${JSON.stringify(image)}
 nodes:
-  - { name: node1, mac: "dc:a6:32:00:00:01", serial: "10000001", model: 4${hasStorage ? ", storage: { kind: loop, size: 8GiB }" : ""} }
-  - { name: node2, mac: "dc:a6:32:00:00:02", serial: "10000002", model: 4${hasStorage ? ", storage: { kind: memory, size: 256MiB }" : ""} }
+  - { name: node1, mac: "dc:a6:32:00:00:01", serial: "10000001", model: 4, storage: ${storage[0]} }
+  - { name: node2, mac: "dc:a6:32:00:00:02", serial: "10000002", model: 4, storage: ${storage[1]} }
 `;
 const MIB = 1024 * 1024;
 
+const DEVICE = "/dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_stick1";
+const NO_STORAGE = "{ kind: none }";
+const SMALL_LOOP = "{ kind: loop, size: 128MiB }";
+/** A Pi 4 may have 8 GiB; a virtual one has 1. */
+const TOO_MUCH_MEMORY = "{ kind: memory, size: 7GiB }";
+
 /** What storage needs is modules of Debian's kernel, and built into the one that the other two have. */
 const IMAGES = [
-  { name: "Debian with its initramfs", image: debianImage, hasInitramfs: true, hasStorage: true },
+  {
+    name: "Debian with its initramfs",
+    image: debianImage,
+    hasInitramfs: true,
+    storage: ["{ kind: loop, size: 8GiB }", `{ kind: disk, device: ${DEVICE} }`],
+  },
   {
     name: "an image laid out as bookworm, without an initramfs",
     image: bookwormLikeImage,
     hasInitramfs: false,
-    hasStorage: true,
+    storage: [SMALL_LOOP, "{ kind: memory, size: 256MiB }"],
   },
   {
     name: "an image laid out as trixie, without an initramfs",
     image: trixieLikeImage,
     hasInitramfs: false,
-    hasStorage: false,
+    storage: [NO_STORAGE, TOO_MUCH_MEMORY],
   },
-];
+] as const;
 
-describe.skipIf(missingImages()).each(IMAGES)("two nodes from $name", ({ image, hasInitramfs, hasStorage }) => {
+describe.skipIf(missingImages()).each(IMAGES)("two nodes from $name", ({ image, hasInitramfs, storage }) => {
+  const isOnDisk = storage[1].includes("disk");
+  const disks = mkdtempSync(join(tmpdir(), "bramble-disks-"));
+  const disk = { node: "node2", path: join(disks, "disk.img") };
   let cluster: Simulation;
 
   beforeAll(async () => {
-    cluster = new Simulation({ manifest: manifest(image(), hasStorage) });
+    writeFileSync(disk.path, "");
+    truncateSync(disk.path, 1024 * MIB);
+    cluster = new Simulation({ manifest: manifest(image(), storage), ...(isOnDisk && { disk }) });
     await Promise.all(["node1", "node2"].flatMap((node) => [cluster.waitUp(node), cluster.waitLogin(node)]));
   }, BOOT_TIMEOUT_MS);
 
-  afterAll(() => cluster.stop(), 60_000);
+  afterAll(async () => {
+    await cluster.stop();
+    rmSync(disks, { recursive: true });
+  }, 60_000);
 
   it("boot each as itself: other host name, machine id and SSH host key", () => {
     const identities = ["node1", "node2"].map((node) =>
@@ -82,26 +102,103 @@ describe.skipIf(missingImages()).each(IMAGES)("two nodes from $name", ({ image, 
     echo image > lower/file && mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay merged &&
     mv merged/file merged/moved && echo container >> merged/moved && sync merged/moved && umount merged && cat upper/moved'`;
 
-  it.skipIf(!hasStorage)(
-    "keep containers where overlays work, seen by the manager, and sparse on its disk",
+  const folders = ["docker", "containerd", "kubelet", "rancher"];
+  /** Of a node, after what it has for storage was tried again. */
+  const triedAgain = (node: 0 | 1) => {
+    // sshd goes on; `bramble-up` says so once more.
+    cluster.ssh(`node${node + 1}`, "sudo systemctl restart bramble-storage; sudo systemctl restart bramble-up");
+    return cluster.status().nodes[node];
+  };
+
+  it.skipIf(storage[0] === NO_STORAGE)(
+    "keep containers where overlays work, seen by the manager",
     () => {
       expect(cluster.ssh("node1", USE_STORAGE)).toBe("ext4\nimage\ncontainer");
-      expect(cluster.ssh("node2", USE_STORAGE)).toBe("tmpfs\nimage\ncontainer");
-      const [loop, memory] = cluster.status().nodes.map((node) => node.containerStorage);
-      expect(loop).toMatchObject({ state: "ready", sizeKiB: expect.toSatisfy((kib) => kib > 7.5 * 1024 ** 2) });
-      expect(memory).toMatchObject({ state: "ready", sizeKiB: 256 * 1024 });
-      const folders = "docker containerd kubelet rancher";
+      expect(cluster.ssh("node2", USE_STORAGE)).toBe(`${isOnDisk ? "ext4" : "tmpfs"}\nimage\ncontainer`);
+      const sizes = cluster.status().nodes.map(({ containerStorage }) => {
+        expect(containerStorage).toMatchObject({ state: "ready" });
+        return containerStorage!.sizeKiB! / 1024;
+      });
+      // ext4 needs some for itself.
+      const [least, most] = isOnDisk
+        ? [
+            [7.5 * 1024, 900],
+            [8192, 1024],
+          ]
+        : [
+            [100, 256],
+            [128, 256],
+          ];
+      for (const node of [0, 1]) {
+        expect(sizes[node]).toBeGreaterThanOrEqual(least![node]!);
+        expect(sizes[node]).toBeLessThanOrEqual(most![node]!);
+      }
       expect(
-        cluster.ssh("node1", `for f in ${folders}; do findmnt -n -o SOURCE /var/lib/$f; done`).split("\n"),
-      ).toEqual(folders.split(" ").map((folder) => `/dev/loop0[/${folder}]`));
+        cluster.ssh("node1", `for f in ${folders.join(" ")}; do findmnt -n -o SOURCE /var/lib/$f; done`).split("\n"),
+      ).toEqual(folders.map((folder) => `/dev/loop0[/${folder}]`));
+    },
+    120_000,
+  );
+
+  it.skipIf(!isOnDisk)(
+    "keep an image of containers sparse on the manager's disk, and give back what containers on a disk of their own free",
+    () => {
       const data = join(cluster.folder, "data");
       const files = readdirSync(data, { recursive: true, encoding: "utf8" }).map((name) => statSync(join(data, name)));
       const [image, ...others] = files.filter((file) => file.size === 8192 * MIB);
       expect(others).toEqual([]);
       expect((image!.blocks * 512) / MIB).toBeLessThan(40);
+
+      const used = () => (statSync(disk.path).blocks * 512) / MIB;
+      cluster.ssh("node2", "sudo dd if=/dev/zero of=/var/lib/docker/large bs=1M count=64 conv=fsync status=none");
+      expect(used()).toBeGreaterThan(64);
+      expect(cluster.ssh("node2", "systemctl is-active bramble-trim.timer")).toBe("active");
+      cluster.ssh("node2", "sudo rm /var/lib/docker/large; sudo sync; sudo systemctl start bramble-trim");
+      expect(used()).toBeLessThan(64);
     },
     120_000,
   );
+
+  it.skipIf(!isOnDisk)(
+    "leave a disk alone that holds something else, and say so",
+    () => {
+      const unmount = `for f in ${folders.join(" ")} bramble/containers; do sudo umount /var/lib/$f; done`;
+      cluster.ssh("node2", `${unmount}; sudo e2label ${DEVICE} photos`);
+      expect(triedAgain(1)).toMatchObject({
+        problem: expect.stringMatching(/^Cannot keep containers on the storage of node2: its disk holds something/),
+      });
+      cluster.ssh("node2", `sudo e2label ${DEVICE} bramble-storage`);
+      expect(triedAgain(1)).toMatchObject({ containerStorage: { state: "ready" } });
+    },
+    120_000,
+  );
+
+  it.skipIf(storage[0] !== SMALL_LOOP)(
+    "say when containers have filled their storage",
+    () => {
+      const fill = "sudo dd if=/dev/zero of=/var/lib/docker/large bs=1M count=1024 2>&1";
+      for (const node of [0, 1] as const) {
+        expect(cluster.ssh(`node${node + 1}`, `${fill}; true`)).toContain("No space left on device");
+        expect(triedAgain(node)).toMatchObject({
+          problem: expect.stringMatching(
+            /^The storage of node\d is nearly full: \d of \d+ MiB are free; remove images/,
+          ),
+        });
+        cluster.ssh(`node${node + 1}`, "sudo rm /var/lib/docker/large");
+      }
+    },
+    120_000,
+  );
+
+  it.skipIf(storage[1] !== TOO_MUCH_MEMORY)("say when storage in memory is more than a node has", () => {
+    expect(cluster.status().nodes[1]).toMatchObject({
+      stage: "up",
+      containerStorage: { state: "memory-short", sizeKiB: 7 * 1024 ** 2 + 128 * 1024 },
+      problem: expect.stringMatching(
+        /^Cannot keep containers on the storage of node2: .*too small \(\d{2,3} MiB are free, and 7296 MiB are needed\)/,
+      ),
+    });
+  });
 
   it(
     "keep what a node writes from its neighbour, over a reboot, until it is reset",

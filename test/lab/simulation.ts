@@ -1,6 +1,6 @@
 /** A simulated cluster for tests: `bramble simulate` as its own process, followed by its JSON lines. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
@@ -17,7 +17,13 @@ interface Waiter {
   done: (event: SimulationEvent) => void;
 }
 
-export type SimulationSettings = { model?: string; firmwareOnly?: boolean; memoryMiB?: number } & (
+export type SimulationSettings = {
+  model?: string;
+  firmwareOnly?: boolean;
+  memoryMiB?: number;
+  /** For the node of that name an NVMe disk, `/dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_stick1`, that is this file. */
+  disk?: { node: string; path: string };
+} & (
   | { image: string; nodes: number }
   /** The text of a manifest: its nodes, on its network. */
   | { manifest: string }
@@ -39,7 +45,8 @@ export class Simulation {
     const only = firmwareOnly ? ["--firmware-only"] : [];
     const words = ["simulate", ...what, "--model", model, "--json", ...memory, ...only];
     const all = ["--manifest", manifestPath, "--state", this.folder, ...words];
-    this.#child = spawn(process.execPath, [BRAMBLE, ...all], { stdio: ["ignore", "pipe", "pipe"] });
+    const env = settings.disk ? withDisk(this.folder, settings.disk) : process.env;
+    this.#child = spawn(process.execPath, [BRAMBLE, ...all], { env, stdio: ["ignore", "pipe", "pipe"] });
     this.#child.stderr!.on("data", (bytes: Buffer) => {
       this.#errors += bytes.toString();
     });
@@ -151,4 +158,19 @@ function childrenOf(pid: number): number[] {
 
 function commandLine(pid: number): string {
   return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+}
+
+/** Virtual Pis have no disks: here QEMU is started by a script that puts one into a node's. */
+function withDisk(folder: string, { node, path }: { node: string; path: string }): NodeJS.ProcessEnv {
+  const programs = join(folder, "programs");
+  const program = "qemu-system-aarch64";
+  const real = execFileSync("sh", ["-c", `command -v ${program}`], { encoding: "utf8" }).trim();
+  const disk = `-drive file='${path}',format=raw,if=none,id=disk,discard=unmap -device nvme,serial=stick1,drive=disk`;
+  const script = `#!/bin/sh
+case " $* " in *" -name ${node} "*) set -- "$@" ${disk} ;; esac
+exec ${real} "$@"
+`;
+  mkdirSync(programs);
+  writeFileSync(join(programs, program), script, { mode: 0o755 });
+  return { ...process.env, PATH: `${programs}:${process.env.PATH}` };
 }

@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import type { ContainerStorage } from "../../cluster/container-storage.ts";
 import type { BootPlanJson, PlannedFileJson } from "../../cluster/plan-json.ts";
 import { apiOf, globalOptions, printJson } from "../context.ts";
 import { formatBytes, formatTable } from "../table.ts";
@@ -37,9 +38,7 @@ function planText(plan: ShownPlan): string {
     `${plan.node}: mac ${identity.mac ?? "any"}, serial ${identity.serial ?? "any"}, machine-id ${identity.machineId}`,
     `image    ${plan.image}, root ${plan.rootMode}`,
     `dhcp     ${dhcp.mode}, address ${dhcp.address ?? "from the pool or the router"}, boot server ${dhcp.bootServer}`,
-    ...(plan.containerStorage
-      ? [`storage  ${plan.containerStorage.kind} of ${formatBytes(plan.containerStorage.sizeBytes)} for containers`]
-      : []),
+    ...(plan.containerStorage ? [`storage  ${storageText(plan.containerStorage)} for containers`] : []),
     `kernel   ${plan.lane}`,
     `cmdline  ${plan.commandLine}`,
     `exports  / from ${plan.exports.root}, boot files from ${plan.exports.boot}`,
@@ -51,6 +50,10 @@ function planText(plan: ShownPlan): string {
     "",
     formatTable(["TREE", "PATH", "WHAT", "WHY", ""], files),
   ].join("\n");
+}
+
+function storageText(storage: ContainerStorage): string {
+  return storage.kind === "disk" ? `disk ${storage.device}` : `${storage.kind} of ${formatBytes(storage.sizeBytes)}`;
 }
 
 function describeFile(file: PlannedFileJson): string {

@@ -1,8 +1,19 @@
-import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { requireTools } from "../../../test/lab/required-tools.ts";
 import type { MemoryFiles } from "../../../test/memory-files.ts";
 import { BUSYBOX, DEBIAN, planImage } from "../../../test/plan-images.ts";
 import type { Ipv4 } from "../../bytes/addresses.ts";
@@ -13,6 +24,10 @@ import { containerStorageFiles, containerStorageWarnings } from "./container-sto
 import { parseUpReport } from "./index.ts";
 import type { GenerationInput } from "./placing.ts";
 import { upReportFiles } from "./up-report.ts";
+
+const missing = requireTools(
+  ["blkid", "wipefs", "mkfs.ext4", "e2fsck", "mkswap", "sfdisk", "debugfs"].map((name) => `/usr/sbin/${name}`),
+);
 
 interface Image {
   boot: MemoryFiles;
@@ -38,6 +53,9 @@ function input(lines: string, image: Image = DEBIAN, node = ""): GenerationInput
 
 const LOOP = "storage: { kind: loop, size: 64MiB }\n";
 const MEMORY = "storage: { kind: memory, size: 64MiB }\n";
+const DISK_PATH = "/dev/disk/by-id/usb-Maker_Stick_01-0:0";
+const DISK = `, storage: { kind: disk, device: "${DISK_PATH}" }`;
+const ERASED = `, storage: { kind: disk, device: "${DISK_PATH}", format: true }`;
 const WITH_MKFS = { ...DEBIAN, root: { ...DEBIAN.root, "/usr/sbin/mkfs.ext4": "" } };
 
 function textAt(files: readonly GeneratedFile[], path: string): string {
@@ -79,15 +97,26 @@ describe("the files of a storage", () => {
     expect(textAt(files, "/usr/lib/bramble/storage")).toMatch(/^size_kib=1048576$[\s\S]*-t tmpfs/m);
   });
 
-  it.each<[string, string, Image, (string | RegExp)[]]>([
+  it.each<[string, string, Image, RegExp[], node?: string]>([
     ["a loop", LOOP, WITH_MKFS, []],
     ["a loop without mkfs.ext4", LOOP, DEBIAN, [/has no mkfs\.ext4/]],
     ["a loop that goes with its root", `${LOOP}root: ephemeral`, WITH_MKFS, [/begins anew at each boot/]],
     ["a loop without systemd", LOOP, BUSYBOX, [/has no systemd: storage: does nothing there/]],
     ["memory", MEMORY, DEBIAN, []],
+    ["a disk", "root: ephemeral", WITH_MKFS, [], DISK],
+    [
+      "a disk that may be erased",
+      "",
+      WITH_MKFS,
+      [/^What is on \/dev\/\S+ of node1 is erased at its next boot, unless/],
+      ERASED,
+    ],
+    ["a disk without mkfs.ext4", "", DEBIAN, [/has no mkfs\.ext4, which storage of kind disk needs/], DISK],
     ["nothing", "", DEBIAN, []],
-  ])("warn of what will not be as wished: %s", (_, lines, image, expected) => {
-    expect(containerStorageWarnings(input(lines, image))).toEqual(expected.map((each) => expect.stringMatching(each)));
+  ])("warn of what will not be as wished: %s", (_, lines, image, expected, node) => {
+    expect(containerStorageWarnings(input(lines, image, node))).toEqual(
+      expected.map((each) => expect.stringMatching(each)),
+    );
   });
 });
 
@@ -101,9 +130,9 @@ describe("the script", () => {
   const image = () => join(folder, "var/lib/bramble/containers.ext4");
 
   /** Runs it with made-up programs where the real ones need a kernel; what it reports, and what it called. */
-  function run(lines: string): { report: string; status: number | null; calls: string } {
-    const script = textAt(containerStorageFiles(input(lines)), "/usr/lib/bramble/storage")
-      .replaceAll(/(?<![\w.])\/(run|var|proc|dev\/loop)/g, `${folder}/$1`)
+  function run(lines: string, node = ""): { report: string; status: number | null; calls: string } {
+    const script = textAt(containerStorageFiles(input(lines, DEBIAN, node)), "/usr/lib/bramble/storage")
+      .replaceAll(/(?<![\w.])\/(run|var|proc|dev\/loop|dev\/disk)/g, `${folder}/$1`)
       .replace(/^PATH=.*$/m, `PATH=${folder}/programs:/usr/bin:/bin`);
     const { status, stderr } = spawnSync("sh", ["-c", script], { encoding: "utf8" });
     expect(stderr).not.toContain("not found");
@@ -204,6 +233,93 @@ describe("the script", () => {
     expect(statSync(image()).size).toBe(96 * 1024 * 1024);
     expect(run(LOOP).report).toMatch(/^larger /);
     expect(statSync(image()).size).toBe(96 * 1024 * 1024);
+  });
+
+  describe.skipIf(missing)("of a disk, with the real programs on a file", () => {
+    const disk = () => join(folder, DISK_PATH);
+    const said = (program: string, ...words: string[]) =>
+      execFileSync(program, words, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+    const label = () => said("/usr/sbin/blkid", "-p", "-o", "value", "-s", "LABEL", disk()).trim();
+    const uuid = () => said("/usr/sbin/blkid", "-p", "-o", "value", "-s", "UUID", disk());
+    const marker = (text: string) => write("var/lib/bramble/making-disk", text);
+    const debris = () => writeFileSync(disk(), Buffer.alloc(5000, "debris"), { flag: "r+" });
+
+    const pluggedIn = () => {
+      for (const name of ["blkid", "wipefs", "mkfs.ext4", "e2fsck"]) {
+        rmSync(join(folder, "programs", name), { force: true });
+        symlinkSync(`/usr/sbin/${name}`, join(folder, "programs", name));
+      }
+      program("sleep", "");
+      write(DISK_PATH, "");
+      truncateSync(disk(), 64 * 1024 * 1024);
+    };
+
+    it("makes a file system on an empty one, once, and lets it be trimmed", () => {
+      pluggedIn();
+      expect(run("", DISK)).toMatchObject({ report: "ready 8000 8000", status: 0 });
+      expect(label()).toBe("bramble-storage");
+      expect(existsSync(join(folder, "var/lib/bramble/making-disk"))).toBe(false);
+      const made = uuid();
+      expect(run("", ERASED)).toMatchObject({ report: "ready 8000 8000", status: 0 });
+      expect(uuid()).toBe(made);
+      expect(
+        textAt(containerStorageFiles(input("", DEBIAN, DISK)), "/etc/systemd/system/bramble-trim.service"),
+      ).toMatch(/^ExecStart=\/sbin\/fstrim .*\/var\/lib\/bramble\/containers$/m);
+    });
+
+    it.each<[string, () => void]>([
+      ["another ext4", () => said("/usr/sbin/mkfs.ext4", "-q", "-F", "-L", "photos", disk())],
+      ["swap space with our label", () => said("/usr/sbin/mkswap", "-L", "bramble-storage", disk())],
+      ["a partition table", () => said("sh", "-c", `echo ',,L' | /usr/sbin/sfdisk -q '${disk()}'`)],
+      ["bytes that no program knows", debris],
+      [
+        "what was left of making one on another disk",
+        () => {
+          debris();
+          marker("/dev/disk/by-id/usb-Other\n");
+        },
+      ],
+      [
+        "a known file system, though making one here was begun",
+        () => {
+          marker(`${disk()}\n`);
+          said("/usr/sbin/mkfs.ext4", "-q", "-F", disk());
+        },
+      ],
+    ])("leaves %s alone without consent, and erases it with consent, once", (_, fill) => {
+      pluggedIn();
+      fill();
+      const before = readFileSync(disk());
+      expect(run("", DISK)).toMatchObject({ report: "device-taken", status: 1 });
+      expect(readFileSync(disk()).equals(before)).toBe(true);
+      expect(run("", ERASED)).toMatchObject({ report: "ready 8000 8000", status: 0 });
+      expect(label()).toBe("bramble-storage");
+      const made = uuid();
+      run("", ERASED);
+      expect(uuid()).toBe(made);
+    });
+
+    it("goes on where making one was cut off", () => {
+      pluggedIn();
+      rmSync(join(folder, "programs/mkfs.ext4"));
+      program("mkfs.ext4", "exit 1");
+      expect(run("", DISK).report).toBe("make-failed");
+      debris();
+      rmSync(join(folder, "programs/mkfs.ext4"));
+      symlinkSync("/usr/sbin/mkfs.ext4", join(folder, "programs/mkfs.ext4"));
+      expect(run("", DISK).report).toBe("ready 8000 8000");
+      expect(label()).toBe("bramble-storage");
+    });
+
+    it("tells of one that is not there, and of one that is damaged", () => {
+      pluggedIn();
+      run("", DISK);
+      said("/usr/sbin/debugfs", "-w", "-R", "ssv state 0", disk());
+      said("/usr/sbin/debugfs", "-w", "-R", "clri <2>", disk());
+      expect(run("", DISK)).toMatchObject({ report: "disk-damaged", status: 1 });
+      rmSync(disk());
+      expect(run("", DISK)).toMatchObject({ report: "no-device", status: 1 });
+    });
   });
 
   it("goes with the report that the node is up, not with the one that it goes down", () => {
