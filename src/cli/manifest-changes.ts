@@ -29,11 +29,13 @@ export async function replaceBoard(command: Command, node: string, board: BoardI
   await replaceBoardInFile(placeOf(command), node, board);
 }
 
-/** Takes a node out of the manifest. */
-export async function removeNode(command: Command, node: string): Promise<void> {
-  if (await byManager(command, (api, ofManifest) => api.delete(`${pathOf(node)}${ofManifest}`))) return;
+/** Takes a node out of the manifest. Resolves with whether it was a member of the cluster, as far as is known. */
+export async function removeNode(command: Command, node: string): Promise<boolean> {
+  const done = await byManager(command, (api, ofManifest) => api.delete(`${pathOf(node)}${ofManifest}`));
+  if (done) return done.wasMember === true;
   const { removeNodeFromFile } = await import("../manager/manifest-editing.ts");
   await removeNodeFromFile(placeOf(command), node);
+  return false;
 }
 
 function pathOf(node: string): string {

@@ -36,6 +36,7 @@ const complete = (path: string, sizeBytes: number, durationMs = 100): BootOccurr
 });
 const mountRoot: BootOccurrence = { kind: "mount", tree: "root", client };
 const activity: BootOccurrence = { kind: "root-activity", operations: 10, readBytes: 1, writtenBytes: 1, failures: 0 };
+const joined = (bootId = "a"): BootOccurrence => ({ kind: "joined", bootId });
 const up = (bootId = "a"): BootOccurrence => ({ kind: "up", bootId });
 
 /** A Pi 4 that boots, at seconds from the start. */
@@ -259,5 +260,47 @@ describe("the status of the cluster", () => {
         }
       }),
     );
+  });
+});
+
+describe("a member of a cluster", () => {
+  const left: BootOccurrence = { kind: "left", reason: "its managers do not hear it" };
+
+  it("is joined after it came up, at the boot that was meant", () => {
+    expect(statusOf([...BOOT, [30, joined()]])).toMatchObject({ stage: "joined", bootsCompleted: 1, hasJoined: true });
+    expect(statusOf([...BOOT, [30, joined("b")]])).toMatchObject({ stage: "up" });
+  });
+
+  it("has its stages timed up to that", () => {
+    const { boot } = statusOf([...BOOT, [50, joined()]]);
+    expect(stageDurations(boot!, START_MS + 99_000).slice(-2)).toEqual([
+      { stage: "up", fromMs: 20_000, durationMs: 30_000 },
+      { stage: "joined", fromMs: 50_000, durationMs: 0 },
+    ]);
+  });
+
+  it("stays joined whatever it does, until it is lost, goes down or boots again", () => {
+    const member: typeof BOOT = [...BOOT, [30, joined()], [40, activity], [41, up()]];
+    expect(statusOf(member)).toMatchObject({ stage: "joined", bootsCompleted: 1 });
+    expect(statusOf([...member, [50, left]])).toMatchObject({ stage: "up", hasJoined: true });
+    expect(statusOf([...member, [50, left], [60, joined()]])).toMatchObject({ stage: "joined" });
+    expect(statusOf([...member, [50, { kind: "shutdown-seen" }]])).toMatchObject({ stage: "silent", hasJoined: true });
+    expect(statusOf([...member, [50, pxeDiscover]])).toMatchObject({ stage: "dhcp", hasJoined: true });
+    expect(statusOf([...member, [50, up("b")]])).toMatchObject({ stage: "up", bootsCompleted: 2 });
+  });
+
+  it("has forgotten that it was one when it is reset", () => {
+    expect(statusOf([...BOOT, [30, joined()], [40, { kind: "reset" }]])).toMatchObject({ hasJoined: false });
+  });
+
+  it("shows what is done about it, which is no sign of life of its own", () => {
+    const begun: BootOccurrence = { kind: "step-begun", step: "join", title: "join node1 as a worker" };
+    const done: BootOccurrence = { kind: "step-done", step: "join", title: "join node1 as a worker", durationMs: 5 };
+    const busy = statusOf([...BOOT, [30, begun]]);
+    expect(busy).toMatchObject({ clusterStep: { title: "join node1 as a worker" }, lastSeenMs: START_MS + 20_000 });
+    expect(statusOf([...BOOT, [30, begun], [31, done]]).clusterStep).toBeUndefined();
+    expect(
+      statusOf([...BOOT, [30, begun], [31, { kind: "manager-started", version: "1" }]]).clusterStep,
+    ).toBeUndefined();
   });
 });

@@ -35,8 +35,13 @@ export function addNodesCommands(bramble: Command): void {
       "take a node out of the manifest; what it wrote stays for when it comes back: reset it first to drop that",
     )
     .action(async (name: string, _, command: Command) => {
-      await removeNode(command, name);
+      const wasMember = await removeNode(command, name);
       console.log(`${name} is no longer in the manifest`);
+      if (wasMember) {
+        console.log(
+          `It was a member of the cluster: its work is taken away now, and the cluster forgets it when it is switched off ("bramble cluster status")`,
+        );
+      }
     });
   addBoardCommands(nodes);
   addLayerCommands(nodes);

@@ -32,7 +32,7 @@ done
 /** Says its name to whoever connects. */
 const SERVER = `$SIG{TERM} = sub { exit }; my $s = IO::Socket::INET->new(LocalPort => ${PORT}, Listen => 8, ReuseAddr => 1) or die "listen: $!"; while (my $c = $s->accept) { print $c "$ARGV[0]\\n"; close $c }`;
 
-const CLIENT = `my $s = IO::Socket::INET->new(PeerAddr => $ARGV[0], PeerPort => $ARGV[1], Timeout => 5) or die "$!\\n"; print scalar <$s>`;
+const CLIENT = `alarm 15; my $s = IO::Socket::INET->new(PeerAddr => $ARGV[0], PeerPort => $ARGV[1], Timeout => 5) or die "$!\\n"; print scalar <$s>`;
 
 export async function tryWork(step: SwarmStep & { kind: "try" }, shell: RemoteShell): Promise<void> {
   const { node, via } = step;
