@@ -258,3 +258,12 @@ export const SHELL_OUTPUT_BYTES_MAX = 4 * 1024 * 1024;
 
 /** Scripts on nodes at a time: each is a process of ssh with a few MB. */
 export const SHELLS_MAX = 16;
+
+/** Nodes that Ansible works on at the same time: each is a process of some 50 MB on the manager, which may be a Pi. */
+export const CONFIGURE_FORKS = 8;
+
+/** A run of Ansible that takes longer hangs: updates of a whole system take a Pi some twenty minutes. */
+export const CONFIGURE_RUN_MS_MAX = 2 * 3_600_000;
+
+/** What is kept of the words of ansible-playbook, to say why it ended early. */
+export const ANSIBLE_OUTPUT_BYTES_MAX = 16 * 1024;

@@ -41,9 +41,9 @@ export class ApiClient {
     return (await this.#json("DELETE", path)) as T;
   }
 
-  /** Yields one parsed line after another until the manager ends the stream. */
-  async *lines<T>(path: string): AsyncGenerator<T> {
-    const response = await this.#send("GET", path);
+  /** Yields one parsed line after another until the manager ends the stream. With a `body` it is asked to do something. */
+  async *lines<T>(path: string, body?: object): AsyncGenerator<T> {
+    const response = await this.#send(body ? "POST" : "GET", path, body);
     if ((response.statusCode ?? 500) >= 400) throw await refusalOf(response);
     const { createInterface } = await import("node:readline");
     for await (const line of createInterface({ input: response })) {

@@ -90,6 +90,10 @@ function describe(event: BootEvent): string | undefined {
       return event.problems.length === 0
         ? coloured("cluster: nothing stands in its way any more", "green")
         : coloured(`cluster: ${event.problems.map(({ message }) => message).join("; ")}`, "yellow");
+    case "configured":
+      return coloured(`conf  configured: ${formatCount(event.changed, "task")} changed something`, "green");
+    case "configure-failed":
+      return coloured(`conf  ${event.message}`, "red");
     case "shutdown-seen":
       return "down  shuts down or reboots";
     case "reset":

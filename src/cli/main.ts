@@ -9,6 +9,7 @@ import { ManifestError } from "../manager/manifest-error.ts";
 import { VERSION } from "../manager/version.ts";
 import { addCapture } from "./commands/capture.ts";
 import { addClusterCommands } from "./commands/cluster.ts";
+import { addConfigure } from "./commands/configure.ts";
 import { addConsole } from "./commands/console.ts";
 import { addDoctor } from "./commands/doctor.ts";
 import { addExplain } from "./commands/explain.ts";
@@ -62,6 +63,7 @@ function program(): Command {
   addSsh(bramble);
   addInventory(bramble);
   addClusterCommands(bramble);
+  addConfigure(bramble);
   addConsole(bramble);
   addSchema(bramble);
   return bramble;

@@ -1,6 +1,7 @@
 import type { Diagnosis } from "../cluster/diagnosis/index.ts";
 import { isUp, type Stage } from "../cluster/event.ts";
 import type { ManagerStatusView, NodeStatusView } from "../manager/status-view.ts";
+import type { ConfigurationView } from "../provision/configuration.ts";
 import { coloured, formatBytes, formatDuration, formatTable, progressBar } from "./table.ts";
 
 const STAGE_COLOURS: Record<Stage, Parameters<typeof coloured>[1]> = {
@@ -73,6 +74,11 @@ function stageCell(node: NodeStatusView): string {
   return node.isStalled ? coloured(`${node.stage}, stalled`, "red") : coloured(node.stage, STAGE_COLOURS[node.stage]);
 }
 
+const CONFIGURATION_WORDS: Partial<Record<ConfigurationView["state"], string>> = {
+  waiting: "to be configured",
+  done: "configured",
+};
+
 function noteOf(node: NodeStatusView, nowMs: number): string {
   if (node.transfer) {
     const { path, sentBytes, sizeBytes } = node.transfer;
@@ -83,11 +89,15 @@ function noteOf(node: NodeStatusView, nowMs: number): string {
   if (node.stage === "silent") return "";
   const since = formatDuration(Math.max(0, nowMs - node.stageSinceMs));
   if (!isUp(node.stage)) return `for ${since}`;
-  const boot = node.lastBoot?.stages.at(-1);
+  if (node.configuration?.state === "running") return `configuring: ${node.configuration.task ?? "begins"}`;
   if (node.clusterStep) return `${node.clusterStep.title} for ${formatDuration(nowMs - node.clusterStep.sinceMs)}`;
-  if (!boot) return `${node.stage} for ${since}`;
+  const boot = node.lastBoot?.stages.at(-1);
   const what = node.stage === "joined" ? "joined" : "booted";
-  return `${what} in ${formatDuration(boot.fromMs)}, ${node.stage} for ${since}`;
+  const isFor = boot
+    ? `${what} in ${formatDuration(boot.fromMs)}, ${node.stage} for ${since}`
+    : `${node.stage} for ${since}`;
+  const state = node.configuration && CONFIGURATION_WORDS[node.configuration.state];
+  return state === undefined ? isFor : `${isFor}, ${state}`;
 }
 
 /** How long a boot stood at each stage: `dhcp 0.1 s · firmware 2.4 s · …`. */

@@ -93,6 +93,9 @@ export type BootOccurrence =
   | { kind: "step-failed"; step: string; title: string; durationMs: number; cause: string; message: string }
   /** All that stands in the way of the cluster. Told when it changes; empty when all is well again. */
   | { kind: "cluster-problems"; problems: readonly ClusterProblem[] }
+  /** Ansible has done on it all that the manifest says, in the boot with this id; `fingerprint` is of those settings. */
+  | { kind: "configured"; fingerprint: string; bootId: string; changed: number }
+  | { kind: "configure-failed"; fingerprint: string; bootId: string; message: string }
   | { kind: "shutdown-seen" }
   | { kind: "reset" }
   | { kind: "snapshot-taken"; name: string }

@@ -3,6 +3,7 @@
  * so that these problems are reported along with those.
  */
 import { parseMac } from "../bytes/addresses.ts";
+import { checkConfigure } from "./manifest-configure.ts";
 import { checkNetworks } from "./manifest-network-checks.ts";
 import { attempt, isPlain, listAt, nodesOf, type Plain, plainAt } from "./manifest-plain.ts";
 import type { LocatedProblem, ManifestPath } from "./manifest-problem.ts";
@@ -31,6 +32,7 @@ export function checkManifest(data: unknown, surroundings: ManifestSurroundings)
     ...checkStorage(data),
     ...managersThatAreNoNodes(data),
     ...managersThatForget(data),
+    ...checkConfigure(data, surroundings.fileExists),
   ];
 }
 

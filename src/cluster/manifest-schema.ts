@@ -5,6 +5,7 @@
 import { z } from "zod";
 import { ADOPTED_NODES_DEFAULT, ADOPTED_NODES_MAX } from "../limits.ts";
 import { findPiModel } from "../pi/models.ts";
+import { configure } from "./manifest-configure.ts";
 import { network } from "./manifest-network.ts";
 import { orchestrator } from "./manifest-orchestrator.ts";
 import { storage } from "./manifest-storage.ts";
@@ -166,6 +167,7 @@ export const manifestSchema = z
     storage: storage.exactOptional(),
     stateDir: z.string().min(1).exactOptional().describe("Where the manager keeps images, node layers and keys"),
     adopt: adoption.exactOptional(),
+    configure: configure.exactOptional(),
     orchestrator: orchestrator.exactOptional(),
     nodes: z.array(nodeSchema).default([]),
     ...perNode,

@@ -120,6 +120,34 @@ describe("the status of a node", () => {
     expect(statusOf([...files, later])).toMatchObject({ stage: "firmware", boot: { startedMs: START_MS + 60_000 } });
   });
 
+  it("knows of its last configuration, and of failures in a row since then", () => {
+    const about = { fingerprint: "f", bootId: "a" };
+    const failed: BootOccurrence = { kind: "configure-failed", ...about, message: "no" };
+    const configured: BootOccurrence = { kind: "configured", ...about, changed: 2 };
+    const twice = statusOf([...BOOT, [30, failed], [40, failed]]);
+    expect(twice.configureFailed).toEqual({ ...about, unixMs: START_MS + 40_000, message: "no", attempts: 2 });
+    // That it could not be reached is no sign of its life.
+    expect(twice.lastSeenMs).toBe(START_MS + 20_000);
+    expect(statusOf([...BOOT, [30, failed], [40, { ...failed, bootId: "b" }]]).configureFailed?.attempts).toBe(1);
+    const done = statusOf([...BOOT, [30, failed], [40, configured]]);
+    expect(done.configured).toEqual({ ...about, unixMs: START_MS + 40_000 });
+    expect(done).not.toHaveProperty("configureFailed");
+    expect(statusOf([...BOOT, [30, configured], [40, failed]])).toHaveProperty("configured");
+  });
+
+  it.each<BootOccurrence>([
+    { kind: "reset" },
+    { kind: "snapshot-restored", name: "s" },
+    { kind: "cloned", from: "node2" },
+  ])("is not configured any more when its files are others: $kind", (event) => {
+    const status = statusOf([
+      ...BOOT,
+      [30, { kind: "configured", fingerprint: "f", bootId: "a", changed: 0 }],
+      [40, event],
+    ]);
+    expect(status).not.toHaveProperty("configured");
+  });
+
   it("is not moved by a renewal of Linux, a repeated report, or files fetched after the kernel", () => {
     const quiet: [number, BootOccurrence][] = [
       [30, linuxDiscover],

@@ -5,6 +5,7 @@
 import type { Ipv4, Mac } from "../bytes/addresses.ts";
 import { STATUS_FILES_MAX, UNKNOWN_PIS_MAX } from "../limits.ts";
 import type { ClusterProblem } from "./cluster-problem.ts";
+import { afterConfigured, afterConfigureFailed, type ConfiguredState, unconfigured } from "./configured.ts";
 import type { StorageReport } from "./container-storage.ts";
 import { type BootEvent, isUp, STAGES, type Stage } from "./event.ts";
 
@@ -31,7 +32,7 @@ export interface BootRun {
   bootId?: string;
 }
 
-export interface NodeStatus {
+export interface NodeStatus extends ConfiguredState {
   node: string;
   stage: Stage;
   stageSinceMs: number;
@@ -137,17 +138,22 @@ export function nextNodeStatus(before: NodeStatus, event: BootEvent): NodeStatus
     case "left":
       return afterLeft(status, now);
     case "reset":
-      return { ...status, hasJoined: false };
+      return { ...unconfigured(status), hasJoined: false };
     case "storage-tried": {
       const { state, freeKiB, sizeKiB } = event;
       const sizes = freeKiB === undefined || sizeKiB === undefined ? {} : { freeKiB, sizeKiB };
       return { ...status, containerStorage: { state, ...sizes } };
     }
+    case "configured":
+      return afterConfigured(status, event);
+    case "configure-failed":
+      // That it could not be reached is no sign of its life.
+      return afterConfigureFailed(before, event);
     case "shutdown-seen":
       return { ...status, stage: "silent", stageSinceMs: now };
     case "snapshot-restored":
     case "cloned":
-      return { ...status, hasOtherFiles: true };
+      return { ...unconfigured(status), hasOtherFiles: true };
     case "tftp-failed":
     case "mount-refused":
       return { ...status, lastProblem: { unixMs: now, message: `${event.path}: ${event.reason}` } };

@@ -10,7 +10,8 @@
  *   GET  /v1/plan/:node          what would be answered and served
  *   POST /v1/nodes/:node/reset   drops what the node wrote; 507: the disk is full, and nothing was dropped
  *   …                            what changes the manifest: manifest-api.ts; what is about layers: layers-api.ts; about logs and
- *                                packets: records-api.ts; about the cluster that an orchestrator makes: cluster-api.ts
+ *                                packets: records-api.ts; about the cluster that an orchestrator makes: cluster-api.ts; what has nodes
+ *                                configured: configuration/configuration-api.ts
  *
  * A failure answers with its `message`; with `problems` too when the manifest is wrong, which the caller can show by line.
  */
@@ -23,6 +24,8 @@ import type { ClusterActivity } from "./cluster-activity.ts";
 import { addClusterApi } from "./cluster-api.ts";
 import type { ClusterControl } from "./cluster-control.ts";
 import type { ClusterDiagnoses } from "./cluster-diagnoses.ts";
+import { addConfigurationApi } from "./configuration/configuration-api.ts";
+import type { Configurator } from "./configuration/configurator.ts";
 import type { Journal } from "./journal.ts";
 import { addLayersApi } from "./layers-api.ts";
 import { addManifestApi } from "./manifest-api.ts";
@@ -43,6 +46,7 @@ export interface ManagerControl {
   plan(node: string): Promise<unknown>;
   reset(node: string): Promise<unknown>;
   layers(): NodeLayers;
+  configurator(): Pick<Configurator, "prepare">;
 }
 
 /** A listener this far behind is cut off rather than buffered without end; it may ask again with `after`. */
@@ -74,6 +78,7 @@ export async function serveApi(
   addClusterApi(api, control.cluster);
   addLayersApi(api, () => control.layers());
   addRecordsApi(api, control.records);
+  addConfigurationApi(api, () => control.configurator());
   api.get<{ Querystring: { after?: string; follow?: string } }>("/v1/events", (request, reply) => {
     const after = Number(request.query.after ?? 0);
     const stream = new PassThrough();

@@ -4,6 +4,7 @@ import type { Report } from "../boot/report.ts";
 import type { ClusterProblem } from "../cluster/cluster-problem.ts";
 import type { Stage } from "../cluster/event.ts";
 import type { ClusterStatus } from "../cluster/status.ts";
+import { mayJoin } from "../provision/configuration.ts";
 import type { MemberRole, MemberWish } from "../provision/orchestrator.ts";
 import { roundsFor } from "../provision/orchestrators.ts";
 import type { ClusterPlan, ClusterRounds } from "../provision/rounds.ts";
@@ -78,7 +79,7 @@ export class ClusterControl {
       manifest: () => options.loaded().manifest,
       status,
       wishes: this.#wishes,
-      isConfigured: () => true,
+      isConfigured: (node) => mayJoin(options.loaded().manifest, node, status().nodes.get(node.name)),
       roundsOf: (manifest) => this.#roundsOf(manifest.orchestrator),
     });
   }

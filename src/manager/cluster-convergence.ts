@@ -20,6 +20,7 @@ import type { Journal } from "./journal.ts";
 const NEWS: ReadonlySet<BootEvent["kind"]> = new Set<BootEvent["kind"]>([
   "up",
   "storage-tried",
+  "configured",
   "shutdown-seen",
   "manifest-loaded",
   "reset",

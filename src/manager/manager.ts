@@ -11,7 +11,6 @@ import { NodeDirectory } from "../boot/node-directory.ts";
 import type { Report } from "../boot/report.ts";
 import type { BootEvent } from "../cluster/event.ts";
 import type { ManifestNode } from "../cluster/manifest.ts";
-import { planToJson } from "../cluster/plan-json.ts";
 import { type ClusterStatus, INITIAL_STATUS, nextStatus } from "../cluster/status.ts";
 import type { KeyValueStore } from "../ports.ts";
 import { systemClock } from "../system/clock.ts";
@@ -24,6 +23,8 @@ import { startBootServices } from "./boot-services.ts";
 import { ClusterActivity } from "./cluster-activity.ts";
 import { ClusterControl } from "./cluster-control.ts";
 import { ClusterDiagnoses } from "./cluster-diagnoses.ts";
+import { runAnsible } from "./configuration/ansible-run.ts";
+import { Configurator } from "./configuration/configurator.ts";
 import { FrontDoor } from "./front-door.ts";
 import type { ImportProgress } from "./image-store.ts";
 import { Images } from "./images.ts";
@@ -34,6 +35,7 @@ import { ManifestCommands } from "./manifest-commands.ts";
 import { ManifestError } from "./manifest-error.ts";
 import type { LoadedManifest } from "./manifest-file.ts";
 import { watchManifest } from "./manifest-watch.ts";
+import { planOf, resetNode } from "./node-commands.ts";
 import type { NodeLayers } from "./node-layers.ts";
 import { NodeRecords } from "./node-records.ts";
 import { recallNodes } from "./recalled-nodes.ts";
@@ -43,7 +45,7 @@ import { type ServiceNetwork, serviceNetworks } from "./services.ts";
 import { type Serving, startServing } from "./serving.ts";
 import { returnMemoryWhenQuiet } from "./spare-memory.ts";
 import { socketPathOf } from "./state-folder.ts";
-import { type ManagerStatusView, viewNodes } from "./status-view.ts";
+import { type ManagerStatusView, viewManager } from "./status-view.ts";
 import { VERSION } from "./version.ts";
 
 const NO_PACKETS = { packets: [], last: 0 };
@@ -74,6 +76,7 @@ export class Manager implements ManagerControl {
   readonly #stoppers: (() => void | Promise<void>)[] = [];
   readonly #manifest: LiveManifest;
   readonly #workerCount: number | undefined;
+  readonly #configurator: Configurator;
   #isServing = false;
   #status: ClusterStatus = INITIAL_STATUS;
   #serving!: Serving;
@@ -119,6 +122,14 @@ export class Manager implements ManagerControl {
     this.#images = new Images(stateFolder);
     this.#secrets = new Secrets(stateFolder, systemRandom);
     this.#keyValueStore = openLmdbStore(join(stateFolder, "trees"));
+    this.#configurator = new Configurator({
+      loaded: () => this.#manifest.loaded,
+      status: () => this.#status,
+      clock: systemClock,
+      journal: this.journal,
+      report: this.#report,
+      runAnsible,
+    });
   }
 
   get network(): ServiceNetwork {
@@ -183,6 +194,7 @@ export class Manager implements ManagerControl {
     const reloadIfChanged = () => void this.#reloadQuietly(() => this.#manifest.reloadIfChanged());
     this.#stoppers.push(watchManifest(path, reloadIfChanged, reload));
     this.#isServing = true;
+    this.#stoppers.push(this.#configurator.start());
     // It may have been edited while images were imported.
     reloadIfChanged();
   }
@@ -260,42 +272,33 @@ export class Manager implements ManagerControl {
   }
 
   status(): ManagerStatusView {
-    const { manifest } = this.#manifest.loaded;
-    const nowMs = systemClock.unixMs();
-    const diagnosis = this.diagnoses.ofNetwork();
-    return {
-      version: VERSION,
-      cluster: manifest.cluster,
+    return viewManager({
+      manifest: this.#manifest.loaded.manifest,
+      status: this.#status,
       address: this.network.address,
-      dhcp: manifest.network.dhcp,
       startedMs: this.#startedMs,
       isServing: this.#isServing,
-      sequence: this.#status.sequence,
-      ...(diagnosis && { diagnosis }),
-      ...(this.#status.clusterProblems.length > 0 && { clusterProblems: this.#status.clusterProblems }),
-      nodes: viewNodes(manifest.nodes, this.#status, { nodes: this.#serving?.nodes, diagnoses: this.diagnoses }, nowMs),
-      unknownPis: [...this.#status.unknownPis.values()].filter(({ mac, serial }) => !this.#directory.find(mac, serial)),
-    };
+      nodes: this.#serving?.nodes,
+      diagnoses: this.diagnoses,
+      configurator: this.#configurator,
+      isNode: ({ mac, serial }) => this.#directory.find(mac, serial) !== undefined,
+      nowMs: systemClock.unixMs(),
+    });
   }
 
   async plan(name: string): Promise<unknown> {
     if (!this.#isServing) throw new RequestError(503, `Cannot show the plan of ${name} yet: ${STARTING}`);
-    const plan = this.#serving.nodes.plan(name);
-    if (!plan) throw new RequestError(404, `Cannot show the plan of ${name}: the manifest has no node of that name`);
-    return { ...planToJson(plan), changedByNode: await this.#serving.nodes.overriddenPaths(name) };
+    return planOf(name, this.#serving);
   }
 
   async reset(name: string): Promise<{ droppedBytes: number }> {
     if (!this.#isServing) throw new RequestError(503, `Cannot reset ${name} yet: ${STARTING}`);
-    if (!this.#serving.nodes.plan(name)) {
-      throw new RequestError(404, `Cannot reset ${name}: the manifest has no node of that name`);
-    }
-    return this.#manifest.inTurn(async () => {
-      const dropped = await this.#serving.layers.reset(name);
-      // An image that the node could not be moved to, because of what it had written, fits now.
-      await this.#serving.nodes.apply(this.#manifest.loaded);
-      return dropped;
-    });
+    return resetNode(name, this.#serving, this.#manifest);
+  }
+
+  configurator(): Configurator {
+    if (!this.#isServing) throw new RequestError(503, `Cannot configure nodes yet: ${STARTING}`);
+    return this.#configurator;
   }
 
   /** Snapshots, clones, and what nodes changed. */

@@ -11,9 +11,11 @@ import type { ClusterProblem } from "../cluster/cluster-problem.ts";
 import { type StorageReport, storageProblem } from "../cluster/container-storage.ts";
 import type { Diagnosis } from "../cluster/diagnosis/index.ts";
 import { isUp, type Stage } from "../cluster/event.ts";
-import type { ManifestNode } from "../cluster/manifest.ts";
+import type { Manifest, ManifestNode } from "../cluster/manifest.ts";
 import type { BootPlan } from "../cluster/plan.ts";
 import { type ClusterStatus, type NodeStatus, silentNode, type UnknownPi } from "../cluster/status.ts";
+import { type ConfigurationView, configurationView } from "../provision/configuration.ts";
+import { VERSION } from "./version.ts";
 
 export interface NodeStatusView {
   name: string;
@@ -41,6 +43,8 @@ export interface NodeStatusView {
   containerStorage?: StorageReport;
   /** What is being done about it for the cluster. */
   clusterStep?: { title: string; sinceMs: number };
+  /** How far Ansible is with it, where the manifest has something for Ansible to do. */
+  configuration?: ConfigurationView;
   /** Why it does not get on. */
   diagnosis?: Diagnosis;
 }
@@ -63,27 +67,54 @@ export interface ManagerStatusView {
   unknownPis: UnknownPi[];
 }
 
-/** What is known of the nodes beside their status. */
-export interface NodeViewSources {
+/** What the manager knows. */
+export interface ManagerViewSources {
+  manifest: Manifest;
+  status: ClusterStatus;
+  address: Ipv4;
+  startedMs: number;
+  isServing: boolean;
   /** Absent while the manager starts. */
   nodes: { plan(name: string): BootPlan | undefined; usedBytes(name: string): number } | undefined;
-  diagnoses: { ofNode(name: string): Diagnosis | undefined };
+  diagnoses: { ofNode(name: string): Diagnosis | undefined; ofNetwork(): Diagnosis | undefined };
+  configurator: { taskOn(node: string): string | undefined };
+  isNode(pi: UnknownPi): boolean;
+  nowMs: number;
 }
 
-export function viewNodes(
-  manifestNodes: readonly ManifestNode[],
-  status: ClusterStatus,
-  { nodes, diagnoses }: NodeViewSources,
-  nowMs: number,
-): NodeStatusView[] {
-  return manifestNodes.map((node) => {
-    const { name } = node;
-    const view = viewNode(node, status.nodes.get(name), nodes?.plan(name), nodes?.usedBytes(name) ?? 0, nowMs);
-    const diagnosis = diagnoses.ofNode(name);
-    const clusterProblem = status.clusterProblems.find((each) => each.node === name);
-    const problem = view.problem ?? (isUp(view.stage) ? clusterProblem?.message : undefined);
-    return { ...view, ...(diagnosis && { diagnosis }), ...(problem !== undefined && { problem }) };
-  });
+export function viewManager(sources: ManagerViewSources): ManagerStatusView {
+  const { manifest, status, address, startedMs, isServing, diagnoses } = sources;
+  const diagnosis = diagnoses.ofNetwork();
+  return {
+    version: VERSION,
+    cluster: manifest.cluster,
+    address,
+    dhcp: manifest.network.dhcp,
+    startedMs,
+    isServing,
+    sequence: status.sequence,
+    ...(diagnosis && { diagnosis }),
+    ...(status.clusterProblems.length > 0 && { clusterProblems: status.clusterProblems }),
+    nodes: manifest.nodes.map((node) => viewOf(node, sources)),
+    unknownPis: [...status.unknownPis.values()].filter((pi) => !sources.isNode(pi)),
+  };
+}
+
+function viewOf(node: ManifestNode, sources: ManagerViewSources): NodeStatusView {
+  const { manifest, status, nodes, diagnoses, configurator, nowMs } = sources;
+  const { name } = node;
+  const known = status.nodes.get(name);
+  const view = viewNode(node, known, nodes?.plan(name), nodes?.usedBytes(name) ?? 0, nowMs);
+  const configuration = configurationView(manifest, node, known, configurator.taskOn(name));
+  const clusterProblem = isUp(view.stage) ? status.clusterProblems.find((each) => each.node === name) : undefined;
+  const problem = view.problem ?? configuration?.message ?? clusterProblem?.message;
+  const diagnosis = diagnoses.ofNode(name);
+  return {
+    ...view,
+    ...(problem !== undefined && { problem }),
+    ...(configuration && { configuration }),
+    ...(diagnosis && { diagnosis }),
+  };
 }
 
 export function viewNode(

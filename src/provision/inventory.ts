@@ -1,10 +1,11 @@
 /**
  * What Ansible is told of a cluster: the answer of an inventory script to `--list` and `--host`.
  * Document: Ansible Developer Guide, "Developing dynamic inventory", inventory script conventions.
- * Left out: variables of groups, and groups of groups.
+ * Left out: variables of groups but `all`, and groups of groups.
  */
 import { isUp } from "../cluster/event.ts";
 import type { Manifest } from "../cluster/manifest.ts";
+import type { Configure } from "../cluster/manifest-configure.ts";
 import { managersOf } from "../cluster/orchestrator-managers.ts";
 import { shellWord } from "./shell-word.ts";
 import { pinnedHostKeyOptions, type SshFiles } from "./ssh-options.ts";
@@ -25,6 +26,8 @@ export interface Inventory {
   /** By name; each has `up`, also when nobody is in it, so that plays for it match something. */
   groups: ReadonlyMap<string, readonly string[]>;
   hosts: ReadonlyMap<string, HostVariables>;
+  /** For all hosts: what the manifest says in `configure.variables`. */
+  variables: Configure["variables"];
   /** Roles that Ansible cannot tell from one another. */
   warnings: readonly string[];
 }
@@ -56,15 +59,15 @@ export function inventoryOf(manifest: Manifest, known: readonly KnownNode[], fil
       ...(role !== undefined && { bramble_role: role }),
     });
   }
-  return { groups, hosts, warnings: rolesAlike(manifest) };
+  return { groups, hosts, variables: manifest.configure?.variables ?? {}, warnings: rolesAlike(manifest) };
 }
 
 /** The answer to `--list`: all at once, so that Ansible does not ask for each host. */
-export function inventoryList({ groups, hosts }: Inventory): Record<string, unknown> {
+export function inventoryList({ groups, hosts, variables }: Inventory): Record<string, unknown> {
   const members = Array.from(groups, ([name, names]) => [name, { hosts: names }] as const);
   return {
     _meta: { hostvars: Object.fromEntries(hosts) },
-    all: { hosts: [...hosts.keys()] },
+    all: { hosts: [...hosts.keys()], ...(Object.keys(variables).length > 0 && { vars: variables }) },
     ...Object.fromEntries(members),
   };
 }

@@ -1,6 +1,6 @@
 /** Runs the built program as a person would, in a folder of its own. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { chmodSync, chownSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
@@ -36,6 +36,16 @@ export class Workplace {
 
   write(name: string, text: string): void {
     writeFileSync(this.path(name), text);
+  }
+
+  /** One in which an ordinary user may write. */
+  makeFolder(name: string): void {
+    mkdirSync(this.path(name));
+    if (process.getuid?.() === 0) chownSync(this.path(name), NOBODY, NOBODY);
+  }
+
+  removeFile(name: string): void {
+    rmSync(this.path(name));
   }
 
   read(name: string): string {
@@ -120,7 +130,7 @@ function programForNobody(): string {
   if (copyForNobody === undefined) {
     const folder = mkdtempSync(join(tmpdir(), "bramble-nobody-"));
     chmodSync(folder, 0o755);
-    for (const name of ["dist", "node_modules", "package.json"]) {
+    for (const name of ["dist", "node_modules", "package.json", "ansible"]) {
       cpSync(join(CHECKOUT, name), join(folder, name), { recursive: true });
     }
     process.once("exit", () => rmSync(folder, { recursive: true, force: true }));

@@ -55,14 +55,14 @@ ${this.#nodes.map((node) => `  - ${node}\n`).join("")}`,
     );
   }
 
-  async startManager(): Promise<void> {
-    this.manager = this.run("up");
+  async startManager(environment: NodeJS.ProcessEnv = {}): Promise<void> {
+    this.manager = this.work.start(["up"], { ...asNobody, environment });
     await this.manager.waitFor(/serving/);
   }
 
-  async restartManager(): Promise<void> {
+  async restartManager(environment?: NodeJS.ProcessEnv): Promise<void> {
     await this.manager.stop();
-    await this.startManager();
+    await this.startManager(environment);
   }
 
   /** Runs a command to its end. */
