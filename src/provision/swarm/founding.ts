@@ -2,6 +2,9 @@
 import type { Draft } from "./draft.ts";
 import { managersAbsent, quorumLost } from "./problems.ts";
 
+/** After a power cut managers come up one after the other: so long nothing is wrong. */
+const STARTING_S = 600;
+
 export function planFounding(draft: Draft): void {
   const swarms = draft.members.flatMap((member) => {
     const local = draft.usableSwarm(member);
@@ -18,13 +21,16 @@ export function planFounding(draft: Draft): void {
   if (alone.length > 0) {
     const words = alone.find(({ local }) => local.words)?.local.words ?? "";
     const names = alone.map(({ member }) => member.name);
-    draft.problems.push(quorumLost(managers, names, words));
+    if (isStarting(draft))
+      draft.waiting.push(`${names.join(", ")} of the swarm's managers are up, which are not more than half`);
+    else draft.problems.push(quorumLost(managers, names, words));
     return;
   }
   const answering = new Set(wanted.map(({ member }) => member.name));
   const absent = managers.filter(({ name, hasJoined }) => hasJoined && !answering.has(name)).map(({ name }) => name);
   if (absent.length > 0) {
-    draft.problems.push(managersAbsent(absent));
+    if (isStarting(draft)) draft.waiting.push(`${absent.join(", ")}, which managed the swarm, cannot be asked yet`);
+    else draft.problems.push(managersAbsent(absent));
     return;
   }
   const founder = wanted.find(({ member }) => member === first);
@@ -38,4 +44,8 @@ export function planFounding(draft: Draft): void {
   const { name, address } = first;
   if (founder.local.state !== "inactive" || address === undefined) return;
   draft.add({ kind: "init", node: name, title: `make a swarm with ${name} as its first manager`, address });
+}
+
+function isStarting({ observed }: Draft): boolean {
+  return [...observed.hosts.values()].every((host) => host.kind === "silent" || host.uptimeS < STARTING_S);
 }

@@ -15,6 +15,8 @@ const OBSERVE_TIMEOUT_MS = 180_000;
 export const OBSERVE_SCRIPT = `say() { printf '\\n@@ %s\\n' "$1"; }
 say clock
 date +%s
+say uptime
+cut -d . -f 1 /proc/uptime
 say architecture
 dpkg --print-architecture 2>/dev/null || uname -m
 if [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ] && ! command -v apparmor_parser >/dev/null; then
@@ -90,6 +92,7 @@ export function hostAnswer(name: string, outcome: ShellOutcome): Answer {
   const host: Host = {
     kind: "answered",
     unixMs: clock * 1000,
+    uptimeS: Number(parts.get("uptime")) || 0,
     architecture: parts.get("architecture") ?? "",
     lacksAppArmor: parts.has("lacks-apparmor"),
     docker,

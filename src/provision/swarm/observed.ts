@@ -43,6 +43,8 @@ export type Host =
       kind: "answered";
       /** Its clock. */
       unixMs: number;
+      /** Since its kernel started. */
+      uptimeS: number;
       /** Of its packages, as `arm64`; of its kernel where it has no dpkg. */
       architecture: string;
       /** The kernel confines containers by AppArmor, and the program that loads profiles is not there. */

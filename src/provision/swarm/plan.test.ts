@@ -29,7 +29,15 @@ const OUTSIDE: LocalSwarm = { state: "inactive", nodeId: "", isManager: false, m
 
 function host(swarm: Partial<LocalSwarm> = {}, change: Partial<Host & { kind: "answered" }> = {}): Host {
   const docker = { kind: "running", driver: "overlay2", swarm: { ...OUTSIDE, ...swarm } } as const;
-  return { kind: "answered", unixMs: NOW_MS, architecture: "arm64", lacksAppArmor: false, docker, ...change };
+  return {
+    kind: "answered",
+    unixMs: NOW_MS,
+    uptimeS: 3600,
+    architecture: "arm64",
+    lacksAppArmor: false,
+    docker,
+    ...change,
+  };
 }
 
 /** A node that is in the swarm `c`, by the id of its name. */
@@ -81,6 +89,26 @@ function rounds(desired: DesiredCluster, start: ObservedSwarm): string[][] {
     now = next.steps.reduce(expectSwarm, now);
   }
   throw new Error("it has no end");
+}
+
+it.each<[string, DesiredCluster, ObservedSwarm]>([
+  [
+    "of a majority of managers",
+    cluster(manager("a"), manager("b", { isReady: false })),
+    observed({ a: starting(inside("a", true, { clusterId: undefined as never })) }),
+  ],
+  [
+    "of the only manager",
+    cluster(manager("a", { isReady: false, hasJoined: true }), member("b")),
+    observed({ b: starting(inside("b", false)) }),
+  ],
+])("the absence %s is no problem yet while nodes start", (_, desired, now) => {
+  const next = planSwarm(desired, now);
+  expect([titles(next), causes(next), next.waiting.length]).toEqual([[], [], 1]);
+});
+
+function starting(its: Host): Host {
+  return its.kind === "answered" ? { ...its, uptimeS: 100 } : its;
 }
 
 it("makes a swarm of three managers and a worker, one manager at a time", () => {
