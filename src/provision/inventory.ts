@@ -26,8 +26,6 @@ export interface Inventory {
   /** By name; each has `up`, also when nobody is in it, so that plays for it match something. */
   groups: ReadonlyMap<string, readonly string[]>;
   hosts: ReadonlyMap<string, HostVariables>;
-  /** For all hosts: what the manifest says in `configure.variables`. */
-  variables: Configure["variables"];
   /** Roles that Ansible cannot tell from one another. */
   warnings: readonly string[];
 }
@@ -59,11 +57,14 @@ export function inventoryOf(manifest: Manifest, known: readonly KnownNode[], fil
       ...(role !== undefined && { bramble_role: role }),
     });
   }
-  return { groups, hosts, variables: manifest.configure?.variables ?? {}, warnings: rolesAlike(manifest) };
+  return { groups, hosts, warnings: rolesAlike(manifest) };
 }
 
-/** The answer to `--list`: all at once, so that Ansible does not ask for each host. */
-export function inventoryList({ groups, hosts, variables }: Inventory): Record<string, unknown> {
+/** The answer to `--list`: all at once, so that Ansible does not ask for each host. `variables` are for all hosts. */
+export function inventoryList(
+  { groups, hosts }: Inventory,
+  variables: Configure["variables"] = {},
+): Record<string, unknown> {
   const members = Array.from(groups, ([name, names]) => [name, { hosts: names }] as const);
   return {
     _meta: { hostvars: Object.fromEntries(hosts) },

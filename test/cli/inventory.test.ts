@@ -19,6 +19,7 @@ image: os.img
 stateDir: my state
 access: { user: admin }
 orchestrator: { kind: swarm, managers: [node1] }
+configure: { roles: [base], variables: { base_packages: [htop] } }
 nodes:
   - { name: node1, mac: "dc:a6:32:00:00:01", address: 127.0.0.11, model: 3b+ }
   - { name: node2, serial: 91cdf03d, role: web front }
@@ -112,6 +113,7 @@ describe.skipIf(requireTools(["ansible-inventory"]))("Ansible", () => {
     const { status, stdout, stderr } = ansible("ansible-inventory", ["-i", "nodes", "--list"]);
     expect([status, stderr.match(/Invalid characters|Found both|Unable to parse/)]).toEqual([0, null]);
     const { _meta, ...groups } = JSON.parse(stdout) as Listed;
+    expect(_meta.hostvars.node1).toMatchObject({ base_packages: ["htop"] });
     expect(groups).toMatchObject({
       model_3b_plus: { hosts: ["node1"] },
       role_web_front: { hosts: ["node2"] },

@@ -20,12 +20,14 @@ export function addInventory(bramble: Command): void {
 }
 
 async function printInventory({ host }: InventoryOptions, command: Command): Promise<void> {
-  const { manifest, stateFolder } = await loadManifestOf(command);
+  const { manifest, stateFolder, resolvePath } = await loadManifestOf(command);
   const { inventoryList, inventoryOf } = await import("../../provision/inventory.ts");
   const { sshPaths } = await import("../../manager/secrets.ts");
   const inventory = inventoryOf(manifest, await knownNodes(command), sshPaths(stateFolder));
+  const { configurationOf } = await import("../../provision/configuration.ts");
+  const variables = configurationOf(manifest, resolvePath)?.variables;
   for (const warning of inventory.warnings) console.error(`bramble: ${warning}`);
-  printJson(host === undefined ? inventoryList(inventory) : variablesOf(host, inventory));
+  printJson(host === undefined ? inventoryList(inventory, variables) : variablesOf(host, inventory));
 }
 
 function variablesOf(host: string, { hosts }: Inventory): HostVariables {

@@ -68,9 +68,9 @@ interface Place {
 
 async function runPlaybook({ folder, cwd, env }: Place, lock: FileLock, run: AnsibleRun): Promise<NodeOutcome[]> {
   const { loaded, nodes } = run;
-  const inventory = inventoryFile(inventoryOf(loaded.manifest, run.known, sshPaths(loaded.stateFolder)));
+  const inventory = inventoryOf(loaded.manifest, run.known, sshPaths(loaded.stateFolder));
   writeFileSync(join(folder, "configure.yml"), JSON.stringify(configurationPlaybook(run.configure)));
-  writeFileSync(join(folder, "nodes.json"), JSON.stringify(inventory));
+  writeFileSync(join(folder, "nodes.json"), JSON.stringify(inventoryFile(inventory, run.configure.variables)));
   mkdirSync(join(folder, "cp"));
   const child = spawn("ansible-playbook", wordsOf(folder, nodes, run.check), {
     cwd,

@@ -199,8 +199,8 @@ describe("the manager by itself", () => {
     bench.up("b");
     await bench.pass(10_000);
     expect(bench.messages()).toEqual([
-      "Cannot configure a: Cannot run Ansible: it is not installed; it is tried again in 1 min, or now by bramble configure a",
-      "Cannot configure b: Cannot run Ansible: it is not installed; it is tried again in 1 min, or now by bramble configure b",
+      "Cannot configure a: it is not installed; it is tried again in 1 min, or now by bramble configure a",
+      "Cannot configure b: it is not installed; it is tried again in 1 min, or now by bramble configure b",
     ]);
   });
 });

@@ -239,13 +239,12 @@ export class Configurator {
     about: { fingerprint: string; bootId: string },
   ): string {
     const what = task === undefined ? "" : `task "${task}": `;
-    const why = message.startsWith("Cannot ") ? message : `${what}${message}`;
     const last = this.#options.status().nodes.get(node)?.configureFailed;
     const isAgain = last?.fingerprint === about.fingerprint && last.bootId === about.bootId;
     const retryMs = configurationRetryMs((isAgain ? last.attempts : 0) + 1);
     const next = isAuto
       ? `it is tried again in ${Math.round(retryMs / 60_000)} min, or now by`
       : "when that is mended:";
-    return `Cannot configure ${node}: ${why}; ${next} bramble configure ${node}`;
+    return `Cannot configure ${node}: ${what}${message.replace(/^Cannot run Ansible: /, "")}; ${next} bramble configure ${node}`;
   }
 }

@@ -1,5 +1,7 @@
 /** What Ansible says when something does not work, in one line, with what to do where that is known. */
 
+import { withoutSecrets } from "../secret-forms.ts";
+
 /** What is worth showing of a message that a module printed. */
 const MESSAGE_CHARACTERS_MAX = 500;
 
@@ -41,7 +43,7 @@ function oneLine(said: string): string {
     .split("\n")
     .map((line) => line.trim())
     .filter((line) => line !== "" && !/^\[(WARNING|DEPRECATION WARNING)\]/.test(line));
-  const text = lines.join(" ");
+  const text = withoutSecrets(lines.join(" "));
   return text.length <= MESSAGE_CHARACTERS_MAX ? text : `${text.slice(0, MESSAGE_CHARACTERS_MAX - 1)}…`;
 }
 

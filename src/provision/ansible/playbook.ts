@@ -39,7 +39,7 @@ export function configurationPlaybook(configure: Configure): object[] {
 }
 
 /** The same as `inventoryList` tells, as the YAML plugin reads it: a script would have to be on a disk that lets programs run. */
-export function inventoryFile({ groups, hosts, variables }: Inventory): object {
+export function inventoryFile({ groups, hosts }: Inventory, variables: Configure["variables"]): object {
   const members = Array.from(
     groups,
     ([name, names]) => [name, { hosts: Object.fromEntries(names.map(named)) }] as const,

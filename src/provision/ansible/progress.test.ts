@@ -101,6 +101,7 @@ describe("what Ansible says", () => {
       "ERROR! couldn't resolve module/action 'x'.\n\nThe error appears to be in '/m/site.yml': line 2, column 11, but may\nbe elsewhere\n- x:",
       /^couldn't resolve module\/action 'x'\. \(in \/m\/site\.yml, line 2\)$/,
     ],
+    ["no, since --token SWMTKN-1-abc-def is expired", /^no, since --token \[redacted\] is expired$/],
     [`${"x".repeat(600)}`, /^x{499}…$/],
   ])("%j is told in one line", (said, told) => {
     expect(explainFailure(said)).toMatch(told);
@@ -141,7 +142,7 @@ describe("what ansible-playbook is given", () => {
   it("is an inventory with the manifest's variables", () => {
     const files = { managerKey: "/k", knownHosts: "/h" };
     const inventory = inventoryOf(manifest, [{ name: "a", stage: "up", address: "10.0.0.7" }], files);
-    expect(inventoryFile(inventory)).toMatchObject({
+    expect(inventoryFile(inventory, manifest.configure!.variables)).toMatchObject({
       all: { hosts: { a: { ansible_host: "10.0.0.7" } }, vars: { x: 1 }, children: { up: { hosts: { a: {} } } } },
     });
   });
