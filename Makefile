@@ -4,7 +4,7 @@
 # make soak [ROUNDS=1000] [SEED=n]  the server killed at random moments, compared with what it had promised; the tests
 #                                   with the kernel's NFS client for longer, more random changes beside overlayfs, and
 #                                   Debian with its root in memory, dropped at each boot, and put back to a snapshot;
-#                                   Ansible with our roles, over SSH on a virtual Pi;
+#                                   Ansible with our roles, over SSH on a virtual Pi; what logs in memory spare;
 #                                   a million damaged inputs for each decoder of packets, partitions and FAT; a kernel on a Pi 3B of QEMU's
 # make check                        compiler, biome, source rules, docs/DIAGNOSIS.md
 .PHONY: build check test demo bench soak clean
@@ -46,7 +46,8 @@ soak: build
 	  test/lab/ram.test.ts test/lab/ephemeral.test.ts test/lab/snapshots.test.ts test/fuzz/wire-decoders.test.ts \
 	  test/fuzz/image-decoders.test.ts \
 	  test/lab/models-kernel.test.ts test/lab/virtual-pi-spare.test.ts \
-	  test/lab/doctor-firewall.test.ts test/lab/ansible.test.ts
+	  test/lab/doctor-firewall.test.ts test/lab/ansible.test.ts \
+	  test/lab/log-writes.test.ts
 
 clean:
 	rm -rf dist .cache .demo

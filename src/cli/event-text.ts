@@ -1,5 +1,6 @@
 import { storageProblem } from "../cluster/container-storage.ts";
 import type { BootEvent } from "../cluster/event.ts";
+import { settingProblem } from "../cluster/setting-report.ts";
 import { coloured, formatBytes, formatCount, formatDuration } from "./table.ts";
 
 /** One line for one event; `undefined` for those that only move a progress bar. */
@@ -94,6 +95,12 @@ function describe(event: BootEvent): string | undefined {
       return coloured(`conf  configured: ${formatCount(event.changed, "task")} changed something`, "green");
     case "configure-failed":
       return coloured(`conf  ${event.message}`, "red");
+    case "settings-made": {
+      const { node = "the node", settings } = event;
+      const problems = settings.flatMap((setting) => settingProblem(node, setting) ?? []);
+      if (problems.length > 0) return coloured(`own   ${problems.join("; ")}`, "yellow");
+      return `own   ${settings.map(({ setting }) => setting).join(" and ")}: as the manifest says`;
+    }
     case "shutdown-seen":
       return "down  shuts down or reboots";
     case "reset":

@@ -11,6 +11,7 @@ import type { BootLoader } from "../pi/boot-loader.ts";
 import type { TransferFailure } from "../tftp/observation.ts";
 import type { ClusterProblem } from "./cluster-problem.ts";
 import type { StorageReport } from "./container-storage.ts";
+import type { SettingReport } from "./setting-report.ts";
 
 /** What happened, without when and to whom. */
 export type BootOccurrence =
@@ -96,6 +97,8 @@ export type BootOccurrence =
   /** Ansible has done on it all that the manifest says, in the boot with this id; `fingerprint` is of those settings. */
   | { kind: "configured"; fingerprint: string; bootId: string; changed: number }
   | { kind: "configure-failed"; fingerprint: string; bootId: string; message: string }
+  /** What the node says of `logs` and `swap` of the manifest; told again when it changes. */
+  | { kind: "settings-made"; settings: readonly SettingReport[] }
   | { kind: "shutdown-seen" }
   | { kind: "reset" }
   | { kind: "snapshot-taken"; name: string }

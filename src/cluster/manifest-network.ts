@@ -1,6 +1,6 @@
 /** The `network` section of the manifest: the networks the Pis are on, and what DHCP tells on each of them. */
 import { z } from "zod";
-import { domainName, ipv4, mac, port, subnet } from "./manifest-values.ts";
+import { domainName, duration, ipv4, mac, port, subnet } from "./manifest-values.ts";
 
 /** What one DHCP answer has room for beside everything else. */
 const ADDRESSES_MAX = 16;
@@ -15,12 +15,9 @@ const interfaceName = z
 
 const addressRange = z.strictObject({ from: ipv4, to: ipv4 });
 
-/** A length of time in seconds. */
-const leaseTime = z
-  .string()
-  .regex(/^[1-9]\d{0,5}[smhd]$/, { error: "Expected a time with its unit, as 12h, 30m or 7d" })
-  .transform((text) => Number.parseInt(text, 10) * { s: 1, m: 60, h: 3600, d: 86_400 }[text.slice(-1) as "s"])
-  .refine((seconds) => seconds >= 60, { error: "Expected at least 60s: clients ask again at half of the time" });
+const leaseTime = duration.refine((seconds) => seconds >= 60, {
+  error: "Expected at least 60s: clients ask again at half of the time",
+});
 
 const unsigned = (bits: 8 | 16 | 32) =>
   z

@@ -6,9 +6,11 @@ import { z } from "zod";
 import { ADOPTED_NODES_DEFAULT, ADOPTED_NODES_MAX } from "../limits.ts";
 import { findPiModel } from "../pi/models.ts";
 import { configure } from "./manifest-configure.ts";
+import { logs } from "./manifest-logs.ts";
 import { network } from "./manifest-network.ts";
 import { orchestrator } from "./manifest-orchestrator.ts";
 import { storage } from "./manifest-storage.ts";
+import { swap } from "./manifest-swap.ts";
 import { systemSettings } from "./manifest-system.ts";
 import { byteSize, ipv4, mac } from "./manifest-values.ts";
 
@@ -104,6 +106,8 @@ const perNode = {
   files: z.array(file).default([]).describe("Files to place in the node's root file system"),
   config: lines.default([]).describe("Lines to add to config.txt"),
   cmdline: lines.default([]).describe("Words to add to the kernel command line"),
+  logs: logs.exactOptional(),
+  swap: swap.exactOptional(),
   ...systemSettings,
 };
 

@@ -33,3 +33,9 @@ export const byteSize = z
   .regex(/^\d{1,9}(\.\d{1,3})? ?(KiB|MiB|GiB|TiB)$/, { error: "Expected a size with its unit, as 10GiB or 500MiB" })
   .transform((text) => Math.floor(Number.parseFloat(text) * 1024 ** (1 + UNITS.indexOf(text.slice(-3)))))
   .refine((bytes) => bytes <= FILE_BYTES_MAX, { error: "Expected less than 16TiB" });
+
+/** In seconds. */
+export const duration = z
+  .string()
+  .regex(/^[1-9]\d{0,5}[smhd]$/, { error: "Expected a time with its unit, as 12h, 30m or 7d" })
+  .transform((text) => Number.parseInt(text, 10) * { s: 1, m: 60, h: 3600, d: 86_400 }[text.slice(-1) as "s"]);

@@ -17,10 +17,19 @@ import { PI_MODELS, type PiModel } from "../pi/models.ts";
 import { decideLane, type LaneDecision } from "./boot-lane.ts";
 import { type ContainerStorage, containerStorageOf } from "./container-storage.ts";
 import { bootExport, rootExport } from "./export-paths.ts";
-import { type GenerationInput, generateRoot, RAM_ROOT_INIT, ramRootProblems } from "./generated/index.ts";
+import {
+  type GenerationInput,
+  generateRoot,
+  logsOf,
+  RAM_ROOT_INIT,
+  ramRootProblems,
+  swapOf,
+} from "./generated/index.ts";
 import type { GeneratedFile, ImageFiles } from "./generated-file.ts";
 import { bootFiles, type ImageFacts, imageProblems } from "./image-facts.ts";
 import type { Manifest, ManifestNode, RootMode } from "./manifest.ts";
+import type { LogsWish } from "./manifest-logs.ts";
+import type { SwapWish } from "./manifest-swap.ts";
 import { CONFIG_TXT_NOT_ASCII, CONFIG_TXT_TOO_LONG } from "./plan-wording.ts";
 import type { NodeSecrets } from "./ssh-keys.ts";
 
@@ -65,6 +74,9 @@ export interface BootPlan {
   storage: StoragePlan;
   /** A file system for containers; absent when the manifest wants none. */
   containerStorage?: ContainerStorage;
+  /** Absent: as the image has them. */
+  logs?: LogsWish;
+  swap?: SwapWish;
   dhcp: { mode: Manifest["network"]["dhcp"]; address?: Ipv4; bootServer: Ipv4 };
   lane: BootLane;
   commandLine: string;
@@ -93,6 +105,7 @@ export function planNode(manifest: Manifest, node: ManifestNode, image: PlanImag
   const boards = models.map((model) => boardPlan(boot.patched, model, node.serial));
   const rootMode = node.root ?? manifest.root;
   const containerStorage = containerStorageOf(manifest, node);
+  const [logs, swap] = [logsOf({ manifest, node }), swapOf({ manifest, node })];
   const input: GenerationInput = { manifest, node, rootMode, facts, root: image.root, ...context };
   const root = generateRoot(input);
   return {
@@ -108,6 +121,8 @@ export function planNode(manifest: Manifest, node: ManifestNode, image: PlanImag
     rootMode,
     storage: storageRules(manifest, node),
     ...(containerStorage && { containerStorage }),
+    ...(logs && { logs }),
+    ...(swap && { swap }),
     dhcp: {
       mode: manifest.network.dhcp,
       ...(node.address && { address: node.address }),

@@ -8,6 +8,7 @@ import type { ClusterProblem } from "./cluster-problem.ts";
 import { afterConfigured, afterConfigureFailed, type ConfiguredState, unconfigured } from "./configured.ts";
 import type { StorageReport } from "./container-storage.ts";
 import { type BootEvent, isUp, STAGES, type Stage } from "./event.ts";
+import type { SettingReport } from "./setting-report.ts";
 
 /** One file on its way to a node, or there. */
 export interface FileTransfer {
@@ -56,6 +57,7 @@ export interface NodeStatus extends ConfiguredState {
   hasJoined?: boolean;
   /** What is being done about it for the cluster. */
   clusterStep?: { title: string; sinceMs: number };
+  settings?: readonly SettingReport[];
 }
 
 /** A Raspberry Pi that asks to boot and is in no manifest. */
@@ -149,6 +151,8 @@ export function nextNodeStatus(before: NodeStatus, event: BootEvent): NodeStatus
     case "configure-failed":
       // That it could not be reached is no sign of its life.
       return afterConfigureFailed(before, event);
+    case "settings-made":
+      return { ...status, settings: event.settings };
     case "shutdown-seen":
       return { ...status, stage: "silent", stageSinceMs: now };
     case "snapshot-restored":
@@ -238,7 +242,7 @@ function afterUp(status: NodeStatus, event: EventOf<"up">): NodeStatus {
 }
 
 function begin(status: NodeStatus, unixMs: number): NodeStatus {
-  const { containerStorage, ...rest } = status;
+  const { containerStorage, settings, ...rest } = status;
   const { boot } = rest;
   const boots = boot?.reachedMs.up === undefined ? {} : { previousBoot: boot };
   return {

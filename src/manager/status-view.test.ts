@@ -23,6 +23,18 @@ function viewAfter(occurrences: readonly BootOccurrence[]) {
   return viewNode(parsed.manifest.nodes[0]!, status.nodes.get("node1"), undefined, 0, 1000);
 }
 
+it("a node shows what it could not make of its settings, as long as that is so, after what it says of storage", () => {
+  const noSwap = { setting: "swap", state: "no-zram" } as const;
+  const made: BootOccurrence = { kind: "settings-made", settings: [{ setting: "logs", state: "ready" }, noSwap] };
+  const view = viewAfter([...boot, up, made]);
+  expect(view.settings).toEqual([{ setting: "logs", state: "ready" }, noSwap]);
+  expect(view.problem).toContain("Cannot swap on node1");
+  expect(viewAfter([...boot, up, made, failed]).problem).toContain("storage of node1");
+  const repaired: BootOccurrence = { kind: "settings-made", settings: [{ setting: "swap", state: "ready" }] };
+  expect(viewAfter([...boot, up, made, repaired]).problem).toBeUndefined();
+  expect(viewAfter([...boot, up, made, ...boot])).not.toHaveProperty("settings");
+});
+
 it.each<[string, BootOccurrence[], string | undefined, object | undefined]>([
   ["good storage", [...boot, up, ready], undefined, { state: "ready", freeKiB: 900, sizeKiB: 1000 }],
   [

@@ -13,6 +13,7 @@ import type { Diagnosis } from "../cluster/diagnosis/index.ts";
 import { isUp, type Stage } from "../cluster/event.ts";
 import type { Manifest, ManifestNode } from "../cluster/manifest.ts";
 import type { BootPlan } from "../cluster/plan.ts";
+import { type SettingReport, settingProblem } from "../cluster/setting-report.ts";
 import { type ClusterStatus, type NodeStatus, silentNode, type UnknownPi } from "../cluster/status.ts";
 import { type ConfigurationView, configurationView } from "../provision/configuration.ts";
 import { VERSION } from "./version.ts";
@@ -45,6 +46,8 @@ export interface NodeStatusView {
   clusterStep?: { title: string; sinceMs: number };
   /** How far Ansible is with it, where the manifest has something for Ansible to do. */
   configuration?: ConfigurationView;
+  /** What it says of `logs` and `swap` of the manifest. */
+  settings?: readonly SettingReport[];
   /** Why it does not get on. */
   diagnosis?: Diagnosis;
 }
@@ -131,11 +134,8 @@ export function viewNode(
   const serial = node.serial ?? status.serial;
   const address = status.address ?? node.address;
   const transfer = stage === "firmware" && boot ? currentTransfer(boot) : undefined;
-  const { containerStorage } = status;
-  const problemNow = isUp(stage)
-    ? containerStorage && storageProblem(node.name, containerStorage)
-    : status.lastProblem?.message;
-  const problem = plan?.problems[0] ?? problemNow;
+  const { containerStorage, settings } = status;
+  const problem = plan?.problems[0] ?? (isUp(stage) ? upProblem(status) : status.lastProblem?.message);
   return {
     name: node.name,
     stage,
@@ -164,5 +164,12 @@ export function viewNode(
     ...(problem !== undefined && { problem }),
     ...(containerStorage && { containerStorage }),
     ...(status.clusterStep && { clusterStep: status.clusterStep }),
+    ...(settings && settings.length > 0 && { settings }),
   };
+}
+
+/** What a node that is up could not do of what the manifest says. */
+function upProblem({ node, containerStorage, settings = [] }: NodeStatus): string | undefined {
+  const ofStorage = containerStorage && storageProblem(node, containerStorage);
+  return ofStorage ?? settings.flatMap((setting) => settingProblem(node, setting) ?? [])[0];
 }

@@ -47,6 +47,18 @@ describe("after a manager was killed", () => {
     ],
     ["a shutdown that it lost is told", [up(BOOT_A)], `${BOOT_A} 99.9 down\n`, [{ kind: "shutdown-seen" }]],
     ["an old shutdown is not", [up(BOOT_A), { kind: "shutdown-seen" }, DISCOVER], `${BOOT_A} 99.9 down\n`, []],
+    [
+      "what a node says of its settings is told again",
+      [DISCOVER, up(BOOT_A)],
+      `${BOOT_A} 99.9 settings; logs no-space\n`,
+      [{ kind: "settings-made", settings: [{ setting: "logs", state: "no-space" }] }],
+    ],
+    [
+      "and that it is up, where the journal lost that",
+      [DISCOVER],
+      `${BOOT_A} 99.9 settings; swap ready\n`,
+      [up(BOOT_A), { kind: "settings-made", settings: [{ setting: "swap", state: "ready" }] }],
+    ],
     ["a root that found no room tells it again itself", [DISCOVER], `${BOOT_A} 9.9 memory-short 9000 512\n`, []],
     ["a report cut short is left alone", [DISCOVER], `${BOOT_A} 12`, []],
     ["a node that never reported has nothing to tell", [DISCOVER], undefined, []],
@@ -73,6 +85,24 @@ describe("a report that is written", () => {
     ],
     [`${BOOT_A} 12.5 up storage no-space\n`, [up(BOOT_A), { kind: "storage-tried", state: "no-space" }]],
     [`${BOOT_A} 12.5 up storage rubbish\n`, [up(BOOT_A)]],
+    [
+      `${BOOT_A} 12.5 up storage no-space; logs ready; swap no-zram\n`,
+      [
+        up(BOOT_A),
+        { kind: "storage-tried", state: "no-space" },
+        {
+          kind: "settings-made",
+          settings: [
+            { setting: "logs", state: "ready" },
+            { setting: "swap", state: "no-zram" },
+          ],
+        },
+      ],
+    ],
+    [
+      `${BOOT_A} 3612.5 settings; logs full 100 65536\n`,
+      [{ kind: "settings-made", settings: [{ setting: "logs", state: "full", freeKiB: 100, sizeKiB: 65536 }] }],
+    ],
     [
       `${BOOT_A} 9.9 memory-short 901121 524288\n`,
       [

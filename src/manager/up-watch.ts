@@ -4,10 +4,12 @@ import { type BootOccurrence, isUp } from "../cluster/event.ts";
 import type { UpReport } from "../cluster/generated/index.ts";
 import type { ClusterStatus } from "../cluster/status.ts";
 
-/** A node has just written this. What it says of its storage comes after `up`: that may begin a boot. */
+/** A node has just written this. What it says of its storage and settings comes after `up`: that may begin a boot. */
 export function tellUpReport(up: UpReport, node: string, report: Report): void {
-  report(occurrenceOf(up, node), node);
+  if (up.state !== "settings") report(occurrenceOf(up, node), node);
   if (up.state === "up" && up.storage) report({ kind: "storage-tried", ...up.storage }, node);
+  const settings = up.state === "up" || up.state === "settings" ? up.settings : undefined;
+  if (settings) report({ kind: "settings-made", settings }, node);
 }
 
 /**
@@ -17,18 +19,21 @@ export function tellUpReport(up: UpReport, node: string, report: Report): void {
 export function catchUpWithReport(found: UpReport, node: string, status: ClusterStatus, report: Report): void {
   const known = status.nodes.get(node);
   const isOfThisBoot = known?.boot?.bootId === found.bootId;
+  // Only a node that is up speaks of its settings; it may have said so to the manager that was killed.
+  if (found.state === "settings" && isOfThisBoot) tellUpReport(found, node, report);
+  const latest: UpReport = found.state === "settings" ? { ...found, state: "up" } : found;
   const isNews =
-    found.state === "up"
+    latest.state === "up"
       ? // One that never booted here has it from the node whose files it was given.
         known?.boot !== undefined &&
         !known.hasOtherFiles &&
         !isOfThisBoot &&
         known.previousBoot?.bootId !== found.bootId
-      : found.state === "down" && isOfThisBoot && isUp(known?.stage);
-  if (isNews) tellUpReport(found, node, report);
+      : latest.state === "down" && isOfThisBoot && isUp(known?.stage);
+  if (isNews) tellUpReport(latest, node, report);
 }
 
-function occurrenceOf(up: UpReport, node: string): BootOccurrence {
+function occurrenceOf(up: Exclude<UpReport, { state: "settings" }>, node: string): BootOccurrence {
   switch (up.state) {
     case "up":
       return { kind: "up", bootId: up.bootId };

@@ -11,13 +11,51 @@ import { Simulation } from "./simulation.ts";
 
 const BOOT_TIMEOUT_MS = 400_000;
 
-/** `storage:` of the two nodes. */
-const manifest = (image: string, storage: readonly [string, string]) => `cluster: demo
+/** The kernel of the images laid out as Raspberry Pi OS has no modules. */
+const BRIDGE = { modules: ["br_netfilter"], sysctl: { "net.bridge.bridge-nf-call-iptables": 0 } };
+const NO_BRIDGE = { modules: [], sysctl: {} };
+
+interface Wishes {
+  /** Of the two nodes. */
+  storage: readonly [string, string];
+  /** In memory, and swap there. */
+  hasLogs: boolean;
+  kernel: typeof BRIDGE | typeof NO_BRIDGE;
+}
+
+/** What the manifest says of the running system is for all; the second node has words of its own. */
+const manifest = (image: string, { storage, hasLogs, kernel: { modules, sysctl } }: Wishes) => `cluster: demo
 network: { interface: eth0, dhcp: server, subnet: 10.77.0.0/24, range: { from: 10.77.0.11, to: 10.77.0.20 } }
 image: ${JSON.stringify(image)}
+modules: ${JSON.stringify(modules)}
+sysctl: ${JSON.stringify({ ...sysctl, "vm.swappiness": 7, "net.ipv4.ip_forward": 1 })}
+cgroups: memory
+${hasLogs ? "logs: { keep: memory, size: 32MiB }\nswap: { kind: zram, size: 128MiB }" : ""}
+units:
+  enable: [fstrim.timer, getty@tty2.service, mine]
+  mask: [apt-daily.timer, e2scrub_reap.service]
+files:
+  - path: /etc/systemd/system/mine.service
+    content: |
+      [Service]
+      Type=oneshot
+      RemainAfterExit=yes
+      ExecStart=/bin/true
+      [Install]
+      WantedBy=multi-user.target
+      Alias=my-other.service
 nodes:
   - { name: node1, mac: "dc:a6:32:00:00:01", serial: "10000001", model: 4, storage: ${storage[0]} }
-  - { name: node2, mac: "dc:a6:32:00:00:02", serial: "10000002", model: 4, storage: ${storage[1]} }
+  - name: node2
+    mac: "dc:a6:32:00:00:02"
+    serial: "10000002"
+    model: 4
+    storage: ${storage[1]}
+    sysctl: { vm.swappiness: 9 }
+    cgroups: none
+    swap: { kind: none }
+    ${hasLogs ? "logs: { keep: none, size: 16MiB }" : ""}
+    units: { enable: [apt-daily.timer], mask: [mine] }
 `;
 const MIB = 1024 * 1024;
 
@@ -34,22 +72,29 @@ const IMAGES = [
     image: debianImage,
     hasInitramfs: true,
     storage: ["{ kind: loop, size: 8GiB }", `{ kind: disk, device: ${DEVICE} }`],
+    hasLogs: true,
+    kernel: BRIDGE,
   },
   {
     name: "an image laid out as bookworm, without an initramfs",
     image: bookwormLikeImage,
     hasInitramfs: false,
     storage: [SMALL_LOOP, "{ kind: memory, size: 256MiB }"],
+    hasLogs: true,
+    kernel: NO_BRIDGE,
   },
   {
     name: "an image laid out as trixie, without an initramfs",
     image: trixieLikeImage,
     hasInitramfs: false,
     storage: [NO_STORAGE, TOO_MUCH_MEMORY],
+    hasLogs: false,
+    kernel: NO_BRIDGE,
   },
 ] as const;
 
-describe.skipIf(missingImages()).each(IMAGES)("two nodes from $name", ({ image, hasInitramfs, storage }) => {
+describe.skipIf(missingImages()).each(IMAGES)("two nodes from $name", ({ image, hasInitramfs, ...wishes }) => {
+  const { storage, hasLogs, kernel } = wishes;
   const isOnDisk = storage[1].includes("disk");
   const disks = mkdtempSync(join(tmpdir(), "bramble-disks-"));
   const disk = { node: "node2", path: join(disks, "disk.img") };
@@ -58,7 +103,7 @@ describe.skipIf(missingImages()).each(IMAGES)("two nodes from $name", ({ image, 
   beforeAll(async () => {
     writeFileSync(disk.path, "");
     truncateSync(disk.path, 1024 * MIB);
-    cluster = new Simulation({ manifest: manifest(image(), storage), ...(isOnDisk && { disk }) });
+    cluster = new Simulation({ manifest: manifest(image(), wishes), ...(isOnDisk && { disk }) });
     await Promise.all(["node1", "node2"].flatMap((node) => [cluster.waitUp(node), cluster.waitLogin(node)]));
   }, BOOT_TIMEOUT_MS);
 
@@ -88,6 +133,24 @@ describe.skipIf(missingImages()).each(IMAGES)("two nodes from $name", ({ image, 
       /^nfs +10\.77\.0\.1:\/bramble\/node1\/boot$/,
     );
     expect(cluster.console("node1")).not.toContain(FIRST_BOOT_MARK);
+  }, 120_000);
+
+  it("have the kernel settings, modules and units of the manifest, each node its own over those for all", () => {
+    const names = "fstrim.timer getty@tty2.service mine.service apt-daily.timer e2scrub_reap.service";
+    const look = `cd /proc/sys; cat vm/swappiness net/ipv4/ip_forward
+      for name in ${names}; do echo $(systemctl is-enabled $name; systemctl is-active $name); done
+      systemctl show -P Id my-other.service
+      echo words: $(grep -o 'cgroup[^ ]*' /proc/cmdline)
+      [ ${kernel.modules.length} = 0 ] || cat net/bridge/bridge-nf-call-iptables; ls -d /sys/module/br_netfilter 2>&-; true`;
+    const [active, masked] = ["enabled active", "masked inactive"];
+    const bridge = kernel === BRIDGE ? ["0", "/sys/module/br_netfilter"] : [];
+    // What they do no kernel here can show: they are Raspberry Pi's own.
+    const words = "words: cgroup_enable=memory cgroup_memory=1";
+    const first = ["7", "1", active, active, active, masked, masked, "mine.service", words, ...bridge];
+    const ownUnits = [active, active, masked, active, masked, "my-other.service"];
+    const second = ["9", "1", ...ownUnits, "words:", ...bridge];
+    expect(cluster.ssh("node1", look).split("\n")).toEqual(first);
+    expect(cluster.ssh("node2", look).split("\n")).toEqual(second);
   }, 120_000);
 
   it("let an ordinary user ping, though the capability of the image's ping does not travel", () => {
@@ -200,16 +263,41 @@ describe.skipIf(missingImages()).each(IMAGES)("two nodes from $name", ({ image, 
     });
   });
 
+  /** From before the last boot: a line, a folder, and files of the journal that were not closed in order. */
+  const LOOK_AT_LOGS = `sudo journalctl -q -b -1 -t own -o cat; stat -c '%a %U' /var/log/own
+    echo $(sudo find /var/log/journal -name '*~' | wc -l; systemctl --failed --no-legend --plain | wc -l)`;
+
+  it.skipIf(!hasLogs)(
+    "have their logs in memory, and swap there",
+    () => {
+      const look = `findmnt -n -r -o FSTYPE,SIZE /var/log; sed 1d /proc/swaps | xargs -r echo
+        journalctl --header | grep -c '^File path: /var/log/journal'; stat -c '%a %U:%G' /var/log/wtmp`;
+      expect(cluster.ssh("node1", look)).toMatch(
+        /^tmpfs 32M\n\/dev\/zram\d partition 131068 0 100\n[1-9]\n664 root:utmp$/,
+      );
+      expect(cluster.ssh("node2", look)).toMatch(/^tmpfs 16M\n[1-9]\n664 root:utmp$/);
+      const [first, second] = cluster.status().nodes.map((node) => node.settings);
+      expect(first).toEqual([
+        { setting: "logs", state: "ready" },
+        { setting: "swap", state: "ready" },
+      ]);
+      expect(second).toEqual([{ setting: "logs", state: "ready" }]);
+    },
+    120_000,
+  );
+
   it(
     "keep what a node writes from its neighbour, over a reboot, until it is reset",
     async () => {
       cluster.ssh("node1", "echo precious > ~/kept && sudo install -D ~/kept /var/lib/docker/kept && sudo sync");
+      cluster.ssh("node1", "logger -t own before && sudo install -d -o pi -m 710 /var/log/own");
       expect(cluster.ssh("node2", "ls ~")).toBe("");
       const upAgain = cluster.waitUp("node1");
       // sshd goes down under the command, so how it ends says nothing.
       expect(() => cluster.ssh("node1", "sudo systemctl reboot; sleep 30")).toThrow();
       await upAgain;
       expect(cluster.ssh("node1", "cat ~/kept /var/lib/docker/kept")).toBe("precious\nprecious");
+      if (hasLogs) expect(cluster.ssh("node1", LOOK_AT_LOGS)).toBe("before\n710 pi\n0 0");
 
       cluster.bramble("nodes", "reset", "node1");
       const upAsNew = cluster.waitUp("node1");

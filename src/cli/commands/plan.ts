@@ -39,6 +39,8 @@ function planText(plan: ShownPlan): string {
     `image    ${plan.image}, root ${plan.rootMode}`,
     `dhcp     ${dhcp.mode}, address ${dhcp.address ?? "from the pool or the router"}, boot server ${dhcp.bootServer}`,
     ...(plan.containerStorage ? [`storage  ${storageText(plan.containerStorage)} for containers`] : []),
+    ...(plan.logs ? [`logs     ${logsText(plan.logs, plan.rootMode)}`] : []),
+    ...(plan.swap ? [`swap     ${swapText(plan.swap)}`] : []),
     `kernel   ${plan.lane}`,
     `cmdline  ${plan.commandLine}`,
     `exports  / from ${plan.exports.root}, boot files from ${plan.exports.boot}`,
@@ -54,6 +56,21 @@ function planText(plan: ShownPlan): string {
 
 function storageText(storage: ContainerStorage): string {
   return storage.kind === "disk" ? `disk ${storage.device}` : `${storage.kind} of ${formatBytes(storage.sizeBytes)}`;
+}
+
+function logsText(logs: NonNullable<ShownPlan["logs"]>, rootMode: ShownPlan["rootMode"]): string {
+  if (logs.keep === "disk") {
+    return `on disk${logs.sizeBytes === undefined ? "" : `, journald's at most ${formatBytes(logs.sizeBytes)}`}`;
+  }
+  const inMemory = `in memory, at most ${formatBytes(logs.sizeBytes)}`;
+  const isFlushed = logs.keep === "memory" && rootMode === "persistent";
+  return isFlushed ? `${inMemory}, flushed every ${logs.flushS} s` : `${inMemory}, gone at each boot`;
+}
+
+function swapText(swap: NonNullable<ShownPlan["swap"]>): string {
+  if (swap.kind === "none") return "none";
+  const size = "percent" in swap.size ? `${swap.size.percent}% of the memory` : formatBytes(swap.size.bytes);
+  return `zram, ${size}`;
 }
 
 function describeFile(file: PlannedFileJson): string {

@@ -14,7 +14,7 @@ const MASKED_UNITS: readonly string[] = [
   "rpi-resizerootfs.service",
   "userconfig.service",
   "firstboot.service",
-  // Swap files do not work on NFS.
+  // Swap files do not work on NFS; what else the image has of swap: swap.ts.
   "dphys-swapfile.service",
   "rpi-resize-swap-file.service",
   "rpi-remove-swap-file@.service",
@@ -32,9 +32,6 @@ const MASKED_UNITS: readonly string[] = [
 export function firstBootFiles({ facts, root }: GenerationInput): GeneratedFile[] {
   const masks = facts.init === "systemd" ? MASKED_UNITS.filter((unit) => hasUnit(root, unit)) : [];
   const files = masks.map((unit) => maskUnit(unit, REASON));
-  if (root.exists("/etc/rpi/swap.conf") || root.exists("/usr/lib/systemd/system-generators/rpi-swap-generator")) {
-    files.push(textFile("/etc/rpi/swap.conf.d/90-bramble.conf", "[Main]\nMechanism=zram\n", REASON));
-  }
   // It would make a user, host keys and network settings of its own, once for every instance id.
   if (root.isDirectory("/etc/cloud")) files.push(textFile("/etc/cloud/cloud-init.disabled", "", REASON));
   return files;

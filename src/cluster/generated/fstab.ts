@@ -5,6 +5,7 @@
 
 import { bootExport } from "../export-paths.ts";
 import type { GeneratedFile } from "../generated-file.ts";
+import { hasLogsInMemory } from "./logs.ts";
 import { directory, type GenerationInput, imageLines, textFile } from "./placing.ts";
 
 const REASON = "NFS root";
@@ -16,7 +17,8 @@ const MOUNT_TIMEOUT_S = 30;
 
 export function fstabFiles(input: GenerationInput): GeneratedFile[] {
   const { facts, root, rootMode } = input;
-  const kept = imageLines(root, "/etc/fstab").filter((line) => isKept(line, facts.bootMountPoint));
+  const replaced = ["/", facts.bootMountPoint, ...(hasLogsInMemory(input) ? ["/var/log"] : [])];
+  const kept = imageLines(root, "/etc/fstab").filter((line) => isKept(line, replaced));
   const own = facts.init === "systemd" ? kept.map(optionalDisk) : kept;
   const hasProc = own.some((line) => line.trim().split(/\s+/)[1] === "/proc");
   // A root in memory goes on without the manager; a mount of it would hang with it.
@@ -31,10 +33,10 @@ export function fstabFiles(input: GenerationInput): GeneratedFile[] {
   ];
 }
 
-function isKept(line: string, bootMountPoint: string): boolean {
+function isKept(line: string, replaced: readonly string[]): boolean {
   const [source, mountPoint, type] = line.trim().split(/\s+/);
   if (source === undefined || source === "" || source.startsWith("#")) return true;
-  return mountPoint !== "/" && mountPoint !== bootMountPoint && type !== "swap" && mountPoint !== "none";
+  return !replaced.includes(mountPoint ?? "") && type !== "swap" && mountPoint !== "none";
 }
 
 const DISK = /^(\/dev\/|(PART)?(UUID|LABEL)=)/;

@@ -6,6 +6,7 @@ import { fstabFiles } from "./fstab.ts";
 import { identityFiles } from "./identity.ts";
 import { kernelSettingFiles, kernelSettingWarnings } from "./kernel-settings.ts";
 import { localeFiles, localeWarnings } from "./locale.ts";
+import { logFiles, logWarnings } from "./logs.ts";
 import { manifestFiles } from "./manifest-files.ts";
 import { nameServerFiles, nameServerWarnings } from "./name-servers.ts";
 import { networkFiles } from "./network.ts";
@@ -13,12 +14,15 @@ import { pingFiles } from "./ping.ts";
 import type { GenerationInput, Generator } from "./placing.ts";
 import { ramRootFiles } from "./ram-root.ts";
 import { sshFiles } from "./ssh.ts";
+import { swapFiles, swapWarnings } from "./swap.ts";
 import { planUnits } from "./units.ts";
 import { upReportFiles } from "./up-report.ts";
 import { authorizedKeys, userFiles } from "./user.ts";
 
+export { logsOf } from "./logs.ts";
 export type { GenerationInput } from "./placing.ts";
 export { RAM_ROOT_INIT, ramRootProblems } from "./ram-root.ts";
+export { swapOf } from "./swap.ts";
 export { parseUpReport, UP_REPORT_PATH, type UpReport } from "./up-report.ts";
 
 /** A later one wins where two place the same path. */
@@ -33,6 +37,8 @@ const GENERATORS: readonly Generator[] = [
   kernelSettingFiles,
   sshFiles,
   containerStorageFiles,
+  logFiles,
+  swapFiles,
   upReportFiles,
   userFiles,
   manifestFiles,
@@ -58,6 +64,8 @@ function generationWarnings(input: GenerationInput): string[] {
     ...nameServerWarnings(input),
     ...kernelSettingWarnings(input),
     ...containerStorageWarnings(input),
+    ...logWarnings(input),
+    ...swapWarnings(input),
   ];
   if (passwordHash === undefined && authorizedKeys(input).length === 0) {
     warnings.push(

@@ -82,7 +82,12 @@ export function maskUnit(unit: string, reason: string): GeneratedFile {
   return symlink(`/etc/systemd/system/${unit}`, "/dev/null", reason);
 }
 
-/** As `systemctl enable` for a unit that multi-user.target wants. */
-export function enableUnit(unit: string, unitPath: string, reason: string): GeneratedFile {
-  return symlink(`/etc/systemd/system/multi-user.target.wants/${unit}`, unitPath, reason);
+/** As `systemctl enable` for a unit that this target wants. */
+export function enableUnit(
+  unit: string,
+  unitPath: string,
+  reason: string,
+  target: `${string}.target` = "multi-user.target",
+): GeneratedFile {
+  return symlink(`/etc/systemd/system/${target}.wants/${unit}`, unitPath, reason);
 }

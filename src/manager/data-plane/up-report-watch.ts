@@ -1,9 +1,13 @@
 // Not by the index of that folder: with it come the manifest and its libraries, and each worker would hold them.
-import { parseUpReport, UP_REPORT_PATH, type UpReport } from "../../cluster/generated/up-report.ts";
+import {
+  parseUpReport,
+  UP_REPORT_BYTES_MAX,
+  UP_REPORT_PATH,
+  type UpReport,
+} from "../../cluster/generated/up-report.ts";
 import type { FileChange } from "../../nfs/observation.ts";
 import type { Tree } from "../../tree/tree.ts";
 
-const REPORT_BYTES_MAX = 128;
 const REPORT_NAME = UP_REPORT_PATH.slice(UP_REPORT_PATH.lastIndexOf("/") + 1);
 
 type RootTree = Pick<Tree, "lookupPath" | "readSync">;
@@ -43,6 +47,6 @@ export function readUpReport(root: RootTree): UpReport | undefined {
 }
 
 function readReport(root: RootTree, fileId: number): UpReport | undefined {
-  const content = new Uint8Array(REPORT_BYTES_MAX);
+  const content = new Uint8Array(UP_REPORT_BYTES_MAX);
   return parseUpReport(content.subarray(0, root.readSync(fileId, content, 0)));
 }
