@@ -1,7 +1,11 @@
 /** What Docker 20.10.24 of Debian 12 said on virtual Pis (arm64), word for word. */
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { ShellOutcome } from "../../ports.ts";
-import { hostAnswer } from "./observation.ts";
+import { hostAnswer, OBSERVE_SCRIPT } from "./observation.ts";
 
 const NOW_S = 1_795_219_200;
 const BEGIN = `\n@@ clock\n${NOW_S}\n\n@@ uptime\n4711\n\n@@ architecture\narm64\n`;
@@ -144,4 +148,22 @@ describe("a node is", () => {
       problem: { cause, node: "node2", message: expect.stringContaining(words) },
     });
   });
+});
+
+it("shows what Docker says as it is, also certificates with line ends", () => {
+  const folder = mkdtempSync(join(tmpdir(), "docker-"));
+  try {
+    const said = JSON.stringify({ Swarm: JSON.parse(MANAGER), Pem: "-----BEGIN-----\nMIIB\n" });
+    writeFileSync(join(folder, "docker"), `#!/bin/sh\ncase $1 in info) printf '%s\\n' '${said}' ;; esac\n`, {
+      mode: 0o755,
+    });
+    const env = { ...process.env, PATH: `${folder}:${process.env.PATH}` };
+    const stdout = execFileSync("sh", ["-c", OBSERVE_SCRIPT], { env, encoding: "utf8" });
+    const outcome: ShellOutcome = { kind: "ended", exitCode: 0, stdout, stderr: "" };
+    expect(hostAnswer("node1", outcome).host).toMatchObject({
+      docker: { kind: "running", swarm: { isManager: true } },
+    });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });

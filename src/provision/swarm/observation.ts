@@ -11,8 +11,9 @@ import type { Host, HostDocker, LocalSwarm, ObservedSwarm, SwarmEntry } from "./
 /** Docker takes half a minute to start where the processor is emulated, and `docker info` waits for it. */
 const OBSERVE_TIMEOUT_MS = 180_000;
 
-/** Parts begin with a line `@@ name`. */
-export const OBSERVE_SCRIPT = `say() { printf '\\n@@ %s\\n' "$1"; }
+/** Parts begin with a line `@@ name`. Not by echo: that of dash makes line ends of the `\\n` that JSON has in certificates. */
+export const OBSERVE_SCRIPT = `show() { printf '%s\\n' "$1"; }
+say() { printf '\\n@@ %s\\n' "$1"; }
 say clock
 date +%s
 say uptime
@@ -28,20 +29,20 @@ if ! command -v docker >/dev/null; then
 fi
 if ! version=$(docker --version 2>&1); then
   say docker-unusable
-  echo "$version"
+  show "$version"
   exit 0
 fi
 info=$(timeout 150 docker info --format '{{json .}}' 2>&1)
 say info
-echo "$info"
+show "$info"
 case $info in
   *'"ControlAvailable":true'*)
     if ids=$(timeout 20 docker node ls --quiet 2>&1) && nodes=$(timeout 60 docker node inspect $ids 2>&1); then
       say nodes
-      echo "$nodes"
+      show "$nodes"
     else
       say nodes-failed
-      echo "$ids $nodes"
+      show "$ids $nodes"
     fi
     ;;
 esac

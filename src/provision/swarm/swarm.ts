@@ -138,7 +138,7 @@ function forgetScript({ id, isManager }: SwarmStep & { kind: "forget" }): string
 ${isManager ? `docker node demote ${id} >/dev/null || exit\n` : ""}tries=0
 until words=$(docker node rm ${id} 2>&1); do
   tries=$((tries + 1))
-  [ $tries -lt 10 ] || { echo "$words" >&2; exit 1; }
+  [ $tries -lt 10 ] || { printf '%s\\n' "$words" >&2; exit 1; }
   sleep 2
 done
 `;

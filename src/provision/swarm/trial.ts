@@ -68,6 +68,7 @@ function failed({ node, via }: SwarmStep & { kind: "try" }, words: string): Step
 export function trialScript({ node, id, address }: SwarmStep & { kind: "try" }, image: string): string {
   const service = shellWord(`bramble-trial-${node}`);
   return `service=${service}
+show() { printf '%s\\n' "$1"; }
 remove() { docker service rm "$service" >/dev/null 2>&1; }
 remove
 trap remove EXIT
@@ -79,7 +80,7 @@ end=$(($(date +%s) + ${TRIAL_S}))
 while [ "$(date +%s)" -lt $end ]; do
   task=$(docker service ps --quiet --no-trunc "$service" | head -n 1)
   [ -n "$task" ] && status=$(docker inspect --type task --format '{{json .Status}}' "$task")
-  port=$(echo "$status" | sed -n 's/.*"PublishedPort":\\([0-9]*\\).*/\\1/p')
+  port=$(show "$status" | sed -n 's/.*"PublishedPort":\\([0-9]*\\).*/\\1/p')
   case $status in
     *'"State":"failed"'* | *'"State":"rejected"'*)
       break
@@ -93,7 +94,7 @@ while [ "$(date +%s)" -lt $end ]; do
   esac
   sleep 1
 done
-[ -z "$answer" ] || echo "answer: $answer"
-echo "task: $(echo "$status" | sed -n 's/.*"State":"\\([a-z]*\\)".*/\\1/p') $(echo "$status" | sed -n 's/.*"Err":"\\([^"]*\\)".*/\\1/p')"
+[ -z "$answer" ] || show "answer: $answer"
+show "task: $(show "$status" | sed -n 's/.*"State":"\\([a-z]*\\)".*/\\1/p') $(show "$status" | sed -n 's/.*"Err":"\\([^"]*\\)".*/\\1/p')"
 `;
 }
