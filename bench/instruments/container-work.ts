@@ -3,14 +3,13 @@
  * root and a loop device, as nodes have it; on the same with direct I/O; on ext4 on a network block device of qemu-nbd;
  * on a tmpfs. All ext4 are made alike, and on the same disk of the host.
  */
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { applicationsImage } from "../../test/lab/nfs-applications-image.ts";
 import { runMission } from "../../test/lab/nfs-virtual-machine.ts";
-import { freePort, type NfsServer } from "./nfs-servers.ts";
+import { startQemuNbd } from "./nbd-server.ts";
+import type { NfsServer } from "./nfs-servers.ts";
 
 export const STORAGES = ["loop", "direct", "nbd", "memory"] as const;
 export type Storage = (typeof STORAGES)[number];
@@ -135,18 +134,7 @@ export async function containerWork(
   attach: string,
 ): Promise<Record<Storage, Figures>> {
   const work = mkdtempSync(join(folder, "machine-"));
-  const disk = join(work, "nbd.img");
-  writeFileSync(disk, "");
-  truncateSync(disk, DEVICE_BYTES);
-  const nbdPort = await freePort();
-  const nbd = spawn(
-    "qemu-nbd",
-    [
-      ...["--bind=127.0.0.1", `--port=${nbdPort}`, "--persistent", "--format=raw"],
-      ...["--cache=writeback", "--aio=threads", "--discard=unmap", disk],
-    ],
-    { stdio: ["ignore", "ignore", "inherit"] },
-  );
+  const nbd = await startQemuNbd(work, DEVICE_BYTES);
   try {
     const console = await runMission(join(work, "boot"), {
       port: server.nfsPort,
@@ -159,23 +147,16 @@ export async function containerWork(
       memoryMiB: 2048,
       timeoutMs: TIMEOUT_MS,
       onLine: (line) => line.startsWith("figure ") && process.stderr.write(`${line}\n`),
-      prepare: prepare(nbdPort),
+      prepare: prepare(nbd.port),
       checks: [
         { name: "work", command: "chroot /debian /usr/bin/env PATH=/usr/sbin:/usr/bin:/sbin:/bin bash /tmp/work" },
       ],
     });
     return figuresOf(console);
   } finally {
-    await ended(nbd);
+    await nbd.stop();
     rmSync(work, { recursive: true, force: true });
   }
-}
-
-async function ended(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null) return;
-  const exit = once(child, "exit");
-  child.kill("SIGTERM");
-  await Promise.race([exit, delay(5000).then(() => child.kill("SIGKILL"))]);
 }
 
 function figuresOf(console: string): Record<Storage, Figures> {

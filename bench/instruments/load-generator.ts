@@ -4,7 +4,10 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 
 /** Path of the compiled program. The working folder is the checkout. */
-export function compile(name: "tftp-load" | "dhcp-load" | "nfs-load" | "storm-load", folder: string): string {
+export function compile(
+  name: "tftp-load" | "dhcp-load" | "nfs-load" | "nbd-load" | "storm-load",
+  folder: string,
+): string {
   return compiled(name, folder, []);
 }
 

@@ -9,6 +9,8 @@
 //   mix          of 16: 4 getattr, 4 lookup, 3 access, 3 read4k, 1 read128k (of any file), 1 readdirplus
 //   small        makes files of 2 KiB one after the other, as a Linux client does for tar: CREATE (exclusive), SETATTR of mode
 //                and owner, a stable WRITE, SETATTR of times; ops are files
+//   fsync        what fsyncs of ext4 on a loop device ask for: stable WRITEs of a block in random order of a file of 64 MiB, of two
+//                of its journal, and of one; ops are fsyncs
 //   write        128 KiB unstable WRITEs to a new file for each connection, with a COMMIT after every 64 of them
 //
 // With NODES, connection i comes from the address SOURCE + i % NODES, and %d in PATH is 1 + i % NODES. FILES-MAX bounds the
@@ -206,6 +208,38 @@ static void make_small_files(int fd, struct node *node, double seconds) {
     long us = (long)((now() - file_started) * 1e6);
     latencies[us < LATENCIES ? us : LATENCIES - 1]++;
   }
+}
+
+static void write_part(int fd, const struct handle *file, uint64_t offset, uint32_t length, int stable) {
+  static uint8_t buffer[(1 << 20) + 1024], content[1 << 20];
+  static uint32_t xid = 1u << 28;
+  uint8_t *at = begin(buffer, xid++, 100003, WRITE);
+  put_handle(file);
+  put64(offset); put32(length); put32(stable); put_bytes(content, length);
+  if (call(fd, at, end(at)) != 0) fail("the server refused a WRITE");
+}
+
+static void sync_blocks(int fd, struct node *node, double seconds) {
+  enum { FILE_BYTES = 64 << 20, JOURNAL_BYTES = 4 << 20 };
+  static uint8_t buffer[8192];
+  char name[64];
+  struct handle made;
+  uint8_t *at = begin(buffer, 1u << 27, 100003, CREATE);
+  put_handle(&node->root);
+  put_bytes(name, snprintf(name, sizeof name, "blocks-%d", (int)getpid()));
+  put32(2); put32((uint32_t)getpid()); put32(0);
+  if (call(fd, at, end(at)) != 0 || get32() != 1) fail("the server refused a CREATE");
+  made.length = get32();
+  memcpy(made.bytes, in, made.length);
+  for (uint64_t offset = 0; offset < FILE_BYTES; offset += 1 << 20) write_part(fd, &made, offset, 1 << 20, 2);
+  double started = now();
+  for (; now() - started < seconds; ops++) {
+    uint64_t journal = ops * 3 * SMALL % JOURNAL_BYTES / (3 * SMALL) * (3 * SMALL);
+    write_part(fd, &made, JOURNAL_BYTES * 2 + (uint64_t)choose((FILE_BYTES - JOURNAL_BYTES * 2) / SMALL) * SMALL, SMALL, 2);
+    write_part(fd, &made, journal, 2 * SMALL, 2);
+    write_part(fd, &made, journal + 2 * SMALL, SMALL, 2);
+  }
+  printf("%ld 0 %.4f\n", ops, now() - started);
 }
 
 // -- The load.
@@ -535,6 +569,11 @@ int main(int count, char **argument) {
     double small_started = now();
     make_small_files(connections[0].fd, &nodes[0], atof(argument[8]));
     printf("%ld 0 %.4f 0 0 %ld %ld %ld\n", ops, now() - small_started, latency_at(0.5), latency_at(0.99), latency_at(1));
+    return 0;
+  }
+  if (!strcmp(argument[5], "fsync")) {
+    fcntl(connections[0].fd, F_SETFL, 0);
+    sync_blocks(connections[0].fd, &nodes[0], atof(argument[8]));
     return 0;
   }
   double walk_started = now();

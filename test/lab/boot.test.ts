@@ -96,11 +96,13 @@ const IMAGES = [
 describe.skipIf(missingImages()).each(IMAGES)("two nodes from $name", ({ image, hasInitramfs, ...wishes }) => {
   const { storage, hasLogs, kernel } = wishes;
   const isOnDisk = storage[1].includes("disk");
-  const disks = mkdtempSync(join(tmpdir(), "bramble-disks-"));
-  const disk = { node: "node2", path: join(disks, "disk.img") };
+  let disks: string;
+  let disk: { node: string; path: string };
   let cluster: Simulation;
 
   beforeAll(async () => {
+    disks = mkdtempSync(join(tmpdir(), "bramble-disks-"));
+    disk = { node: "node2", path: join(disks, "disk.img") };
     writeFileSync(disk.path, "");
     truncateSync(disk.path, 1024 * MIB);
     cluster = new Simulation({ manifest: manifest(image(), wishes), ...(isOnDisk && { disk }) });
