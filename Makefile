@@ -6,8 +6,9 @@
 #                                   Debian with its root in memory, dropped at each boot, and put back to a snapshot;
 #                                   Ansible with our roles, over SSH on a virtual Pi; what logs in memory spare;
 #                                   a million damaged inputs for each decoder of packets, partitions and FAT; a kernel on a Pi 3B of QEMU's
+# make e2e-kubernetes                the scripts of k3s and kubeadm with stand-ins for the programs, and our role k3s by the real Ansible
 # make check                        compiler, biome, source rules, docs/DIAGNOSIS.md
-.PHONY: build check test demo bench soak clean
+.PHONY: build check test demo bench soak e2e-kubernetes clean
 .DEFAULT_GOAL := build
 
 node_modules: package.json package-lock.json
@@ -48,6 +49,9 @@ soak: build
 	  test/lab/models-kernel.test.ts test/lab/virtual-pi-spare.test.ts \
 	  test/lab/doctor-firewall.test.ts test/lab/ansible.test.ts \
 	  test/lab/log-writes.test.ts
+
+e2e-kubernetes: build
+	SOAK=1 node_modules/.bin/vitest run test/provision/kubernetes.test.ts
 
 clean:
 	rm -rf dist .cache .demo

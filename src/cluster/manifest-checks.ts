@@ -4,6 +4,7 @@
  */
 import { parseMac } from "../bytes/addresses.ts";
 import { checkConfigure } from "./manifest-configure.ts";
+import { checkKubernetes } from "./manifest-kubernetes.ts";
 import { checkNetworks } from "./manifest-network-checks.ts";
 import { attempt, isPlain, listAt, nodesOf, type Plain, plainAt } from "./manifest-plain.ts";
 import type { LocatedProblem, ManifestPath } from "./manifest-problem.ts";
@@ -33,6 +34,7 @@ export function checkManifest(data: unknown, surroundings: ManifestSurroundings)
     ...managersThatAreNoNodes(data),
     ...managersThatForget(data),
     ...checkConfigure(data, surroundings.fileExists),
+    ...checkKubernetes(data, surroundings.fileExists),
   ];
 }
 

@@ -38,7 +38,7 @@ describe("configure of the manifest", () => {
       "a role that there is not",
       "configure: { roles: [bse] }",
       [
-        "3:22 configure.roles[0]: Expected a role: base, docker, log2ram, swarm, or one of another collection, as community.general.role",
+        "3:22 configure.roles[0]: Expected a role: base, docker, k3s, kubeadm, log2ram, swarm, or one of another collection, as community.general.role",
       ],
     ],
     [

@@ -4,8 +4,8 @@ import { isPlain, listAt, type Plain, plainAt } from "./manifest-plain.ts";
 import type { LocatedProblem } from "./manifest-problem.ts";
 
 /** Roles of our collection that `configure.roles` may name without its name. */
-export const COLLECTION_ROLES = ["base", "docker", "log2ram", "swarm"] as const;
-const COLLECTION = "bramble.cluster";
+export const COLLECTION_ROLES = ["base", "docker", "k3s", "kubeadm", "log2ram", "swarm"] as const;
+export const COLLECTION = "bramble.cluster";
 
 /** A role of any collection: `namespace.collection.role`. */
 const FULL_ROLE_NAME = /^[a-z_]\w*\.[a-z_]\w*\.[a-z_]\w*$/;

@@ -12,7 +12,7 @@ import { orchestrator } from "./manifest-orchestrator.ts";
 import { storage } from "./manifest-storage.ts";
 import { swap } from "./manifest-swap.ts";
 import { systemSettings } from "./manifest-system.ts";
-import { byteSize, ipv4, mac } from "./manifest-values.ts";
+import { byteSize, ipv4, mac, sha256 } from "./manifest-values.ts";
 
 const HOST_NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 const SERIAL = /^(0x)?[0-9a-fA-F]{1,16}$/;
@@ -43,11 +43,6 @@ const model = z
     error: "Expected a model that boots over the network: 3b, 3b+, cm3, 4, 400, cm4, 5, 500, cm5 or cm5l",
   })
   .transform((text) => findPiModel(text)!.id);
-
-const sha256 = z
-  .string()
-  .regex(/^[0-9a-fA-F]{64}$/, { error: "Expected a SHA-256 checksum of 64 hex digits" })
-  .transform((text) => text.toLowerCase());
 
 const imageSource = z.string().min(1, { error: "Expected a path, a URL, or the name of an imported image" });
 const image = z

@@ -39,3 +39,8 @@ export const duration = z
   .string()
   .regex(/^[1-9]\d{0,5}[smhd]$/, { error: "Expected a time with its unit, as 12h, 30m or 7d" })
   .transform((text) => Number.parseInt(text, 10) * { s: 1, m: 60, h: 3600, d: 86_400 }[text.slice(-1) as "s"]);
+
+export const sha256 = z
+  .string()
+  .regex(/^[0-9a-fA-F]{64}$/, { error: "Expected a SHA-256 checksum of 64 hex digits" })
+  .transform((text) => text.toLowerCase());

@@ -106,9 +106,9 @@ describe("the plan of a node", () => {
     ["cgroups: memory", "", true],
     ["cgroups: memory", "cgroups: none,", false],
     ["", "cgroups: memory,", true],
-    ["orchestrator: { kind: k3s }", "", true],
-    ["orchestrator: { kind: k3s }", "cgroups: none,", false],
-    ["orchestrator: { kind: k3s }\ncgroups: none", "", false],
+    ["orchestrator: { kind: swarm }", "", true],
+    ["orchestrator: { kind: swarm }", "cgroups: none,", false],
+    ["orchestrator: { kind: swarm }\ncgroups: none", "", false],
   ])("counts memory for containers with %j for all and %j for the node: %s", (all, own, expected) => {
     const { commandLine } = plan(DEBIAN, `${BASE}${all}\n${NODES.replace("{ name: node1,", `{ name: node1, ${own}`)}`);
     expect(commandLine.endsWith(" cgroup_enable=memory cgroup_memory=1")).toBe(expected);

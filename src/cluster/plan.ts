@@ -28,6 +28,7 @@ import {
 import type { GeneratedFile, ImageFiles } from "./generated-file.ts";
 import { bootFiles, type ImageFacts, imageProblems } from "./image-facts.ts";
 import type { Manifest, ManifestNode, RootMode } from "./manifest.ts";
+import { kubernetesWarnings } from "./manifest-kubernetes.ts";
 import type { LogsWish } from "./manifest-logs.ts";
 import type { SwapWish } from "./manifest-swap.ts";
 import { CONFIG_TXT_NOT_ASCII, CONFIG_TXT_TOO_LONG } from "./plan-wording.ts";
@@ -142,7 +143,7 @@ export function planNode(manifest: Manifest, node: ManifestNode, image: PlanImag
       ...boot.problems,
       ...ramRootProblems(input),
     ],
-    warnings: [...decision.warnings, ...boot.warnings, ...root.warnings],
+    warnings: [...decision.warnings, ...boot.warnings, ...root.warnings, ...kubernetesWarnings(manifest, node)],
   };
 }
 

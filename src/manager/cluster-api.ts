@@ -3,6 +3,7 @@
  *
  *   GET  /v1/cluster                      its members, what stands in the way, what is waited for
  *   GET  /v1/cluster/plan                 what would be done, round by round; nodes are asked for it
+ *   GET  /v1/cluster/kubeconfig           `{ kubeconfig }`: kubectl's file for the administrator
  *   POST /v1/cluster/apply                does it now; after `leave`, makes the cluster again
  *   POST /v1/cluster/leave                everybody leaves
  *   POST /v1/cluster/nodes/:node/drain    a member without work, until `join`
@@ -25,6 +26,7 @@ const WISHES: Record<string, MemberWish> = { drain: "drained", remove: "out", jo
 export function addClusterApi(api: FastifyInstance, cluster: ClusterControl): void {
   api.get("/v1/cluster", async () => cluster.view());
   api.get("/v1/cluster/plan", () => cluster.plan());
+  api.get("/v1/cluster/kubeconfig", async () => ({ kubeconfig: await cluster.kubeconfig() }));
   api.post("/v1/cluster/apply", () => cluster.apply());
   api.post("/v1/cluster/leave", () => cluster.dissolve());
   for (const [word, wish] of Object.entries(WISHES)) {

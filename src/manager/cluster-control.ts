@@ -3,10 +3,13 @@ import { join } from "node:path";
 import type { Report } from "../boot/report.ts";
 import type { ClusterProblem } from "../cluster/cluster-problem.ts";
 import type { Stage } from "../cluster/event.ts";
+import { managersOf } from "../cluster/orchestrator-managers.ts";
 import type { ClusterStatus } from "../cluster/status.ts";
 import { mayJoin } from "../provision/configuration.ts";
+import { fetchKubeconfig } from "../provision/kubernetes/kubeconfig.ts";
 import type { MemberRole, MemberWish } from "../provision/orchestrator.ts";
-import { roundsFor } from "../provision/orchestrators.ts";
+import { kubernetesFlavour, type OrchestratorManifest, roundsFor } from "../provision/orchestrators.ts";
+import { StepError } from "../provision/problems.ts";
 import type { ClusterPlan, ClusterRounds } from "../provision/rounds.ts";
 import { pinnedHostKeyOptions } from "../provision/ssh-options.ts";
 import { systemClock } from "../system/clock.ts";
@@ -80,7 +83,7 @@ export class ClusterControl {
       status,
       wishes: this.#wishes,
       isConfigured: (node) => mayJoin(options.loaded().manifest, node, status().nodes.get(node.name)),
-      roundsOf: (manifest) => this.#roundsOf(manifest.orchestrator),
+      roundsOf: (manifest) => this.#roundsOf(manifest),
     });
   }
 
@@ -151,10 +154,24 @@ export class ClusterControl {
     return this.view();
   }
 
-  #roundsOf(orchestrator: LoadedManifest["manifest"]["orchestrator"]): ClusterRounds | undefined {
-    const settings = JSON.stringify(orchestrator ?? null);
+  /** The file by which kubectl reaches the cluster as its administrator. */
+  async kubeconfig(): Promise<string> {
+    const task = "fetch the kubeconfig";
+    this.#demandServing(task);
+    this.#demandOrchestrator(task);
+    const flavour = kubernetesFlavour(this.#options.loaded().manifest);
+    if (flavour === undefined) throw new RequestError(409, `Cannot ${task}: the cluster is not one of Kubernetes`);
+    try {
+      return await fetchKubeconfig(flavour, this.#convergence.desired(), this.#shell);
+    } catch (error) {
+      if (error instanceof StepError) throw new RequestError(503, error.message);
+      throw error;
+    }
+  }
+
+  #roundsOf(manifest: OrchestratorManifest): ClusterRounds | undefined {
+    const settings = JSON.stringify([manifest.cluster, manifest.orchestrator ?? null, managersOf(manifest).length]);
     if (this.#rounds?.settings !== settings) {
-      const manifest = orchestrator ? { orchestrator } : {};
       this.#rounds = { settings, rounds: roundsFor(manifest, this.#shell, systemClock) };
     }
     return this.#rounds.rounds;

@@ -4,6 +4,7 @@ import type { NodeStatus } from "../cluster/status.ts";
 import {
   configurationDueMs,
   configurationFingerprint,
+  configurationOf,
   configurationRetryMs,
   configurationView,
   mayJoin,
@@ -152,4 +153,38 @@ describe("a node", () => {
 
 it("failures in a row are waited for longer and longer, up to an hour", () => {
   expect([1, 2, 3, 7, 1000].map((attempts) => configurationRetryMs(attempts) / 60_000)).toEqual([1, 2, 4, 60, 60]);
+});
+
+describe("a cluster of Kubernetes", () => {
+  const SUM = "ab".repeat(32);
+  const K3S = `storage: { kind: loop, size: 8GiB }\norchestrator: { kind: k3s, version: v1.31.4+k3s1, binary: { source: k3s, sha256: ${SUM} } }`;
+
+  it("has its role run without a word about it, after those that are named", () => {
+    const variables = { k3s_version: "v1.31.4+k3s1", k3s_binary_source: "/x/k3s", k3s_binary_sha256: SUM };
+    const resolve = (path: string) => `/x/${path}`;
+    expect(configurationOf(manifest(K3S), resolve)).toEqual({
+      roles: ["bramble.cluster.k3s"],
+      variables,
+      before: [],
+      after: [],
+      auto: true,
+    });
+    const named = manifest(`${K3S}\nconfigure: { roles: [base], variables: { k3s_packages: [] }, before: [pre.yml] }`);
+    expect(configurationOf(named, resolve)).toEqual({
+      roles: ["bramble.cluster.base", "bramble.cluster.k3s"],
+      variables: { ...variables, k3s_packages: [] },
+      before: ["/x/pre.yml"],
+      after: [],
+      auto: true,
+    });
+    expect(configurationOf(manifest("orchestrator: { kind: swarm }"))).toBeUndefined();
+  });
+
+  it("lets a node join only with the version that the manifest has", () => {
+    const [now, then] = [manifest(K3S), manifest(K3S.replace("v1.31.4", "v1.31.3"))];
+    const node = now.nodes[0]!;
+    expect(mayJoin(now, node, up())).toBe(false);
+    expect(mayJoin(now, node, up({ configured: configured(now) }))).toBe(true);
+    expect(mayJoin(now, node, up({ configured: configured(then) }))).toBe(false);
+  });
 });

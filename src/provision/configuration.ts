@@ -5,21 +5,35 @@
 import { createHash } from "node:crypto";
 import { isUp } from "../cluster/event.ts";
 import type { Manifest, ManifestNode } from "../cluster/manifest.ts";
-import type { Configure } from "../cluster/manifest-configure.ts";
+import { COLLECTION, type Configure } from "../cluster/manifest-configure.ts";
 import { managersOf } from "../cluster/orchestrator-managers.ts";
 import { type NodeStatus, silentNode } from "../cluster/status.ts";
+import { kubernetesRole } from "./kubernetes/role-variables.ts";
 
 /** Nodes that come up within this time are configured together. */
 const SETTLE_MS = 5000;
 const RETRY_FIRST_MS = 60_000;
 const RETRY_MAX_MS = 3_600_000;
 
-/** What Ansible is to do on nodes; `undefined`: nothing. `resolvePath` makes the manifest's paths absolute. */
+/**
+ * What Ansible is to do on nodes; `undefined`: nothing. `resolvePath` makes the manifest's paths absolute. What the orchestrator needs on
+ * them comes last of the roles, and needs no `configure:`.
+ */
 export function configurationOf(manifest: Manifest, resolvePath = (path: string) => path): Configure | undefined {
-  const { configure } = manifest;
+  const needed = kubernetesRole(manifest, resolvePath);
+  const { configure = needed && NOTHING_ELSE } = manifest;
   if (configure === undefined) return undefined;
-  return { ...configure, before: configure.before.map(resolvePath), after: configure.after.map(resolvePath) };
+  const role = needed && `${COLLECTION}.${needed.role}`;
+  return {
+    ...configure,
+    roles: role === undefined || configure.roles.includes(role) ? configure.roles : [...configure.roles, role],
+    variables: { ...needed?.variables, ...configure.variables },
+    before: configure.before.map(resolvePath),
+    after: configure.after.map(resolvePath),
+  };
 }
+
+const NOTHING_ELSE: Configure = { roles: [], variables: {}, before: [], after: [], auto: true };
 
 /**
  * Of all that the manifest says about a node's configuration, as 12 hex digits. What playbooks contain is not in it: they may use

@@ -53,7 +53,7 @@ describe("the groups of an inventory", () => {
     [
       "have the first node as manager where the manifest names none",
       ["name: a", "name: b"],
-      "orchestrator: { kind: k3s }",
+      "orchestrator: { kind: swarm }",
       [],
       { up: [], orchestrator_manager: ["a"], orchestrator_worker: ["b"] },
     ],

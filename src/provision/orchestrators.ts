@@ -1,21 +1,31 @@
 /** The orchestrator that a manifest names, ready to go round with. */
 import type { Manifest } from "../cluster/manifest.ts";
+import { managersOf } from "../cluster/orchestrator-managers.ts";
 import type { Clock, RemoteShell } from "../ports.ts";
+import type { Flavour } from "./kubernetes/flavour.ts";
+import { flavourOf, kubernetes } from "./kubernetes/kubernetes.ts";
 import { type ClusterRounds, Rounds } from "./rounds.ts";
 import { Swarm } from "./swarm/swarm.ts";
 
-/** `undefined`: none, or one of which only the preparation of nodes is there. */
+/** What it needs of the manifest. */
+export type OrchestratorManifest = Pick<Manifest, "cluster" | "orchestrator" | "nodes" | "root" | "storage">;
+
+/** `undefined`: the manifest names none. */
 export function roundsFor(
-  { orchestrator }: Pick<Manifest, "orchestrator">,
+  manifest: OrchestratorManifest,
   shell: RemoteShell,
   clock: Pick<Clock, "unixMs" | "monotonicMs">,
 ): ClusterRounds | undefined {
-  switch (orchestrator?.kind) {
-    case "swarm":
-      return new Rounds(new Swarm(clock), shell, clock);
-    case "k3s":
-    case "kubeadm":
-    case undefined:
-      return undefined;
-  }
+  if (manifest.orchestrator === undefined) return undefined;
+  const flavour = kubernetesFlavour(manifest);
+  return flavour === undefined
+    ? new Rounds(new Swarm(clock), shell, clock)
+    : new Rounds(kubernetes(flavour), shell, clock);
+}
+
+/** `undefined` where the cluster is none of Kubernetes. */
+export function kubernetesFlavour(manifest: OrchestratorManifest): Flavour | undefined {
+  const { cluster, orchestrator } = manifest;
+  if (orchestrator === undefined || orchestrator.kind === "swarm") return undefined;
+  return flavourOf(cluster, orchestrator, managersOf(manifest).length);
 }

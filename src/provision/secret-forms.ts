@@ -4,6 +4,8 @@ export const SECRET_FORMS: readonly RegExp[] = [
   /\bSWM(?:TKN|KEY)-[A-Za-z0-9+/-]+/g,
   // k3s
   /\bK10[0-9a-f]{16,}(?:::\S+)?/g,
+  // bootstrap tokens of Kubernetes
+  /\b[a-z0-9]{6}\.[a-z0-9]{16}\b/g,
 ];
 
 export function withoutSecrets(text: string): string {

@@ -1,3 +1,4 @@
+import { chmodSync, writeFileSync } from "node:fs";
 import type { Command } from "commander";
 import type { BootEvent } from "../../cluster/event.ts";
 import type { ClusterMemberView, ClusterView } from "../../manager/cluster-control.ts";
@@ -38,6 +39,11 @@ export function addClusterCommands(bramble: Command): void {
     .description("let it in again, and give it work")
     .action((node: string, _, command: Command) => change(command, pathOf(node, "join")));
   cluster
+    .command("kubeconfig")
+    .description("the file by which kubectl reaches the cluster as its administrator: a secret")
+    .option("--output <file>", "write it there, for you alone, instead of printing it")
+    .action((options: { output?: string }, command: Command) => showKubeconfig(options, command));
+  cluster
     .command("leave")
     .description("dissolve the cluster: everybody leaves, and its services are gone")
     .option("--yes", "really")
@@ -58,6 +64,21 @@ async function showPlan(command: Command): Promise<void> {
   const plan = await apiOf(command).get<ClusterPlan>("/v1/cluster/plan");
   if (globalOptions(command).json) printJson(plan);
   else console.log(planText(plan));
+}
+
+async function showKubeconfig({ output }: { output?: string }, command: Command): Promise<void> {
+  const { kubeconfig } = await apiOf(command).get<{ kubeconfig: string }>("/v1/cluster/kubeconfig");
+  if (output === undefined) {
+    process.stdout.write(kubeconfig);
+    return;
+  }
+  try {
+    writeFileSync(output, kubeconfig, { mode: 0o600 });
+    chmodSync(output, 0o600);
+  } catch (error) {
+    throw new UserError(`Cannot write ${output}: ${(error as Error).message}`);
+  }
+  console.log(`${output} is written; use it as kubectl --kubeconfig ${output} get nodes`);
 }
 
 async function dissolve({ yes }: { yes?: boolean }, command: Command): Promise<void> {
