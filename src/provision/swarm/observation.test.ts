@@ -8,7 +8,7 @@ import type { ShellOutcome } from "../../ports.ts";
 import { hostAnswer, OBSERVE_SCRIPT } from "./observation.ts";
 
 const NOW_S = 1_795_219_200;
-const BEGIN = `\n@@ clock\n${NOW_S}\n\n@@ uptime\n4711\n\n@@ architecture\narm64\n`;
+const BEGIN = `\n@@ clock\n${NOW_S}\n\n@@ uptime\n4711\n\n@@ boot\n7d2cb04b-a7a4\n\n@@ architecture\narm64\n`;
 
 function ended(stdout: string, stderr = ""): ShellOutcome {
   return { kind: "ended", exitCode: 0, stdout: BEGIN + stdout, stderr };
@@ -88,7 +88,12 @@ describe("a node is", () => {
   it("a manager, who lists members", () => {
     const answer = hostAnswer("node1", ended(info(MANAGER) + NODES));
     expect(swarm(info(MANAGER) + NODES)).toMatchObject({ isManager: true, clusterId: "yqd70h06o7qfz236xvn29pvvk" });
-    expect(answer.host).toMatchObject({ unixMs: NOW_S * 1000, uptimeS: 4711, architecture: "arm64" });
+    expect(answer.host).toMatchObject({
+      unixMs: NOW_S * 1000,
+      uptimeS: 4711,
+      bootId: "7d2cb04b-a7a4",
+      architecture: "arm64",
+    });
     expect(answer.cluster).toEqual({
       id: "yqd70h06o7qfz236xvn29pvvk",
       entries: [

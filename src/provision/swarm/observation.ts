@@ -18,6 +18,8 @@ say clock
 date +%s
 say uptime
 cut -d . -f 1 /proc/uptime
+say boot
+cat /proc/sys/kernel/random/boot_id
 say architecture
 dpkg --print-architecture 2>/dev/null || uname -m
 if [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ] && ! command -v apparmor_parser >/dev/null; then
@@ -48,10 +50,12 @@ case $info in
 esac
 `;
 
+/** `wasTried`: whether work was tried on a node since a start of its kernel. */
 export async function observeSwarm(
   desired: DesiredCluster,
   shell: RemoteShell,
   unixMs: () => number,
+  wasTried: (node: string, bootId: string) => boolean,
 ): Promise<ObservedSwarm> {
   const asked = desired.members.filter(({ isReady }) => isReady);
   const answers = await Promise.all(asked.map((member) => observeHost(member, shell)));
@@ -63,7 +67,9 @@ export async function observeSwarm(
     unixMs: unixMs(),
     hosts: new Map(answers.map(({ name, host }) => [name, host])),
     clusters,
-    tried: new Set(desired.members.filter(({ wasTried }) => wasTried).map(({ name }) => name)),
+    tried: new Set(
+      answers.filter(({ name, host }) => "bootId" in host && wasTried(name, host.bootId)).map(({ name }) => name),
+    ),
   };
 }
 
@@ -93,6 +99,7 @@ export function hostAnswer(name: string, outcome: ShellOutcome): Answer {
   const host: Host = {
     kind: "answered",
     unixMs: clock * 1000,
+    bootId: parts.get("boot") ?? "",
     uptimeS: Number(parts.get("uptime")) || 0,
     architecture: parts.get("architecture") ?? "",
     lacksAppArmor: parts.has("lacks-apparmor"),

@@ -43,6 +43,8 @@ export type Host =
       kind: "answered";
       /** Its clock. */
       unixMs: number;
+      /** Changes with every start of its kernel. */
+      bootId: string;
       /** Since its kernel started. */
       uptimeS: number;
       /** Of its packages, as `arm64`; of its kernel where it has no dpkg. */

@@ -32,6 +32,7 @@ function host(swarm: Partial<LocalSwarm> = {}, change: Partial<Host & { kind: "a
   return {
     kind: "answered",
     unixMs: NOW_MS,
+    bootId: "b1",
     uptimeS: 3600,
     architecture: "arm64",
     lacksAppArmor: false,

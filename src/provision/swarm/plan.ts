@@ -131,7 +131,9 @@ function planChanges(draft: Draft, swarm: ListedSwarm, member: DesiredMember, en
   } else if (entry.availability !== "active") {
     draft.problems.push(drainedByHand(name, entry.availability));
   } else if (address !== undefined) {
-    draft.add({ kind: "try", node: name, title: `try work on ${name}`, via, id: entry.id, address });
+    const host = draft.observed.hosts.get(name);
+    const bootId = host?.kind === "answered" ? host.bootId : "";
+    draft.add({ kind: "try", node: name, title: `try work on ${name}`, via, id: entry.id, address, bootId });
   }
 }
 

@@ -18,7 +18,7 @@ export type SwarmStep = ClusterStep &
         availability?: Availability;
       }
     /** Runs work on it and reaches it from `via`. */
-    | { kind: "try"; via: string; id: string; address: Ipv4 }
+    | { kind: "try"; via: string; id: string; address: Ipv4; bootId: string }
     /** Leaves the swarm that it is in. `isManager`: with what it knows of that. */
     | { kind: "leave"; isManager: boolean }
     /** Has managers forget an entry whose node is down. */

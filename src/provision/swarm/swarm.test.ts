@@ -38,14 +38,15 @@ const JOIN: SwarmStep = {
   via: "node1",
   managerAddress: "10.77.0.11" as Ipv4,
 };
-const TRY: SwarmStep = {
+const TRY = {
   kind: "try",
   node: "node2",
   title: "try work on node2",
   via: "node1",
   id: "rrfcpo1knmaj16yj10gfqiqym",
   address: "10.77.0.12" as Ipv4,
-};
+  bootId: "7d2cb04b",
+} as const satisfies SwarmStep;
 const FETCH = "join-token --quiet worker";
 const ROTATE = "join-token --rotate";
 const JOINS = "docker swarm join --token";
@@ -170,6 +171,41 @@ describe("work that is tried", () => {
     expect(scripts[1]).toContain(`--constraint node.id==rrfcpo1knmaj16yj10gfqiqym`);
     expect(scripts[1]).toContain(`${IMAGE} /usr/bin/perl`);
     expect(scripts[2]).toContain(REMOVE);
+  });
+
+  it("is not tried again in the same boot", async () => {
+    let bootId = "boot-1";
+    const swarmOfNode = `"Swarm":{"NodeID":"abc","LocalNodeState":"active","ControlAvailable":true,"Cluster":{"ID":"c1"}}`;
+    const spec = `"Spec":{"Labels":{"bramble.node":"node2"},"Role":"manager","Availability":"active"}`;
+    const entry = `{"ID":"abc",${spec},"Status":{"State":"ready"},"ManagerStatus":{"Reachability":"reachable","Addr":"10.77.0.12:2377"}}`;
+    const shell = new RecordingShell([
+      [IMPORT, printed(IMAGE)],
+      [CREATE, printed("answer: node2\n")],
+      [
+        "docker info --format",
+        () =>
+          printed(
+            `@@ clock\n1\n@@ boot\n${bootId}\n@@ info\n{"Driver":"overlay2",${swarmOfNode}}\n@@ nodes\n[${entry}]\n`,
+          ),
+      ],
+    ]);
+    const member = {
+      name: "node2",
+      role: "manager",
+      wish: "in",
+      facts: {},
+      address: TRY.address,
+      isReady: true,
+    } as const;
+    const desired = { name: "attic", members: [{ ...member, wasTried: false, hasJoined: false }] };
+    const swarm = new Swarm({ unixMs: () => 0 });
+    const next = async () => swarm.plan(desired, await swarm.observe(desired, shell));
+    const [step] = (await next()).steps;
+    expect(step).toMatchObject({ kind: "try", bootId: "boot-1" });
+    await swarm.run(step!, desired, shell);
+    expect(await next()).toMatchObject({ steps: [], joined: ["node2"] });
+    bootId = "boot-2";
+    expect((await next()).steps).toMatchObject([{ kind: "try", bootId: "boot-2" }]);
   });
 
   it.each<[string, ShellOutcome, RegExp]>([

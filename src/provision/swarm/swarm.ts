@@ -22,13 +22,16 @@ const MANAGER_PORT = 2377;
 export class Swarm implements Orchestrator<ObservedSwarm, SwarmStep> {
   readonly #clock: Pick<Clock, "unixMs">;
   readonly #tokens = new JoinTokens();
+  /** On which nodes work was tried, with their boot ids: until they are told to be joined. Forgotten, it is tried again. */
+  readonly #tried = new Map<string, string>();
 
   constructor(clock: Pick<Clock, "unixMs">) {
     this.#clock = clock;
   }
 
   observe(desired: DesiredCluster, shell: RemoteShell): Promise<ObservedSwarm> {
-    return observeSwarm(desired, shell, () => this.#clock.unixMs());
+    const wasTried = (node: string, bootId: string) => this.#tried.get(node) === bootId;
+    return observeSwarm(desired, shell, () => this.#clock.unixMs(), wasTried);
   }
 
   plan = planSwarm;
@@ -43,12 +46,17 @@ export class Swarm implements Orchestrator<ObservedSwarm, SwarmStep> {
       case "update":
         return runDocker(shell, step.via, step, updateScript(step), DRAIN_TIMEOUT_MS);
       case "try":
-        return tryWork(step, shell);
+        return this.#try(step, shell);
       case "leave":
         return runDocker(shell, step.node, step, leaveScript(step.isManager));
       case "forget":
         return runDocker(shell, step.via, step, forgetScript(step));
     }
+  }
+
+  async #try(step: SwarmStep & { kind: "try" }, shell: RemoteShell): Promise<void> {
+    await tryWork(step, shell);
+    this.#tried.set(step.node, step.bootId);
   }
 
   async #join(step: SwarmStep & { kind: "join" }, shell: RemoteShell): Promise<void> {
