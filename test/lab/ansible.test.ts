@@ -87,8 +87,31 @@ describe.skipIf(leftToSoak || requireTools(["ansible", "nsenter"]) || missingIma
     return stdout + stderr;
   }
 
+  /** What a command prints, also when it fails. */
+  function bramble(...words: string[]): string {
+    const all = [BRAMBLE, "--manifest", join(cluster.folder, "bramble.yaml"), "--state", cluster.folder, ...words];
+    return spawnSync(process.execPath, all, { encoding: "utf8", timeout: PLAY_TIMEOUT_MS }).stdout;
+  }
+
   it("reaches the nodes that are up", { timeout: PLAY_TIMEOUT_MS }, () => {
     expect(ansible("ansible", ["up", "-m", "ping"])).toMatch(/^node1 \| SUCCESS[\s\S]*"ping": "pong"/m);
+  });
+
+  it("sets a node up by itself when it comes up, as the manifest says; the second time changes nothing", {
+    timeout: 2 * PLAY_TIMEOUT_MS,
+  }, async () => {
+    await configured;
+    expect(cluster.ssh("node1", "hostname; systemctl is-active docker; systemctl is-enabled docker")).toBe(
+      "renamed\nactive\nenabled",
+    );
+    const settings: unknown = JSON.parse(cluster.ssh("node1", "cat /etc/docker/daemon.json"));
+    expect(settings).toEqual({ "log-driver": "local", "userns-remap": "default" });
+    expect(cluster.ssh("node1", "cat /var/lib/greeting")).toBe("hello node1 of model 4");
+    expect(
+      cluster.ssh("node1", "cat /proc/sys/net/bridge/bridge-nf-call-iptables; findmnt -n -o FSTYPE /var/log"),
+    ).toBe("1\ntmpfs");
+    const [outcome] = JSON.parse(bramble("configure", "--json")) as ConfigureOutcome[];
+    expect(outcome).toMatchObject({ node: "node1", result: "configured", changed: 0 });
   });
 
   it("does not log in to whoever has another host key, also where ansible.cfg says so", {
@@ -105,30 +128,13 @@ describe.skipIf(leftToSoak || requireTools(["ansible", "nsenter"]) || missingIma
     expect(said).toMatch(/^node1 \| UNREACHABLE![\s\S]*Host key verification failed/m);
   });
 
-  it("sets a node up by itself when it comes up, as the manifest says; the second time changes nothing", {
-    timeout: 2 * PLAY_TIMEOUT_MS,
-  }, async () => {
-    await configured;
-    expect(cluster.ssh("node1", "hostname; systemctl is-active docker; systemctl is-enabled docker")).toBe(
-      "renamed\nactive\nenabled",
-    );
-    const settings: unknown = JSON.parse(cluster.ssh("node1", "cat /etc/docker/daemon.json"));
-    expect(settings).toEqual({ "log-driver": "local", "userns-remap": "default" });
-    expect(cluster.ssh("node1", "cat /var/lib/greeting")).toBe("hello node1 of model 4");
-    expect(
-      cluster.ssh("node1", "cat /proc/sys/net/bridge/bridge-nf-call-iptables; findmnt -n -o FSTYPE /var/log"),
-    ).toBe("1\ntmpfs");
-    const [outcome] = JSON.parse(cluster.bramble("configure", "--json")) as ConfigureOutcome[];
-    expect(outcome).toMatchObject({ node: "node1", result: "configured", changed: 0 });
-  });
-
   it("sees with --check what somebody has changed on the node, and mends it", { timeout: 2 * PLAY_TIMEOUT_MS }, () => {
     cluster.ssh("node1", "echo '{}' | sudo tee /etc/docker/daemon.json");
-    const shown = cluster.bramble("configure", "--check", "node1");
+    const shown = bramble("configure", "--check", "node1");
     expect(shown).toMatch(/^ {2}docker: Write daemon.json\n {4}changed: node1$/m);
     expect(shown).toMatch(/^node1 +checked /m);
     expect(cluster.ssh("node1", "cat /etc/docker/daemon.json")).toBe("{}");
-    const [outcome] = JSON.parse(cluster.bramble("configure", "--json", "node1")) as ConfigureOutcome[];
+    const [outcome] = JSON.parse(bramble("configure", "--json", "node1")) as ConfigureOutcome[];
     // The file, and Docker's restart.
     expect(outcome).toMatchObject({ node: "node1", result: "configured", changed: 2 });
   });
@@ -159,19 +165,10 @@ describe.skipIf(leftToSoak || requireTools(["ansible", "nsenter"]) || missingIma
   it("says what to do about a node without Python", { timeout: PLAY_TIMEOUT_MS }, () => {
     const hidden = "sudo mv /usr/bin/python3 /usr/bin/python3.hidden";
     cluster.ssh("node1", hidden);
-    const failed = failure(() => cluster.bramble("configure", "node1"));
+    const failed = bramble("configure", "node1");
     cluster.ssh("node1", hidden.replace(/(\S+) (\S+)$/, "$2 $1"));
     expect(failed).toMatch(
       /^node1 +failed +0 +0 +task "Gathering Facts": the node has no Python 3, which Ansible's modules need; use an image with python3$/m,
     );
   });
 });
-
-/** What a command that fails prints. */
-function failure(run: () => string): string {
-  try {
-    return run();
-  } catch (error) {
-    return (error as { stdout: string }).stdout;
-  }
-}

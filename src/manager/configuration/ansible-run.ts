@@ -80,7 +80,11 @@ async function runPlaybook({ folder, cwd, env }: Place, lock: FileLock, run: Ans
   });
   const stop = stopper(child);
   run.signal.addEventListener("abort", stop, { once: true });
-  const limit = systemClock.after(CONFIGURE_RUN_MS_MAX, stop);
+  let isTooLong = false;
+  const limit = systemClock.after(CONFIGURE_RUN_MS_MAX, () => {
+    isTooLong = true;
+    stop();
+  });
   try {
     const progress = new AnsibleProgress();
     const said = lastWords([child.stderr!, child.stdout!]);
@@ -89,7 +93,8 @@ async function runPlaybook({ folder, cwd, env }: Place, lock: FileLock, run: Ans
     });
     await ended(child);
     await read;
-    return progress.outcomes(nodes, run.signal.aborted ? "the run was stopped" : said());
+    const tooLong = `the run was ended after ${CONFIGURE_RUN_MS_MAX / 3_600_000} hours`;
+    return progress.outcomes(nodes, run.signal.aborted ? "the run was stopped" : isTooLong ? tooLong : said());
   } finally {
     limit.cancel();
     run.signal.removeEventListener("abort", stop);
