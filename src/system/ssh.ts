@@ -4,7 +4,7 @@
  */
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { SHELL_OUTPUT_BYTES_MAX, SHELLS_MAX } from "../limits.ts";
 import { Slots } from "../order/slots.ts";
@@ -73,8 +73,8 @@ export class SshShell implements RemoteShell {
   async close(): Promise<void> {
     this.#isClosed = true;
     for (const stop of this.#running) stop();
-    const leaving = Array.from(this.#shared.values(), (words) => endOf(spawn("ssh", words, { stdio: "ignore" })));
-    await Promise.all(leaving);
+    const open = [...this.#shared].filter(([path]) => existsSync(path));
+    await Promise.all(open.map(([, words]) => endOf(spawn("ssh", words, { stdio: "ignore" }))));
   }
 
   #runAt(node: string, target: SshTarget, script: string, timeoutMs: number): Promise<ShellOutcome> {
