@@ -43,8 +43,12 @@ export class Rounds<Observed, Step extends ClusterStep> implements ClusterRounds
   async run(desired: DesiredCluster, listener: StepListener): Promise<RoundResult> {
     const observed = await this.#orchestrator.observe(desired, this.#shell);
     const { steps, problems, ...rest } = this.#orchestrator.plan(desired, observed);
-    const failures = await Promise.all(steps.map((step) => this.#runStep(step, desired, listener)));
-    const failed = failures.filter((problem) => problem !== undefined);
+    // All of them are over when this ends, whatever becomes of one: the next round must not meet them.
+    const ends = await Promise.allSettled(steps.map((step) => this.#runStep(step, desired, listener)));
+    const failed = ends.flatMap((end) => {
+      if (end.status === "rejected") throw end.reason;
+      return end.value ?? [];
+    });
     return { ...rest, problems: [...problems, ...failed], done: steps.length - failed.length, tried: steps.length };
   }
 
