@@ -61,9 +61,7 @@ const MIB = 1024 * 1024;
 
 const DEVICE = "/dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_stick1";
 const NO_STORAGE = "{ kind: none }";
-const SMALL_LOOP = "{ kind: loop, size: 128MiB }";
-/** A Pi 4 may have 8 GiB; a virtual one has 1. */
-const TOO_MUCH_MEMORY = "{ kind: memory, size: 7GiB }";
+const LOOP = "{ kind: loop, size: 8GiB }";
 
 /** What storage needs is modules of Debian's kernel, and built into the one that the other two have. */
 const IMAGES = [
@@ -71,7 +69,7 @@ const IMAGES = [
     name: "Debian with its initramfs",
     image: debianImage,
     hasInitramfs: true,
-    storage: ["{ kind: loop, size: 8GiB }", `{ kind: disk, device: ${DEVICE} }`],
+    storage: [LOOP, `{ kind: disk, device: ${DEVICE} }`],
     hasLogs: true,
     kernel: BRIDGE,
   },
@@ -79,7 +77,7 @@ const IMAGES = [
     name: "an image laid out as bookworm, without an initramfs",
     image: bookwormLikeImage,
     hasInitramfs: false,
-    storage: [SMALL_LOOP, "{ kind: memory, size: 256MiB }"],
+    storage: [LOOP, "{ kind: memory, size: 256MiB }"],
     hasLogs: true,
     kernel: NO_BRIDGE,
   },
@@ -87,7 +85,7 @@ const IMAGES = [
     name: "an image laid out as trixie, without an initramfs",
     image: trixieLikeImage,
     hasInitramfs: false,
-    storage: [NO_STORAGE, TOO_MUCH_MEMORY],
+    storage: [NO_STORAGE, NO_STORAGE],
     hasLogs: false,
     kernel: NO_BRIDGE,
   },
@@ -168,11 +166,10 @@ describe.skipIf(missingImages()).each(IMAGES)("two nodes from $name", ({ image, 
     mv merged/file merged/moved && echo container >> merged/moved && sync merged/moved && umount merged && cat upper/moved'`;
 
   const folders = ["docker", "containerd", "kubelet", "rancher"];
-  /** Of a node, after what it has for storage was tried again. */
-  const triedAgain = (node: 0 | 1) => {
-    // sshd goes on; `bramble-up` says so once more.
-    cluster.ssh(`node${node + 1}`, "sudo systemctl restart bramble-storage; sudo systemctl restart bramble-up");
-    return cluster.status().nodes[node];
+  /** Node 2, after its storage was tried again. */
+  const triedAgain = () => {
+    cluster.ssh("node2", "sudo systemctl restart bramble-storage; sudo systemctl restart bramble-up");
+    return cluster.status().nodes[1];
   };
 
   it.skipIf(storage[0] === NO_STORAGE)(
@@ -185,19 +182,9 @@ describe.skipIf(missingImages()).each(IMAGES)("two nodes from $name", ({ image, 
         return containerStorage!.sizeKiB! / 1024;
       });
       // ext4 needs some for itself.
-      const [least, most] = isOnDisk
-        ? [
-            [7.5 * 1024, 900],
-            [8192, 1024],
-          ]
-        : [
-            [100, 256],
-            [128, 256],
-          ];
-      for (const node of [0, 1]) {
-        expect(sizes[node]).toBeGreaterThanOrEqual(least![node]!);
-        expect(sizes[node]).toBeLessThanOrEqual(most![node]!);
-      }
+      expect(sizes[0]).toBeGreaterThan(7.5 * 1024);
+      if (isOnDisk) expect(sizes[1]).toBeGreaterThan(900);
+      else expect(sizes[1]).toBe(256);
       expect(
         cluster.ssh("node1", `for f in ${folders.join(" ")}; do findmnt -n -o SOURCE /var/lib/$f; done`).split("\n"),
       ).toEqual(folders.map((folder) => `/dev/loop0[/${folder}]`));
@@ -229,41 +216,14 @@ describe.skipIf(missingImages()).each(IMAGES)("two nodes from $name", ({ image, 
     () => {
       const unmount = `for f in ${folders.join(" ")} bramble/containers; do sudo umount /var/lib/$f; done`;
       cluster.ssh("node2", `${unmount}; sudo e2label ${DEVICE} photos`);
-      expect(triedAgain(1)).toMatchObject({
+      expect(triedAgain()).toMatchObject({
         problem: expect.stringMatching(/^Cannot keep containers on the storage of node2: its disk holds something/),
       });
       cluster.ssh("node2", `sudo e2label ${DEVICE} bramble-storage`);
-      expect(triedAgain(1)).toMatchObject({ containerStorage: { state: "ready" } });
+      expect(triedAgain()).toMatchObject({ containerStorage: { state: "ready" } });
     },
     120_000,
   );
-
-  it.skipIf(storage[0] !== SMALL_LOOP)(
-    "say when containers have filled their storage",
-    () => {
-      const fill = "sudo dd if=/dev/zero of=/var/lib/docker/large bs=1M count=1024 2>&1";
-      for (const node of [0, 1] as const) {
-        expect(cluster.ssh(`node${node + 1}`, `${fill}; true`)).toContain("No space left on device");
-        expect(triedAgain(node)).toMatchObject({
-          problem: expect.stringMatching(
-            /^The storage of node\d is nearly full: \d of \d+ MiB are free; remove images/,
-          ),
-        });
-        cluster.ssh(`node${node + 1}`, "sudo rm /var/lib/docker/large");
-      }
-    },
-    120_000,
-  );
-
-  it.skipIf(storage[1] !== TOO_MUCH_MEMORY)("say when storage in memory is more than a node has", () => {
-    expect(cluster.status().nodes[1]).toMatchObject({
-      stage: "up",
-      containerStorage: { state: "memory-short", sizeKiB: 7 * 1024 ** 2 + 128 * 1024 },
-      problem: expect.stringMatching(
-        /^Cannot keep containers on the storage of node2: .*too small \(\d{2,3} MiB are free, and 7296 MiB are needed\)/,
-      ),
-    });
-  });
 
   /** From before the last boot: a line, a folder, and files of the journal that were not closed in order. */
   const LOOK_AT_LOGS = `sudo journalctl -q -b -1 -t own -o cat; stat -c '%a %U' /var/log/own

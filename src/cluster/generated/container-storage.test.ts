@@ -168,14 +168,23 @@ describe("the script", () => {
     ["a new image", LOOP, "ready 8000 8000", () => {}],
     ["memory", MEMORY, "ready 8000 8000", () => {}],
     [
-      "a full one",
+      "a full one, in which nothing can be tried",
       LOOP,
       "full 380 8000",
-      () =>
+      () => {
+        program("mount", '[ "$2" != overlay ] || exit 32');
         program(
           "stat",
           `[ "$1" != -f ] || { case $3 in %S) echo 4096 ;; %a) echo 95 ;; *) echo 2000 ;; esac; exit; }; exec /usr/bin/stat "$@"`,
-        ),
+        );
+      },
+    ],
+    [
+      "one that has no more files",
+      LOOP,
+      "full 8000 8000",
+      () =>
+        program("mount", '[ "$2" != overlay ] || { echo "mount: /merged: No space left on device." >&2; exit 32; }'),
     ],
     [
       "an image that is larger than wished",
