@@ -88,6 +88,11 @@ describe("the files of logs", () => {
     );
   });
 
+  it("are absent where the image lacks programs for them", () => {
+    const { files } = generated("logs: { keep: none }", DEBIAN);
+    expect(placed(files, "logs")).toEqual([]);
+  });
+
   it("leave /var/log to nothing else", () => {
     const others = { "/etc/fstab": "tmpfs /var/log tmpfs size=5M 0 0\ntmpfs /tmp tmpfs defaults 0 0\n" };
     const image = withRoot(FULL, { ...others, "/usr/lib/systemd/system/log2ram.service": "" });
@@ -111,7 +116,7 @@ describe("the files of logs", () => {
       "an image that lacks programs",
       "logs: { keep: memory }",
       withRoot(DEBIAN, { "/usr/bin/tar": "" }),
-      ["The logs of node1 are in memory and not flushed: its image has no gzip, find"],
+      ["The logs of node1 stay on its disk: its image has no gzip, find"],
     ],
     [
       "an image without systemd",

@@ -40,7 +40,8 @@ export function logsOf({ manifest, node }: Pick<GenerationInput, "manifest" | "n
 /** Whether /var/log is ours on this node. */
 export function hasLogsInMemory(input: GenerationInput): boolean {
   const wish = logsOf(input);
-  return input.facts.init === "systemd" && wish !== undefined && wish.keep !== "disk";
+  const isWished = wish !== undefined && wish.keep !== "disk";
+  return isWished && input.facts.init === "systemd" && missingPrograms(input.root).length === 0;
 }
 
 export function logFiles(input: GenerationInput): GeneratedFile[] {
@@ -49,6 +50,7 @@ export function logFiles(input: GenerationInput): GeneratedFile[] {
   if (wish.keep === "disk") {
     return wish.sizeBytes === undefined ? [] : [textFile(JOURNALD_PATH, journaldLimits(wish.sizeBytes), REASON)];
   }
+  if (!hasLogsInMemory(input)) return [];
   const what = archived(input, wish);
   const others = OTHER_PROGRAMS.filter((unit) => hasUnit(input.root, unit)).map((unit) => maskUnit(unit, REASON));
   return [
@@ -80,8 +82,8 @@ function flushFiles({ root }: GenerationInput, wish: LogsWish): GeneratedFile[] 
 /** What outlives a boot. Programs that log to a folder of their own expect it to be there, whatever becomes of the logs. */
 type Archived = "logs" | "folders" | "nothing";
 
-function archived({ root, rootMode }: GenerationInput, wish: LogsWish): Archived {
-  if (rootMode !== "persistent" || missingPrograms(root).length > 0) return "nothing";
+function archived({ rootMode }: GenerationInput, wish: LogsWish): Archived {
+  if (rootMode !== "persistent") return "nothing";
   return wish.keep === "memory" ? "logs" : "folders";
 }
 
@@ -94,13 +96,11 @@ export function logWarnings(input: GenerationInput): string[] {
   const wish = logsOf(input);
   if (wish === undefined) return [];
   if (facts.init !== "systemd") return [`The image of ${node.name} has no systemd: logs: does nothing there`];
-  if (wish.keep !== "memory") return [];
-  if (rootMode !== "persistent") {
-    return [`The logs of ${node.name} are not flushed, as its root does not outlive a boot (root: ${rootMode})`];
-  }
+  if (wish.keep === "disk") return [];
   const missing = missingPrograms(root);
-  if (missing.length === 0) return [];
-  return [`The logs of ${node.name} are in memory and not flushed: its image has no ${missing.join(", ")}`];
+  if (missing.length > 0) return [`The logs of ${node.name} stay on its disk: its image has no ${missing.join(", ")}`];
+  if (wish.keep === "none" || rootMode === "persistent") return [];
+  return [`The logs of ${node.name} are not flushed, as its root does not outlive a boot (root: ${rootMode})`];
 }
 
 function journaldLimits(bytes: number): string {
