@@ -12,6 +12,8 @@ import type { Ipv4 } from "../../src/bytes/addresses.ts";
 import type { RemoteShell, ShellOutcome } from "../../src/ports.ts";
 
 const STAND_INS = resolve(import.meta.dirname, "../e2e/stand-ins");
+/** Of this process alone: nodes share the machine's loopback interface. */
+const NETWORK = `127.${64 + ((process.pid >> 8) % 64)}.${process.pid % 256}`;
 const OWN_FOLDERS = ["etc", "usr/local", "var/lib", "var/log"];
 
 export class LocalNode {
@@ -25,7 +27,7 @@ export class LocalNode {
 
   constructor(folder: string, number: number) {
     this.#folder = folder;
-    this.address = `127.0.88.${number}` as Ipv4;
+    this.address = `${NETWORK}.${number}` as Ipv4;
     const mounts = OWN_FOLDERS.map((path) => {
       const [upper, work] = [`${folder}/up/${path}`, `${folder}/work/${path}`];
       return `mkdir -p ${upper} ${work} && mount -t overlay overlay -o lowerdir=/${path},upperdir=${upper},workdir=${work} /${path}`;

@@ -47,7 +47,7 @@ name_failure() {
   case $1 in
     *"Node password rejected"* | *"duplicate node name found"*) echo password-refused ;;
     *"CA hash does not match"* | *"cluster CA found in cluster-info ConfigMap is invalid"*) echo other-authority ;;
-    *"401 Unauthorized"* | *"not authorized"* | *"token ID"*"is invalid"* | *"could not find a JWS signature"* | *"token has expired"*) echo token-expired ;;
+    *"401 Unauthorized"* | *"not authorized"* | *"token ID"*"is invalid"* | *"could not find a JWS signature"* | *"token has expired"* | *"--token is required"*) echo token-expired ;;
     *"403 Forbidden"*) echo refused ;;
     *"memory cgroup"*) echo cgroup ;;
     *"overlayfs"*"cannot be enabled"* | *"overlayfs"*"not supported"*) echo overlay ;;

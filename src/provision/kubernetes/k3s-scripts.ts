@@ -8,7 +8,7 @@ import type { K3sManifest } from "../../cluster/manifest-kubernetes.ts";
 import type { DesiredMember } from "../orchestrator.ts";
 import { CHECK_SUM, LOOK_AT_NODE, NAME_FAILURE } from "./common-scripts.ts";
 import type { Flavour, JoinSecrets } from "./flavour.ts";
-import { fileWritten, PROGRAMS_FOLDER, SECRETS_FOLDER, script } from "./script.ts";
+import { changingScript, fileWritten, PROGRAMS_FOLDER, SECRETS_FOLDER, script } from "./script.ts";
 
 const DATA = "/var/lib/rancher/k3s";
 const SETTINGS_PATH = "/etc/rancher/k3s/config.yaml";
@@ -35,7 +35,7 @@ export function k3sFlavour(cluster: string, manifest: K3sManifest, managerCount:
     },
     observe: (member) => observeScript(settingsText(member)),
     init: (member) =>
-      script(
+      changingScript(
         FUNCTIONS,
         `trap 'rm -f ${SECRETS_PATH}' EXIT
 ${place(manifest.version)}
@@ -46,7 +46,7 @@ start k3s`,
       ),
     joinSecrets: joinSecretsScript,
     join: (member, kind, apiAddress, secrets) =>
-      script(
+      changingScript(
         FUNCTIONS,
         `trap 'rm -f ${SECRETS_PATH}' EXIT
 ${place(manifest.version)}
@@ -56,14 +56,15 @@ ${fileWritten(SECRETS_PATH, secretsText(kind, apiAddress, secrets), "0600")}
 start ${unitOf(member)}`,
       ),
     start: (member, version, apiAddress) =>
-      script(
+      changingScript(
         FUNCTIONS,
         `${place(version)}
 ${settle(member)}
 ${member.role === "worker" && apiAddress !== undefined ? serverFile(apiAddress) : ":"}
 start ${unitOf(member)}`,
       ),
-    upgrade: (member, version) => script(FUNCTIONS, `${place(version)}\n${settle(member)}\nstart ${unitOf(member)}`),
+    upgrade: (member, version) =>
+      changingScript(FUNCTIONS, `${place(version)}\n${settle(member)}\nstart ${unitOf(member)}`),
     reset: resetScript,
     kubeconfig: () => script("", "cat /etc/rancher/k3s/k3s.yaml || fail api 'there is no k3s.yaml'"),
   };
@@ -179,7 +180,7 @@ start() {
 
 /** As k3s's own uninstall script does, but for the program, the units and the air-gap images: they are the role's. */
 function resetScript(): string {
-  return script(
+  return changingScript(
     "",
     `systemctl disable --now k3s k3s-agent > /dev/null 2>&1
 for process in /proc/[0-9]*; do

@@ -8,7 +8,7 @@ import type { DesiredCluster, DesiredMember } from "../orchestrator.ts";
 import { CHECK_SUM, LOOK_AT_NODE, NAME_FAILURE } from "./common-scripts.ts";
 import type { Flavour, JoinSecrets } from "./flavour.ts";
 import { managersOf } from "./plan.ts";
-import { fileWritten, PROGRAMS_FOLDER, SECRETS_FOLDER, script } from "./script.ts";
+import { changingScript, fileWritten, PROGRAMS_FOLDER, SECRETS_FOLDER, script } from "./script.ts";
 
 const PROGRAMS = ["kubeadm", "kubelet", "kubectl"] as const;
 const SETTINGS_PATH = `${SECRETS_FOLDER}/kubeadm.yaml`;
@@ -28,7 +28,7 @@ export function kubeadmFlavour(cluster: string, manifest: KubeadmManifest, manag
     access: { kubectl: KUBECTL, forget: managerCount > 1 ? FORGET_IN_ETCD : ":", pauseImage: manifest.pauseImage },
     observe: observeScript,
     init: (member, desired) =>
-      script(
+      changingScript(
         FUNCTIONS,
         `trap 'rm -f ${SETTINGS_PATH}' EXIT
 ${placed(version, manifest)}
@@ -40,7 +40,7 @@ said=$(${KUBECTL} apply -f ${CNI_MANIFEST_PATH} 2>&1) || fail api "$said"`,
       ),
     joinSecrets: (node, kind) => joinSecretsScript(node, kind, version),
     join: (member, kind, apiAddress, secrets) =>
-      script(
+      changingScript(
         FUNCTIONS,
         `trap 'rm -f ${SETTINGS_PATH}' EXIT
 ${placed(version, manifest)}
@@ -48,9 +48,9 @@ ${fileWritten(SETTINGS_PATH, joinSettings(version, member, kind, `${manifest.end
 systemctl enable kubelet > /dev/null 2>&1 || fail missing "its unit kubelet.service"
 kube join --config ${SETTINGS_PATH}`,
       ),
-    start: (_member, runs) => script(FUNCTIONS, `${placed(runs, manifest)}\nrestart_kubelet`),
+    start: (_member, runs) => changingScript(FUNCTIONS, `${placed(runs, manifest)}\nrestart_kubelet`),
     upgrade: (_member, to, isFirst) =>
-      script(
+      changingScript(
         FUNCTIONS,
         `${check(to, manifest)}
 ${link("kubeadm", to)}
@@ -227,7 +227,7 @@ restart_kubelet() {
 `;
 
 function resetScript(): string {
-  return script(
+  return changingScript(
     "",
     `systemctl disable kubelet > /dev/null 2>&1
 said=$(kubeadm reset --force --cri-socket ${RUNTIME} 2>&1) || fail reset "$said"

@@ -43,12 +43,14 @@ const WORDINGS = {
     `Cannot run work on ${node}: ${said(detail)}; see "kubectl -n kube-system describe pod bramble-check-${node}", and look at the pod network`,
   api: (node, _what, detail) =>
     `Cannot ask the control plane about ${node}: ${said(detail)}; it is tried again; see "bramble ssh" on a manager, "sudo journalctl -b -u k3s -u kubelet"`,
+  busy: (node, what, detail) =>
+    `Cannot change ${what} on ${node}: an earlier change is not finished${because(detail)}; it is tried again; restart the node if this goes on`,
   reset: (node, what, detail) =>
     `Cannot remove what ${node} holds of ${what}: ${said(detail)}; restart the node, it is tried again`,
   "quorum-lost": (_node, _what, detail) =>
     `Cannot reach the control plane: ${detail}; bring back the nodes that are missing; if they are lost for good, restore etcd as the documentation of your Kubernetes says`,
   "control-plane-off": (node, _what, detail) =>
-    `Cannot reach the cluster: ${node} holds its control plane and is not there${because(detail)}; start it: a new cluster is not made beside it`,
+    `Cannot reach the cluster: ${node} holds its control plane and is off, or is being configured${because(detail)}; start it if it is off: a new cluster is not made beside it`,
   "two-clusters": (node, _what, detail) =>
     `Cannot make one cluster: ${node} is the control plane of another one${because(detail)}; take it out with "bramble cluster remove ${node}" if it is not the one you want`,
   "control-plane-moved": (node, _what, detail) =>

@@ -11,6 +11,8 @@ export const PROGRAMS_FOLDER = "/usr/local/lib/bramble";
 /** In memory: what is only needed while a node joins. */
 export const SECRETS_FOLDER = "/run/bramble";
 
+const LOCK_PATH = "/run/bramble-kubernetes.lock";
+const LOCK_LIMIT_S = 480;
 const FAILED = "bramble-failed";
 
 const PRELUDE = `PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -24,6 +26,17 @@ fail() { printf '${FAILED} %s\\n%s\\n' "$1" "$2" >&2; exit 3; }
 
 export function script(functions: string, body: string): string {
   return `${PRELUDE}${functions}\nmain() {\n${body}\n}\nmain < /dev/null\n`;
+}
+
+/**
+ * One that changes the node: it waits for what an earlier one still does there. A manager that is started again finds the scripts of the
+ * last one under way, and the end of one would take the token from the other.
+ */
+export function changingScript(functions: string, body: string): string {
+  return script(
+    functions,
+    `exec 9> ${LOCK_PATH}\nflock -w ${LOCK_LIMIT_S} 9 || fail busy "since ${LOCK_LIMIT_S} s"\n${body}`,
+  );
 }
 
 /** Writes a file whole, or not at all. */

@@ -5,7 +5,7 @@ Records how it was called (RECORD), keeps a little state, and answers as the rea
 errors are those of the real programs. A control plane is a server of this file on port 6443 of the node's address, without TLS; of
 several one holds the state and the others ask it, so that nothing of etcd is shown by it. What it is called by is who it is.
 """
-import json, os, secrets, subprocess, sys, threading, time
+import json, os, secrets, socket, subprocess, sys, threading, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.request import Request, urlopen
 
@@ -222,12 +222,27 @@ def serve(folder, leader):
         def log_message(self, *_):
             pass
 
-    server = ThreadingHTTPServer((own_address(), PORT), Handler)
+    server = None
+    while server is None:
+        try:
+            server = ThreadingHTTPServer((own_address(), PORT), Handler)
+        except OSError as error:
+            print(f"level=error msg=\"{error}\"", flush=True)
+            time.sleep(0.5)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return state
 
 
+def tell_systemd():
+    """That it is ready, as services of type notify do."""
+    path = os.environ.get("NOTIFY_SOCKET")
+    if path:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.sendto(b"READY=1", path.replace("@", "\0", 1) if path.startswith("@") else path)
+
+
 def beat_for_ever(url, name, version, server, create):
+    tell_systemd()
     boot = read("/proc/sys/kernel/random/boot_id")
     while True:
         try:
