@@ -6,7 +6,17 @@
  */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join, resolve } from "node:path";
 import { requireTools } from "./required-tools.ts";
 
@@ -15,6 +25,7 @@ const CACHE = resolve(import.meta.dirname, "../../.cache/images");
 const DEBIAN = join(SHARED, "debian-12-pi-arm64.img.xz");
 const KERNEL = join(SHARED, "kernel8-rootnfs-arm64.img");
 const KERNEL_CONFIG = join(SHARED, "kernel8-rootnfs-arm64.config");
+const DOCKER_INSTALLER = join(import.meta.dirname, "docker-image.mjs");
 const KERNEL_RELEASE = "6.1.192-bramble-test";
 const BOOT_OFFSET = "4M";
 /** Byte offset of the ext4 partition, as debugfs takes it. */
@@ -37,6 +48,15 @@ export function debianImage(): string {
     const sparse = ["sh", "-c", 'xz -dc -T0 "$0" | dd conv=sparse bs=1M of="$1" status=none', DEBIAN, path];
     execFileSync(sparse[0]!, sparse.slice(1));
     closeSync(out);
+  });
+}
+
+/** Debian 12 with its docker.io, whose packages come from Debian's archive. Only root can make it. */
+export function dockerImage(): string {
+  return cached("debian-docker", readFileSync(DOCKER_INSTALLER, "utf8"), (path, folder) => {
+    execFileSync("cp", ["--sparse=always", "--reflink=auto", debianImage(), path]);
+    const words = [DOCKER_INSTALLER, path, String(ROOT_OFFSET), join(folder, "packages")];
+    execFileSync(process.execPath, words, { stdio: ["ignore", "ignore", "inherit"] });
   });
 }
 

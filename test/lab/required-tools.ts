@@ -23,3 +23,6 @@ function skip(reason: string): true {
 
 /** True in `make test`, for what takes minutes and is left to `make soak`. */
 export const leftToSoak = process.env.SOAK === undefined;
+
+/** True in `make test`, for what only `make e2e-swarm` runs. */
+export const leftToEndToEnd = process.env.END_TO_END === undefined;

@@ -1,7 +1,7 @@
 // Debian packages for arm64, downloaded with this machine's own apt and mirror, and nothing else of it touched: apt
 // gets a private configuration with its own lists, cache and (empty) database of installed packages.
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 
 const COMPONENTS = "main non-free-firmware";
@@ -80,10 +80,10 @@ function sourcesFile(release) {
 }
 
 /** apt's private world below `folder`. Proxies and certificates of the machine's apt.conf stay in force. */
-function writePrivateApt(folder, release) {
+function writePrivateApt(folder, release, installed = "") {
   for (const sub of ["state/lists/partial", "cache/archives/partial"])
     mkdirSync(join(folder, sub), { recursive: true });
-  writeFileSync(join(folder, "status"), "");
+  writeFileSync(join(folder, "status"), installed);
   writeFileSync(join(folder, "bramble.sources"), sourcesFile(release));
   const configuration = join(folder, "apt.conf");
   writeFileSync(
@@ -108,6 +108,40 @@ Dir::Etc::preferencesparts "-";
   return configuration;
 }
 
+/** Runs apt's programs in their private world; the packages that `installed` lists, in dpkg's form, need no download. */
+function privateApt(home, release, installed) {
+  const environment = { ...process.env, APT_CONFIG: writePrivateApt(home, release, installed), LC_ALL: "C" };
+  return (program, ...words) => {
+    try {
+      return execFileSync(program, words, {
+        env: environment,
+        cwd: home,
+        encoding: "utf8",
+        stdio: ["ignore", "pipe", "pipe"],
+      });
+    } catch (error) {
+      const why = error.code === "ENOENT" ? "it is not installed" : String(error.stderr ?? error.message).trim();
+      throw new Error(`Cannot download Debian packages: ${program} ${words.join(" ")}: ${why}`, { cause: error });
+    }
+  };
+}
+
+/**
+ * Downloads `names` and what they need into `folder`, but for what is in `statusPath`: dpkg's list of a system's packages.
+ * Returns the paths of the `.deb` files.
+ */
+export function downloadMissingPackages(folder, names, { release, statusPath }) {
+  const home = join(folder, release);
+  mkdirSync(home, { recursive: true });
+  const apt = privateApt(home, release, readFileSync(statusPath, "utf8"));
+  apt("apt-get", "-qq", "update");
+  const archives = join(home, "cache/archives");
+  const of = () => readdirSync(archives).filter((name) => name.endsWith(".deb"));
+  for (const name of of()) rmSync(join(archives, name));
+  apt("apt-get", "-qq", "-y", "--no-install-recommends", "--download-only", "install", ...names);
+  return of().map((name) => join(archives, name));
+}
+
 /**
  * Downloads `names` (a meta package that only depends on a versioned one is followed to it) into `folder`.
  * Returns name → path of the `.deb`. What was downloaded before is used again without asking the mirror.
@@ -124,20 +158,7 @@ export function downloadPackages(
     if (names.every((name) => known[name] && existsSync(known[name]))) return known;
   }
   mkdirSync(home, { recursive: true });
-  const environment = { ...process.env, APT_CONFIG: writePrivateApt(home, release), LC_ALL: "C" };
-  const apt = (program, ...words) => {
-    try {
-      return execFileSync(program, words, {
-        env: environment,
-        cwd: home,
-        encoding: "utf8",
-        stdio: ["ignore", "pipe", "pipe"],
-      });
-    } catch (error) {
-      const why = error.code === "ENOENT" ? "it is not installed" : String(error.stderr ?? error.message).trim();
-      throw new Error(`Cannot download Debian packages: ${program} ${words.join(" ")}: ${why}`, { cause: error });
-    }
-  };
+  const apt = privateApt(home, release);
   log(`asking the mirror for Debian ${release} arm64`);
   apt("apt-get", "-qq", "update");
   const packages = {};
