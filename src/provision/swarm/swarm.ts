@@ -124,9 +124,10 @@ function updateScript({ id, labels, role, availability }: SwarmStep & { kind: "u
   ];
   const update = `docker node update ${words.join(" ")} ${id} >/dev/null || exit\n`;
   if (availability !== "drain") return update;
-  // Its end is waited for, but not without end.
+  // Its end is waited for, but not without end, and not from a node that is off: its work stays listed as running.
   return `${update}tries=0
 while [ $tries -lt 60 ] && docker node ps --format '{{.CurrentState}}' ${id} | grep -q '^Running'; do
+  [ "$(docker node inspect --format '{{.Status.State}}' ${id})" = ready ] || exit 0
   tries=$((tries + 1))
   sleep 2
 done
