@@ -16,9 +16,11 @@ nodes:
   - { name: b, mac: "dc:a6:32:00:00:02", address: 10.0.0.2 }
 `;
 
-const IDLE: RoundResult = { done: 0, tried: 0, problems: [], waiting: [], joined: [], lost: [] };
+const IDLE: RoundResult = { done: 0, tried: 0, problems: [], waiting: [] };
 
-type Round = (desired: DesiredCluster, listener: StepListener) => Partial<RoundResult> | Promise<Partial<RoundResult>>;
+/** What a round comes to, and whom it found joined or lost. */
+type Told = Partial<RoundResult & Parameters<StepListener["planned"]>[0]>;
+type Round = (desired: DesiredCluster, listener: StepListener) => Told | Promise<Told>;
 
 /** A convergence with rounds as told; the last one is repeated. */
 function convergence(rounds: readonly Round[], lines = "orchestrator: { kind: swarm }") {
@@ -42,7 +44,9 @@ function convergence(rounds: readonly Round[], lines = "orchestrator: { kind: sw
       begunMs.push(clock.monotonicMs());
       desired.push(wanted);
       const round = rounds[Math.min(begunMs.length, rounds.length) - 1]!;
-      return { ...IDLE, ...(await round(wanted, listener)) };
+      const { joined = [], lost = [], ...result } = await round(wanted, listener);
+      listener.planned({ joined, lost });
+      return { ...IDLE, ...result };
     },
     plan: async () => ({ rounds: [], problems: [], waiting: [], joined: [] }),
   };
@@ -113,8 +117,8 @@ describe("the cluster is looked at", () => {
   });
 
   it("by one round at a time, and again for what came while one was under way", async () => {
-    let end = (_: Partial<RoundResult>) => {};
-    const slow = () => new Promise<Partial<RoundResult>>((resolve) => (end = resolve));
+    let end = (_: Told) => {};
+    const slow = () => new Promise<Told>((resolve) => (end = resolve));
     const { made, clock, begunMs, up } = convergence([slow, () => ({})]);
     made.start();
     await clock.runFor(5000);
@@ -127,10 +131,10 @@ describe("the cluster is looked at", () => {
   });
 
   it("no more after it was stopped, and what is broken off is not told", async () => {
-    let end = (_: Partial<RoundResult>) => {};
+    let end = (_: Told) => {};
     const slow: Round = async (_, listener) => {
       listener.begun(STEP);
-      const result = await new Promise<Partial<RoundResult>>((resolve) => (end = resolve));
+      const result = await new Promise<Told>((resolve) => (end = resolve));
       listener.failed(STEP, 5, { cause: "node-unreachable", node: "b", message: "the manager stops" });
       return result;
     };
@@ -233,7 +237,31 @@ it("asks nodes only when their storage was tried, and says why not", async () =>
 
 it("apply goes round until nothing can be done for the moment", async () => {
   const step = () => ({ done: 1, tried: 1 });
-  const { made, begunMs } = convergence([step, step, () => ({ waiting: ["b is not Ready yet"] })]);
-  expect(await made.apply()).toEqual({ isSettled: false, problems: [], waiting: ["b is not Ready yet"] });
+  const { made, begunMs, clock } = convergence([step, step, () => ({ waiting: ["b is not Ready yet"] })]);
+  const applied = made.apply();
+  await clock.runFor(100);
+  expect(await applied).toEqual({ isSettled: false, problems: [], waiting: ["b is not Ready yet"] });
   expect(begunMs).toHaveLength(3);
+});
+
+it("apply waits for a round that began after it was asked", async () => {
+  let end = (_: Told) => {};
+  const slow = () => new Promise<Told>((resolve) => (end = resolve));
+  const { made, clock } = convergence([slow, () => ({ waiting: ["what was asked for"] })]);
+  made.start();
+  await clock.runFor(2000);
+  const applied = made.apply();
+  await clock.runFor(2000);
+  end({ waiting: ["something older"] });
+  await clock.runFor(2000);
+  expect((await applied).waiting).toEqual(["what was asked for"]);
+});
+
+it("apply ends when the manager does", async () => {
+  const { made, clock } = convergence([() => new Promise(() => {})]);
+  const stop = made.start();
+  const applied = made.apply();
+  await clock.runFor(2000);
+  stop();
+  await applied;
 });

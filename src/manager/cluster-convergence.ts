@@ -54,6 +54,9 @@ export interface Rest {
   waiting: readonly string[];
 }
 
+/** By node, as they were when a round began. */
+type BootIds = ReadonlyMap<string, string | undefined>;
+
 const NO_CLUSTER: Rest = { isSettled: true, problems: [], waiting: [] };
 
 export class ClusterConvergence {
@@ -62,6 +65,9 @@ export class ClusterConvergence {
   #timer: (Timer & { dueMs: number }) | undefined;
   #retries = 0;
   #isStopped = false;
+  #roundsBegun = 0;
+  /** Who waits for the first round after that number which does nothing. */
+  #waiting: { after: number; resolve: () => void }[] = [];
   /** Of the last round. */
   #rest: Rest = NO_CLUSTER;
   #roundEndedMs: number | undefined;
@@ -80,6 +86,7 @@ export class ClusterConvergence {
     this.#schedule(DEBOUNCE_MS);
     return () => {
       this.#isStopped = true;
+      this.#endWaiting(Number.POSITIVE_INFINITY);
       stopListening();
       this.#timer?.cancel();
     };
@@ -103,13 +110,22 @@ export class ClusterConvergence {
     return desiredCluster(manifest(), { status: status(), wishOf: (node) => wishes.of(node), isConfigured });
   }
 
-  /** Goes round now, until nothing can be done any more for the moment. */
+  /** Goes round now. Resolves when nothing can be done any more for the moment. */
   async apply(): Promise<Rest> {
     this.#retries = 0;
-    let result: RoundResult | undefined;
-    do result = await this.#turn.run(() => this.#round());
-    while (result !== undefined && result.done > 0 && !this.#isStopped);
+    const after = this.#roundsBegun;
+    this.#schedule(0);
+    if (!this.#isStopped) await new Promise<void>((resolve) => this.#waiting.push({ after, resolve }));
     return this.#rest;
+  }
+
+  #endWaiting(round: number): void {
+    const [over, rest] = [
+      this.#waiting.filter(({ after }) => after < round),
+      this.#waiting.filter(({ after }) => after >= round),
+    ];
+    this.#waiting = rest;
+    for (const { resolve } of over) resolve();
   }
 
   #schedule(delayMs: number): void {
@@ -120,7 +136,11 @@ export class ClusterConvergence {
     this.#timer?.cancel();
     const timer = clock.after(delayMs, () => {
       this.#timer = undefined;
-      void this.#turn.run(() => this.#round());
+      void this.#turn.run(async () => {
+        const round = ++this.#roundsBegun;
+        const result = await this.#round();
+        if (result === undefined || result.done === 0) this.#endWaiting(round);
+      });
     });
     this.#timer = { cancel: () => timer.cancel(), dueMs };
   }
@@ -135,7 +155,7 @@ export class ClusterConvergence {
     const bootIds = new Map(Array.from(status().nodes, ([name, node]) => [name, node.boot?.bootId]));
     let result: RoundResult;
     try {
-      result = await rounds.run(this.desired(), this.#listener());
+      result = await rounds.run(this.desired(), this.#listener(bootIds));
     } catch (error) {
       // A fault of the program's: the data plane goes on, and it is tried again.
       this.#tell({ kind: "warning", message: `Cannot go on with the cluster: ${(error as Error).stack ?? error}` });
@@ -143,7 +163,6 @@ export class ClusterConvergence {
       return undefined;
     }
     if (this.#isStopped) return undefined;
-    this.#tellMembers(result, bootIds);
     const problems = [...storageProblems(manifest(), status()), ...result.problems];
     const isSettled = result.tried === 0 && result.waiting.length === 0 && problems.length === 0;
     this.#takeRest({ isSettled, problems, waiting: result.waiting });
@@ -170,7 +189,7 @@ export class ClusterConvergence {
     if (!isDeepStrictEqual(problems, told)) this.#tell({ kind: "cluster-problems", problems });
   }
 
-  #tellMembers({ joined, lost }: RoundResult, bootIds: ReadonlyMap<string, string | undefined>): void {
+  #tellMembers({ joined, lost }: Parameters<StepListener["planned"]>[0], bootIds: BootIds): void {
     const { nodes } = this.#options.status();
     for (const name of joined) {
       const node = nodes.get(name);
@@ -185,8 +204,9 @@ export class ClusterConvergence {
     }
   }
 
-  #listener(): StepListener {
+  #listener(bootIds: BootIds): StepListener {
     return {
+      planned: (members) => this.#tellMembers(members, bootIds),
       begun: ({ kind, title, node }) => this.#tell({ kind: "step-begun", step: kind, title }, node),
       done: ({ kind, title, node }, durationMs) =>
         this.#tell({ kind: "step-done", step: kind, title, durationMs }, node),

@@ -3,7 +3,7 @@ import type { ClusterProblem } from "../cluster/cluster-problem.ts";
 import { containerStorageOf, isUsableStorage, storageProblem } from "../cluster/container-storage.ts";
 import { isUp } from "../cluster/event.ts";
 import type { Manifest, ManifestNode } from "../cluster/manifest.ts";
-import { managersOf } from "../cluster/orchestrator-managers.ts";
+import { keepsItsState, managersOf } from "../cluster/orchestrator-managers.ts";
 import type { ClusterStatus, NodeStatus } from "../cluster/status.ts";
 import type { DesiredCluster, DesiredMember, MemberWish } from "./orchestrator.ts";
 
@@ -31,6 +31,8 @@ function desiredMember(
   const model = node.model ?? its?.model;
   const serial = node.serial ?? its?.serial;
   const address = its?.address ?? node.address;
+  // It is one already, and can be asked: settings that are to be changed are no reason to lose sight of it.
+  const isMember = its?.stage === "joined" || (its?.hasJoined === true && keepsItsState(manifest, node));
   const hasStorage = containerStorageOf(manifest, node) === undefined || isTried(its);
   return {
     name,
@@ -38,7 +40,7 @@ function desiredMember(
     wish: wishOf(name),
     facts: { ...(model && { model }), ...(serial && { serial }), ...(role !== undefined && { role }) },
     ...(address && { address }),
-    isReady: isUp(its?.stage) && address !== undefined && hasStorage && isConfigured(node),
+    isReady: isUp(its?.stage) && address !== undefined && hasStorage && (isMember || isConfigured(node)),
     wasTried: its?.stage === "joined",
     hasJoined: its?.hasJoined === true,
   };

@@ -26,6 +26,7 @@ function orchestrator(names: readonly string[][], run: (step: ClusterStep) => Pr
 function recorder() {
   const told: string[] = [];
   const listener: StepListener = {
+    planned: () => {},
     begun: ({ node }) => told.push(`begun ${node}`),
     done: ({ node }) => told.push(`done ${node}`),
     failed: ({ node }, _, { cause }) => told.push(`failed ${node}: ${cause}`),

@@ -8,12 +8,14 @@ import { StepError } from "./problems.ts";
 const ROUNDS_MAX = 200;
 
 export interface StepListener {
+  /** Before steps are run. */
+  planned(members: Pick<NextSteps<ClusterStep>, "joined" | "lost">): void;
   begun(step: ClusterStep): void;
   done(step: ClusterStep, durationMs: number): void;
   failed(step: ClusterStep, durationMs: number, problem: ClusterProblem): void;
 }
 
-export interface RoundResult extends Omit<NextSteps<ClusterStep>, "steps"> {
+export interface RoundResult extends Pick<NextSteps<ClusterStep>, "problems" | "waiting"> {
   /** How many steps were done, and how many tried. */
   done: number;
   tried: number;
@@ -42,14 +44,15 @@ export class Rounds<Observed, Step extends ClusterStep> implements ClusterRounds
 
   async run(desired: DesiredCluster, listener: StepListener): Promise<RoundResult> {
     const observed = await this.#orchestrator.observe(desired, this.#shell);
-    const { steps, problems, ...rest } = this.#orchestrator.plan(desired, observed);
+    const { steps, problems, waiting, joined, lost } = this.#orchestrator.plan(desired, observed);
+    listener.planned({ joined, lost });
     // All of them are over when this ends, whatever becomes of one: the next round must not meet them.
     const ends = await Promise.allSettled(steps.map((step) => this.#runStep(step, desired, listener)));
     const failed = ends.flatMap((end) => {
       if (end.status === "rejected") throw end.reason;
       return end.value ?? [];
     });
-    return { ...rest, problems: [...problems, ...failed], done: steps.length - failed.length, tried: steps.length };
+    return { waiting, problems: [...problems, ...failed], done: steps.length - failed.length, tried: steps.length };
   }
 
   async #runStep(step: Step, desired: DesiredCluster, listener: StepListener): Promise<ClusterProblem | undefined> {

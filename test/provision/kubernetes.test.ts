@@ -13,7 +13,7 @@ import { flavourOf, kubernetes } from "../../src/provision/kubernetes/kubernetes
 import { kubernetesRole } from "../../src/provision/kubernetes/role-variables.ts";
 import type { ClusterStep, DesiredCluster, DesiredMember } from "../../src/provision/orchestrator.ts";
 import { StepError } from "../../src/provision/problems.ts";
-import { Rounds } from "../../src/provision/rounds.ts";
+import { Rounds, type StepListener } from "../../src/provision/rounds.ts";
 import { shellWord } from "../../src/provision/shell-word.ts";
 import { leftToSoak, requireRoot, requireTools } from "../lab/required-tools.ts";
 import { LocalNodes } from "./local-nodes.ts";
@@ -95,14 +95,16 @@ printf '${K3S_UNIT("agent").replaceAll("\n", "\\n")}' > /etc/systemd/system/k3s-
       const rounds = new Rounds(kubernetes(flavourOf("attic", manifest, managers.length)), nodes, {
         monotonicMs: () => 0,
       });
-      const listener = {
+      const listener: StepListener = {
+        planned: ({ joined }) => {
+          for (const name of joined) joinedOnce.add(name);
+        },
         begun: () => {},
         failed: () => {},
         done: (step: ClusterStep) => done.push(`${step.kind} ${step.node}`),
       };
       for (let round = 0; round < most; round++) {
         const result = await rounds.run(desired(), listener);
-        for (const name of result.joined) joinedOnce.add(name);
         if (result.problems.length > 0) throw new StepError(result.problems[0]!);
         if (result.done === 0 && result.waiting.length === 0) return done;
         if (result.done === 0) await new Promise((settle) => setTimeout(settle, 500));

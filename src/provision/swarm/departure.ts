@@ -14,7 +14,7 @@ export function planDeparture(draft: Draft, swarm: ListedSwarm, member: DesiredM
   } else if (entry.manager) {
     draft.waiting.push(`${name} is being made a worker`);
   } else if (entry.availability !== "drain" && entry.state === "ready") {
-    draft.add({ ...change, title: `drain ${name}`, availability: "drain" });
+    draft.add({ ...change, title: `drain ${name}`, availability: "drain", awaitsEnd: true });
   } else {
     draft.add({ kind: "leave", node: name, title: `have ${name} leave the swarm`, isManager: false });
   }

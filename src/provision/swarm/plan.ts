@@ -157,6 +157,7 @@ function updateOf(draft: Draft, swarm: ListedSwarm, member: DesiredMember, entry
     labels,
     ...(role && { role }),
     ...(availability && { availability }),
+    ...(availability === "drain" && { awaitsEnd: true }),
   };
 }
 

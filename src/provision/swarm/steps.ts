@@ -16,6 +16,8 @@ export type SwarmStep = ClusterStep &
         labels: Readonly<Record<string, string | undefined>>;
         role?: MemberRole;
         availability?: Availability;
+        /** It is over when the node's work is gone, or a limit of time is. Not for one that may be off: its work never ends. */
+        awaitsEnd?: true;
       }
     /** Runs work on it and reaches it from `via`. */
     | { kind: "try"; via: string; id: string; address: Ipv4; bootId: string }

@@ -250,6 +250,19 @@ describe("another step", () => {
       `node1: docker node update --label-add bramble.node=node2 --label-add 'bramble.role=it'"'"'s a disk' --label-rm bramble.drained --role manager x1 >/dev/null || exit\n`,
     ],
     [
+      "drain of a node that is gone does not wait for the end of its work",
+      {
+        kind: "update",
+        node: "node2",
+        title: "drain node2",
+        via: "node1",
+        id: "x1",
+        labels: {},
+        availability: "drain",
+      },
+      "node1: docker node update --availability drain x1 >/dev/null || exit\n",
+    ],
+    [
       "leave of a worker has no force",
       { kind: "leave", node: "node2", title: "have node2 leave", isManager: false },
       `node2: [ "$(docker info --format '{{.Swarm.LocalNodeState}}')" = inactive ] && exit\ndocker swarm leave >/dev/null\n`,

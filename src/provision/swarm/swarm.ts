@@ -114,7 +114,7 @@ docker swarm join --token ${shellWord(token)} --advertise-addr ${address} ${mana
 `;
 }
 
-function updateScript({ id, labels, role, availability }: SwarmStep & { kind: "update" }): string {
+function updateScript({ id, labels, role, availability, awaitsEnd }: SwarmStep & { kind: "update" }): string {
   const words = [
     ...Object.entries(labels).map(([key, value]) =>
       value === undefined ? `--label-rm ${shellWord(key)}` : `--label-add ${shellWord(`${key}=${value}`)}`,
@@ -123,8 +123,8 @@ function updateScript({ id, labels, role, availability }: SwarmStep & { kind: "u
     ...(availability ? [`--availability ${availability}`] : []),
   ];
   const update = `docker node update ${words.join(" ")} ${id} >/dev/null || exit\n`;
-  if (availability !== "drain") return update;
-  // Its end is waited for, but not without end, and not from a node that is off: its work stays listed as running.
+  if (!awaitsEnd) return update;
+  // Not without end, and not from a node that is off: its work stays listed as running.
   return `${update}tries=0
 while [ $tries -lt 60 ] && docker node ps --format '{{.CurrentState}}' ${id} | grep -q '^Running'; do
   [ "$(docker node inspect --format '{{.Status.State}}' ${id})" = ready ] || exit 0
