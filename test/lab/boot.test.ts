@@ -256,7 +256,7 @@ describe.skipIf(missingImages()).each(IMAGES)("two nodes from $name", ({ image, 
       expect(cluster.ssh("node2", "ls ~")).toBe("");
       const upAgain = cluster.waitUp("node1");
       // sshd goes down under the command, so how it ends says nothing.
-      expect(() => cluster.ssh("node1", "sudo systemctl reboot; sleep 30")).toThrow();
+      expect(() => cluster.ssh("node1", "sudo systemctl reboot; sleep 110")).toThrow();
       await upAgain;
       expect(cluster.ssh("node1", "cat ~/kept /var/lib/docker/kept")).toBe("precious\nprecious");
       if (hasLogs) expect(cluster.ssh("node1", LOOK_AT_LOGS)).toBe("before\n710 pi\n0 0");
