@@ -6,7 +6,15 @@ import { mkdtempSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { bookwormLikeImage, debianImage, FIRST_BOOT_MARK, missingImages, trixieLikeImage } from "./images.ts";
+import {
+  bookwormLikeImage,
+  debianImage,
+  dockerImage,
+  FIRST_BOOT_MARK,
+  missingImages,
+  trixieLikeImage,
+} from "./images.ts";
+import { requireRoot } from "./required-tools.ts";
 import { Simulation } from "./simulation.ts";
 
 const BOOT_TIMEOUT_MS = 400_000;
@@ -15,25 +23,31 @@ const BOOT_TIMEOUT_MS = 400_000;
 const BRIDGE = { modules: ["br_netfilter"], sysctl: { "net.bridge.bridge-nf-call-iptables": 0 } };
 const NO_BRIDGE = { modules: [], sysctl: {} };
 
+/** Emulated, Docker takes half a minute of both processors to start: once is enough. */
+const DOCKER_UNITS = ["docker.service", "docker.socket", "containerd.service", "apparmor.service"];
+/** The image with Docker is Debian's own otherwise; only root can make it. */
+const HAS_DOCKER = !requireRoot();
+
 interface Wishes {
   /** Of the two nodes. */
   storage: readonly [string, string];
   /** In memory, and swap there. */
   hasLogs: boolean;
   kernel: typeof BRIDGE | typeof NO_BRIDGE;
+  hasDocker: boolean;
 }
 
 /** What the manifest says of the running system is for all; the second node has words of its own. */
-const manifest = (image: string, { storage, hasLogs, kernel: { modules, sysctl } }: Wishes) => `cluster: demo
+const manifest = (image: string, { storage, hasLogs, hasDocker, kernel }: Wishes) => `cluster: demo
 network: { interface: eth0, dhcp: server, subnet: 10.77.0.0/24, range: { from: 10.77.0.11, to: 10.77.0.20 } }
 image: ${JSON.stringify(image)}
-modules: ${JSON.stringify(modules)}
-sysctl: ${JSON.stringify({ ...sysctl, "vm.swappiness": 7, "net.ipv4.ip_forward": 1 })}
+modules: ${JSON.stringify(kernel.modules)}
+sysctl: ${JSON.stringify({ ...kernel.sysctl, "vm.swappiness": 7, "net.ipv4.ip_forward": 1 })}
 cgroups: memory
 ${hasLogs ? "logs: { keep: memory, size: 32MiB }\nswap: { kind: zram, size: 128MiB }" : ""}
 units:
   enable: [fstrim.timer, getty@tty2.service, mine]
-  mask: [apt-daily.timer, e2scrub_reap.service]
+  mask: [${["apt-daily.timer", "e2scrub_reap.service", ...(hasDocker ? DOCKER_UNITS : [])].join(", ")}]
 files:
   - path: /etc/systemd/system/mine.service
     content: |
@@ -67,8 +81,9 @@ const LOOP = "{ kind: loop, size: 8GiB }";
 const IMAGES = [
   {
     name: "Debian with its initramfs",
-    image: debianImage,
+    image: HAS_DOCKER ? dockerImage : debianImage,
     hasInitramfs: true,
+    hasDocker: HAS_DOCKER,
     storage: [LOOP, `{ kind: disk, device: ${DEVICE} }`],
     hasLogs: true,
     kernel: BRIDGE,
@@ -77,6 +92,7 @@ const IMAGES = [
     name: "an image laid out as bookworm, without an initramfs",
     image: bookwormLikeImage,
     hasInitramfs: false,
+    hasDocker: false,
     storage: [LOOP, "{ kind: memory, size: 256MiB }"],
     hasLogs: true,
     kernel: NO_BRIDGE,
@@ -85,6 +101,7 @@ const IMAGES = [
     name: "an image laid out as trixie, without an initramfs",
     image: trixieLikeImage,
     hasInitramfs: false,
+    hasDocker: false,
     storage: [NO_STORAGE, NO_STORAGE],
     hasLogs: false,
     kernel: NO_BRIDGE,
@@ -92,7 +109,7 @@ const IMAGES = [
 ] as const;
 
 describe.skipIf(missingImages()).each(IMAGES)("two nodes from $name", ({ image, hasInitramfs, ...wishes }) => {
-  const { storage, hasLogs, kernel } = wishes;
+  const { storage, hasLogs, hasDocker, kernel } = wishes;
   const isOnDisk = storage[1].includes("disk");
   let disks: string;
   let disk: { node: string; path: string };
@@ -246,6 +263,20 @@ describe.skipIf(missingImages()).each(IMAGES)("two nodes from $name", ({ image, 
       expect(second).toEqual([{ setting: "logs", state: "ready" }]);
     },
     120_000,
+  );
+
+  it.skipIf(!hasDocker)(
+    "run Debian's own Docker there: overlay2, and a container whose memory is limited",
+    () => {
+      cluster.ssh("node1", `sudo systemctl unmask --quiet ${DOCKER_UNITS.join(" ")} && sudo systemctl start docker`);
+      const look = "sudo docker info --format '{{.Driver}} {{.DockerRootDir}} {{.MemoryLimit}}'";
+      const load = "tar -C /usr/bin -c busybox | sudo docker import - scratch > /dev/null";
+      const run = "sudo docker run --rm --network none --memory 64m scratch /busybox cat /sys/fs/cgroup/memory.max";
+      const said = cluster.ssh("node1", [look, load, run].join(" && "));
+      expect(said.split("\n")).toEqual(["overlay2 /var/lib/docker true", String(64 * MIB)]);
+      cluster.ssh("node1", `sudo systemctl mask --quiet ${DOCKER_UNITS.join(" ")}`);
+    },
+    BOOT_TIMEOUT_MS,
   );
 
   it(
