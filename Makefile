@@ -6,7 +6,7 @@
 #                                   Debian with its root in memory, dropped at each boot, and put back to a snapshot;
 #                                   Ansible with our roles, over SSH on a virtual Pi; what logs in memory spare;
 #                                   a million damaged inputs for each decoder of packets, partitions and FAT; a kernel on a Pi 3B of QEMU's
-# make e2e-kubernetes                the scripts of k3s and kubeadm with stand-ins for the programs, and our role k3s by the real Ansible
+# make e2e-kubernetes                the scripts of k3s and kubeadm with stand-ins for the programs, in namespaces and on two virtual Pis
 # make e2e-swarm                     from a manifest to a Docker Swarm on two virtual Pis, with the real Docker of Debian: needs root
 # make check                        compiler, biome, source rules, docs/DIAGNOSIS.md
 .PHONY: build check test demo bench soak e2e-kubernetes e2e-swarm clean
@@ -52,7 +52,8 @@ soak: build
 	  test/lab/log-writes.test.ts
 
 e2e-kubernetes: build
-	SOAK=1 node_modules/.bin/vitest run test/provision/kubernetes.test.ts
+	tools/debian-packages test
+	SOAK=1 node_modules/.bin/vitest run test/provision/kubernetes.test.ts test/e2e/kubernetes.test.ts
 
 e2e-swarm: build
 	tools/debian-packages test
