@@ -4,7 +4,7 @@
 # make soak [ROUNDS=1000] [SEED=n]  the server killed at random moments, compared with what it had promised; the tests
 #                                   with the kernel's NFS client for longer, more random changes beside overlayfs, and
 #                                   Debian with its root in memory, dropped at each boot, and put back to a snapshot;
-#                                   Ansible with our roles, over SSH on a virtual Pi; what logs in memory spare;
+#                                   Ansible with our roles, over SSH on a virtual Pi; packages by apt; what logs in memory spare;
 #                                   a million damaged inputs for each decoder of packets, partitions and FAT; a kernel on a Pi 3B of QEMU's
 # make e2e-kubernetes                the scripts of k3s and kubeadm with stand-ins for the programs, in namespaces and on two virtual Pis
 # make e2e-swarm                     from a manifest to a Docker Swarm on two virtual Pis, with the real Docker of Debian: needs root
@@ -49,7 +49,7 @@ soak: build
 	  test/fuzz/image-decoders.test.ts \
 	  test/lab/models-kernel.test.ts test/lab/virtual-pi-spare.test.ts \
 	  test/lab/doctor-firewall.test.ts test/lab/ansible.test.ts \
-	  test/lab/log-writes.test.ts
+	  test/lab/log-writes.test.ts test/lab/packages.test.ts
 
 e2e-kubernetes: build
 	tools/debian-packages test

@@ -97,7 +97,7 @@ export type BootOccurrence =
   /** Ansible has done on it all that the manifest says, in the boot with this id; `fingerprint` is of those settings. */
   | { kind: "configured"; fingerprint: string; bootId: string; changed: number }
   | { kind: "configure-failed"; fingerprint: string; bootId: string; message: string }
-  /** What the node says of `logs` and `swap` of the manifest; told again when it changes. */
+  /** What the node says of `logs`, `swap` and `packages` of the manifest; told again when it changes. */
   | { kind: "settings-made"; settings: readonly SettingReport[] }
   | { kind: "shutdown-seen" }
   | { kind: "reset" }

@@ -1,4 +1,4 @@
-/** What the manifest says of a node's running system: kernel settings and modules, systemd's units, control groups. */
+/** What the manifest says of a node's running system: kernel settings and modules, systemd's units, packages, control groups. */
 import { z } from "zod";
 
 /** sysctl.d(5): parts between dots, `*` for any, and a slash for a dot that belongs to a name (`eth0/1`). */
@@ -24,6 +24,11 @@ const sysctl = z.record(
     .transform(String),
 );
 
+/** Debian Policy 5.6.1. */
+const packageName = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9+.-]{1,127}$/, { error: "Expected the name of a Debian package, as htop" });
+
 const moduleName = z.string().regex(MODULE_NAME, { error: "Expected the name of a kernel module, as br_netfilter" });
 
 const unitNames = z
@@ -40,6 +45,7 @@ export const systemSettings = {
   sysctl: sysctl.default({}).describe("Kernel settings, as net.ipv4.ip_forward: 1"),
   modules: z.array(moduleName).default([]).describe("Kernel modules to load at boot"),
   units: z.strictObject({ enable: unitNames, mask: unitNames }).prefault({}).describe("Units of systemd"),
+  packages: z.array(packageName).default([]).describe("Debian packages that a node installs when they are missing"),
   cgroups: z
     .enum(["memory", "none"])
     .exactOptional()

@@ -5,7 +5,7 @@ import { formatProblem, type ManifestSurroundings, manifestJsonSchema, parseMani
 const FILES = new Set(["pi.img.xz", "key.pub", "motd"]);
 const SURROUNDINGS: ManifestSurroundings = { fileExists: (path) => FILES.has(path), imageNames: ["trixie"] };
 
-const NO_SYSTEM_SETTINGS = { sysctl: {}, modules: [], units: { enable: [], mask: [] } };
+const NO_SYSTEM_SETTINGS = { sysctl: {}, modules: [], packages: [], units: { enable: [], mask: [] } };
 
 /** A manifest that is fine, with lines of its own put before the nodes and nodes put at the end. */
 function manifest(lines = "", nodes = '  - { name: node1, mac: "dc:a6:32:70:da:b0" }') {

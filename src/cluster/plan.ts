@@ -21,6 +21,7 @@ import {
   type GenerationInput,
   generateRoot,
   logsOf,
+  packagesOf,
   RAM_ROOT_INIT,
   ramRootProblems,
   swapOf,
@@ -78,6 +79,8 @@ export interface BootPlan {
   /** Absent: as the image has them. */
   logs?: LogsWish;
   swap?: SwapWish;
+  /** What is installed by the node itself where it is missing. */
+  packages?: string[];
   dhcp: { mode: Manifest["network"]["dhcp"]; address?: Ipv4; bootServer: Ipv4 };
   lane: BootLane;
   commandLine: string;
@@ -107,6 +110,7 @@ export function planNode(manifest: Manifest, node: ManifestNode, image: PlanImag
   const rootMode = node.root ?? manifest.root;
   const containerStorage = containerStorageOf(manifest, node);
   const [logs, swap] = [logsOf({ manifest, node }), swapOf({ manifest, node })];
+  const packages = packagesOf({ manifest, node });
   const input: GenerationInput = { manifest, node, rootMode, facts, root: image.root, ...context };
   const root = generateRoot(input);
   return {
@@ -124,6 +128,7 @@ export function planNode(manifest: Manifest, node: ManifestNode, image: PlanImag
     ...(containerStorage && { containerStorage }),
     ...(logs && { logs }),
     ...(swap && { swap }),
+    ...(packages.length > 0 && { packages }),
     dhcp: {
       mode: manifest.network.dhcp,
       ...(node.address && { address: node.address }),

@@ -1,5 +1,5 @@
 /**
- * What a node said of the settings that it has to make for itself at each boot (`logs`, `swap` of the
+ * What a node said of the settings that it has to make for itself at each boot (`logs`, `swap`, `packages` of the
  * manifest): whether it could.
  */
 
@@ -11,7 +11,7 @@ export interface SettingReport {
   sizeKiB?: number;
 }
 
-const SETTING_NAMES = ["logs", "swap"] as const;
+const SETTING_NAMES = ["logs", "swap", "packages"] as const;
 export type SettingName = (typeof SETTING_NAMES)[number];
 
 /** `logs full 100 65536; swap ready`: as the node's script puts them together. What is not understood is left out. */
@@ -30,6 +30,7 @@ export function settingProblem(node: string, report: SettingReport): string | un
   return STATES[report.setting][report.state]?.(node, report);
 }
 
+const SEE_PACKAGES = "see journalctl -u bramble-packages on the node";
 const LOST_AT_POWER_CUT = "what was logged since the last flush is lost when it loses power";
 const SEE_LOGS = "see journalctl -u 'bramble-logs*' on the node";
 
@@ -63,5 +64,16 @@ const STATES: Record<SettingName, Record<string, Explain>> = {
     "no-zram": (node) =>
       `Cannot swap on ${node}: its kernel has no zram; use a kernel with it, or take swap: out of the manifest`,
     failed: (node) => `Cannot swap on ${node}: setting up zram failed; see journalctl -u bramble-swap on the node`,
+  },
+  packages: {
+    ready: () => undefined,
+    installing: () => undefined,
+    unknown: (node) =>
+      `Cannot install the packages of ${node}: its archives do not have all of them; correct packages:, or ${SEE_PACKAGES}`,
+    "no-archive": (node) =>
+      `Cannot install the packages of ${node}: it does not reach all of its archives; it tries again; ${SEE_PACKAGES}`,
+    "no-space": (node) =>
+      `Cannot install the packages of ${node}: there is no space, or its quota does not allow it; it tries again`,
+    failed: (node) => `Cannot install the packages of ${node}: apt-get failed; it tries again; ${SEE_PACKAGES}`,
   },
 };

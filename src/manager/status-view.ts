@@ -46,7 +46,7 @@ export interface NodeStatusView {
   clusterStep?: { title: string; sinceMs: number };
   /** How far Ansible is with it, where the manifest has something for Ansible to do. */
   configuration?: ConfigurationView;
-  /** What it says of `logs` and `swap` of the manifest. */
+  /** What it says of `logs`, `swap` and `packages` of the manifest. */
   settings?: readonly SettingReport[];
   /** Why it does not get on. */
   diagnosis?: Diagnosis;

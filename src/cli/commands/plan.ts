@@ -40,6 +40,7 @@ function planText(plan: ShownPlan): string {
     `dhcp     ${dhcp.mode}, address ${dhcp.address ?? "from the pool or the router"}, boot server ${dhcp.bootServer}`,
     ...(plan.containerStorage ? [`storage  ${storageText(plan.containerStorage)} for containers`] : []),
     ...(plan.logs ? [`logs     ${logsText(plan.logs, plan.rootMode)}`] : []),
+    ...(plan.packages ? [`packages ${plan.packages.join(" ")}`] : []),
     ...(plan.swap ? [`swap     ${swapText(plan.swap)}`] : []),
     `kernel   ${plan.lane}`,
     `cmdline  ${plan.commandLine}`,

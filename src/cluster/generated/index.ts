@@ -10,6 +10,7 @@ import { logFiles, logWarnings } from "./logs.ts";
 import { manifestFiles } from "./manifest-files.ts";
 import { nameServerFiles, nameServerWarnings } from "./name-servers.ts";
 import { networkFiles } from "./network.ts";
+import { packageFiles, packageWarnings } from "./packages.ts";
 import { pingFiles } from "./ping.ts";
 import type { GenerationInput, Generator } from "./placing.ts";
 import { ramRootFiles } from "./ram-root.ts";
@@ -20,6 +21,7 @@ import { upReportFiles } from "./up-report.ts";
 import { authorizedKeys, userFiles } from "./user.ts";
 
 export { logsOf } from "./logs.ts";
+export { packagesOf } from "./packages.ts";
 export type { GenerationInput } from "./placing.ts";
 export { RAM_ROOT_INIT, ramRootProblems } from "./ram-root.ts";
 export { swapOf } from "./swap.ts";
@@ -39,6 +41,7 @@ const GENERATORS: readonly Generator[] = [
   containerStorageFiles,
   logFiles,
   swapFiles,
+  packageFiles,
   upReportFiles,
   userFiles,
   manifestFiles,
@@ -66,6 +69,7 @@ function generationWarnings(input: GenerationInput): string[] {
     ...containerStorageWarnings(input),
     ...logWarnings(input),
     ...swapWarnings(input),
+    ...packageWarnings(input),
   ];
   if (passwordHash === undefined && authorizedKeys(input).length === 0) {
     warnings.push(

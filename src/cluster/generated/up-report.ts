@@ -18,7 +18,7 @@ const UNIT = "bramble-up.service";
 export const UP_SCRIPT_PATH = SCRIPT_PATH;
 /** In memory, of this boot alone. */
 export const STORAGE_REPORT_PATH = "/run/bramble/storage";
-/** A file for each setting, by its name: `logs`, `swap`. */
+/** A file for each setting, by its name: `logs`, `swap`, `packages`. */
 export const SETTING_REPORT_FOLDER = "/run/bramble/settings";
 /** There as long as the manager knows this node to be up: before that, settings wait to go with the report of it. */
 const TOLD_PATH = "/run/bramble/up";
@@ -145,7 +145,8 @@ export function upReportFiles(input: GenerationInput): GeneratedFile[] {
 
 function reported({ manifest, node, facts }: GenerationInput): Reported {
   const isSystemd = facts.init === "systemd";
-  const wished = [node.logs ?? manifest.logs, node.swap ?? manifest.swap];
+  const packages = manifest.packages.length + node.packages.length > 0 ? true : undefined;
+  const wished = [node.logs ?? manifest.logs, node.swap ?? manifest.swap, packages];
   return {
     storage: isSystemd && containerStorageOf(manifest, node) !== undefined,
     settings: isSystemd && wished.some((wish) => wish !== undefined),
