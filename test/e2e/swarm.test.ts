@@ -35,6 +35,7 @@ interface SwarmNode {
   ID: string;
   Hostname: string;
   Status: string;
+  Availability: string;
   ManagerStatus: string;
 }
 
@@ -111,6 +112,20 @@ describe.skipIf(skipped || missingImages())("a Swarm of two nodes", () => {
   );
 
   it(
+    "takes the work of a node away when asked to, and gives it back",
+    async () => {
+      cluster.bramble("cluster", "drain", "node2");
+      expect(members().map(({ Availability }) => Availability)).toEqual(["Active", "Drain"]);
+      const running = "sudo docker node ps --filter desired-state=running --format '{{.CurrentState}}' node2";
+      expect(cluster.ssh("node1", running)).not.toContain("Running");
+      cluster.bramble("cluster", "drain", "node2", "--undo");
+      expect(members().map(({ Availability }) => Availability)).toEqual(["Active", "Active"]);
+      await untilServedBy(["node1", "node2"]);
+    },
+    12 * MINUTE_MS,
+  );
+
+  it(
     "has a node back that lost its power, as the same member, with its work",
     async () => {
       const before = members();
@@ -139,6 +154,20 @@ describe.skipIf(skipped || missingImages())("a Swarm of two nodes", () => {
       await untilServedBy(["node1", "node3"]);
     },
     JOINED_WITHIN_MS + 10 * MINUTE_MS,
+  );
+
+  it(
+    "has a node leave when asked to, and then everybody",
+    async () => {
+      const stateOf = (node: string) => cluster.ssh(node, "sudo docker info --format '{{.Swarm.LocalNodeState}}'");
+      cluster.bramble("cluster", "remove", "node3");
+      await expect.poll(memberText, { timeout: 3 * MINUTE_MS, interval: 5000 }).toEqual(["node1 Ready Leader"]);
+      expect(stateOf("node3")).toBe("inactive");
+      cluster.bramble("cluster", "leave", "--yes");
+      expect(stateOf("node1")).toBe("inactive");
+      expect(cluster.status().nodes.map(({ stage }) => stage)).toEqual(["up", "up"]);
+    },
+    12 * MINUTE_MS,
   );
 });
 

@@ -84,7 +84,7 @@ export class Simulation {
     return execFileSync(process.execPath, all, {
       encoding: "utf8",
       stdio: ["ignore", "pipe", "pipe"],
-      timeout: 120_000,
+      timeout: 300_000,
     });
   }
 
