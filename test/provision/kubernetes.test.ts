@@ -1,6 +1,6 @@
 /**
  * The scripts of k3s and kubeadm, run by a real `sh` on nodes that are namespaces, in the order that the plan finds, with stand-ins for
- * the programs of Kubernetes, which record how they were called. Most of it takes minutes and is `make e2e-kubernetes`.
+ * the programs of Kubernetes, which record how they were called. It takes minutes: `make e2e-kubernetes`.
  */
 import { createHash } from "node:crypto";
 import { copyFileSync, readFileSync } from "node:fs";
@@ -28,7 +28,7 @@ const sum = (path: string) => createHash("sha256").update(readFileSync(path)).di
 const K3S_UNIT = (role: string) =>
   `[Service]\nEnvironmentFile=-/run/bramble/k3s.env\nExecStart=/usr/local/bin/k3s ${role}\n[Install]\nWantedBy=multi-user.target\n`;
 
-describe.skipIf(requireRoot() || requireTools(["unshare", "nsenter", "openssl"]))(
+describe.skipIf(leftToSoak || requireRoot() || requireTools(["unshare", "nsenter", "openssl"]))(
   "Kubernetes on nodes that are namespaces",
   () => {
     let nodes: LocalNodes;
@@ -180,108 +180,92 @@ printf '${K3S_UNIT("agent").replaceAll("\n", "\\n")}' > /etc/systemd/system/k3s-
       }
     });
 
-    it.skipIf(leftToSoak)(
-      "k3s: a worker that restarts comes back without a token, and one that lost all joins anew under its name",
-      {
-        timeout: TIMEOUT_MS,
-      },
-      async () => {
-        await beginK3s(["a", "b", "c"]);
-        await converge();
-        const [b, c] = [nodes.nodes.get("b")!, nodes.nodes.get("c")!];
-        b.cutPower();
-        await c.forgetAll();
-        await Promise.all([b.boot(), c.boot()]);
-        const binary = join(nodes.standIns, "first");
-        await prepareK3s("c", VERSION, binary);
-        const done = await converge();
-        expect(done).toEqual(expect.arrayContaining(["start b", "delete a", "join-agent c", "check b", "check c"]));
-        expect(done.filter((step) => step.startsWith("join"))).toEqual(["join-agent c"]);
-        expect((await recorded("b")).at(-1)).toMatchObject({ argv: ["agent"], token: false });
-      },
-    );
+    it("k3s: a worker that restarts comes back without a token, and one that lost all joins anew under its name", {
+      timeout: TIMEOUT_MS,
+    }, async () => {
+      await beginK3s(["a", "b", "c"]);
+      await converge();
+      const [b, c] = [nodes.nodes.get("b")!, nodes.nodes.get("c")!];
+      b.cutPower();
+      await c.forgetAll();
+      await Promise.all([b.boot(), c.boot()]);
+      const binary = join(nodes.standIns, "first");
+      await prepareK3s("c", VERSION, binary);
+      const done = await converge();
+      expect(done).toEqual(expect.arrayContaining(["start b", "delete a", "join-agent c", "check b", "check c"]));
+      expect(done.filter((step) => step.startsWith("join"))).toEqual(["join-agent c"]);
+      expect((await recorded("b")).at(-1)).toMatchObject({ argv: ["agent"], token: false });
+    });
 
-    it.skipIf(leftToSoak)(
-      "k3s: three servers join one at a time with the cluster's own token, which k3s alone keeps",
-      {
-        timeout: TIMEOUT_MS,
-      },
-      async () => {
-        await beginK3s(["a", "b", "c", "d"]);
-        managers = ["a", "b", "c"];
-        const done = await converge();
-        expect(done.filter((step) => /init|join/.test(step))).toEqual([
-          "init a",
-          "join-server b",
-          "join-server c",
-          "join-agent d",
-        ]);
-        expect((await recorded("b")).find(({ argv }) => argv[0] === "server")).toMatchObject({
-          token: true,
-          url: `https://${nodes.nodes.get("a")!.address}:6443`,
-        });
-        const b = nodes.nodes.get("b")!;
-        expect(await b.look("ls /run/bramble /etc/rancher/k3s; stat -c '%a' /var/lib/rancher/k3s/server/token")).toBe(
-          "/etc/rancher/k3s:\nconfig.yaml\nk3s.yaml\n\n/run/bramble:\n600",
-        );
-        // Its database is there, so it needs no other to start.
-        b.cutPower();
-        await b.boot();
-        expect(await converge()).toContain("start b");
-        expect((await recorded("b")).filter(({ argv }) => argv[0] === "server").at(-1)).toMatchObject({
-          token: false,
-          url: "",
-        });
-      },
-    );
+    it("k3s: three servers join one at a time with the cluster's own token, which k3s alone keeps", {
+      timeout: TIMEOUT_MS,
+    }, async () => {
+      await beginK3s(["a", "b", "c", "d"]);
+      managers = ["a", "b", "c"];
+      const done = await converge();
+      expect(done.filter((step) => /init|join/.test(step))).toEqual([
+        "init a",
+        "join-server b",
+        "join-server c",
+        "join-agent d",
+      ]);
+      expect((await recorded("b")).find(({ argv }) => argv[0] === "server")).toMatchObject({
+        token: true,
+        url: `https://${nodes.nodes.get("a")!.address}:6443`,
+      });
+      const b = nodes.nodes.get("b")!;
+      expect(await b.look("ls /run/bramble /etc/rancher/k3s; stat -c '%a' /var/lib/rancher/k3s/server/token")).toBe(
+        "/etc/rancher/k3s:\nconfig.yaml\nk3s.yaml\n\n/run/bramble:\n600",
+      );
+      // Its database is there, so it needs no other to start.
+      b.cutPower();
+      await b.boot();
+      expect(await converge()).toContain("start b");
+      expect((await recorded("b")).filter(({ argv }) => argv[0] === "server").at(-1)).toMatchObject({
+        token: false,
+        url: "",
+      });
+    });
 
-    it.skipIf(leftToSoak)(
-      "k3s: another version goes from node to node, each drained and filled again",
-      {
-        timeout: TIMEOUT_MS,
-      },
-      async () => {
-        await beginK3s(["a", "b"]);
-        await converge();
-        const newer = nodes.variant("second", NEWER);
-        manifest = { ...(manifest as K3sManifest), version: NEWER, binary: { source: newer, sha256: sum(newer) } };
-        expect(await problemOf(converge())).toMatchObject({
-          cause: "missing",
-          node: "a",
-          message: expect.stringContaining("bramble configure a"),
-        });
-        await prepareK3s("a", NEWER, newer);
-        await prepareK3s("b", NEWER, newer);
-        const done = await converge();
-        const order = done.filter((step) => !/check|mark/.test(step));
-        expect(order).toEqual(["drain a", "upgrade a", "uncordon a", "drain b", "upgrade b", "uncordon b"]);
-        expect(await nodes.nodes.get("b")!.look("readlink /usr/local/bin/k3s")).toBe(
-          `/usr/local/lib/bramble/k3s/${NEWER}/k3s`,
-        );
-      },
-    );
+    it("k3s: another version goes from node to node, each drained and filled again", {
+      timeout: TIMEOUT_MS,
+    }, async () => {
+      await beginK3s(["a", "b"]);
+      await converge();
+      const newer = nodes.variant("second", NEWER);
+      manifest = { ...(manifest as K3sManifest), version: NEWER, binary: { source: newer, sha256: sum(newer) } };
+      expect(await problemOf(converge())).toMatchObject({
+        cause: "missing",
+        node: "a",
+        message: expect.stringContaining("bramble configure a"),
+      });
+      await prepareK3s("a", NEWER, newer);
+      await prepareK3s("b", NEWER, newer);
+      const done = await converge();
+      const order = done.filter((step) => !/check|mark/.test(step));
+      expect(order).toEqual(["drain a", "upgrade a", "uncordon a", "drain b", "upgrade b", "uncordon b"]);
+      expect(await nodes.nodes.get("b")!.look("readlink /usr/local/bin/k3s")).toBe(
+        `/usr/local/lib/bramble/k3s/${NEWER}/k3s`,
+      );
+    });
 
-    it.skipIf(leftToSoak)(
-      "k3s: a node that is taken out is drained, forgotten and emptied; its air-gap images stay",
-      {
-        timeout: TIMEOUT_MS,
-      },
-      async () => {
-        await beginK3s(["a", "b"]);
-        await converge();
-        const b = nodes.nodes.get("b")!;
-        await b.look("mkdir -p /var/lib/rancher/k3s/agent/images && touch /var/lib/rancher/k3s/agent/images/all.tar");
-        wishes = { b: "out" };
-        expect(await converge()).toEqual(["drain b", "delete a", "reset b"]);
-        expect(await b.look("find /etc/rancher /var/lib/rancher -type f; systemctl is-active k3s-agent")).toBe(
-          "/var/lib/rancher/k3s/agent/images/all.tar\ninactive",
-        );
-        wishes = {};
-        expect((await converge())[0]).toBe("join-agent b");
-      },
-    );
+    it("k3s: a node that is taken out is drained, forgotten and emptied; its air-gap images stay", {
+      timeout: TIMEOUT_MS,
+    }, async () => {
+      await beginK3s(["a", "b"]);
+      await converge();
+      const b = nodes.nodes.get("b")!;
+      await b.look("mkdir -p /var/lib/rancher/k3s/agent/images && touch /var/lib/rancher/k3s/agent/images/all.tar");
+      wishes = { b: "out" };
+      expect(await converge()).toEqual(["drain b", "delete a", "reset b"]);
+      expect(await b.look("find /etc/rancher /var/lib/rancher -type f; systemctl is-active k3s-agent")).toBe(
+        "/var/lib/rancher/k3s/agent/images/all.tar\ninactive",
+      );
+      wishes = {};
+      expect((await converge())[0]).toBe("join-agent b");
+    });
 
-    it.skipIf(leftToSoak)("k3s: what goes wrong has its name, and what to do", { timeout: TIMEOUT_MS }, async () => {
+    it("k3s: what goes wrong has its name, and what to do", { timeout: TIMEOUT_MS }, async () => {
       await beginK3s(["a", "b"]);
       const right = manifest as K3sManifest;
       manifest = { ...right, binary: { ...right.binary, sha256: "00".repeat(32) } };
@@ -324,40 +308,34 @@ printf '${K3S_UNIT("agent").replaceAll("\n", "\\n")}' > /etc/systemd/system/k3s-
       expect(await problemOf(converge())).toMatchObject({ cause: "control-plane-off", node: "a" });
     });
 
-    it.skipIf(leftToSoak)(
-      "k3s: a manager that is killed in the middle of a join goes on by looking, while the old script still runs",
-      { timeout: TIMEOUT_MS },
-      async () => {
-        await beginK3s(["a", "b"]);
-        const orchestrator = kubernetes(flavourOf("attic", manifest, 1));
-        const [init] = orchestrator.plan(desired(), await orchestrator.observe(desired(), nodes)).steps;
-        await orchestrator.run(init!, desired(), nodes);
-        const steps = orchestrator.plan(desired(), await orchestrator.observe(desired(), nodes)).steps;
-        // Nobody waits for its answer any more.
-        const old = orchestrator.run(steps.find(({ kind }) => kind === "join-agent")!, desired(), nodes);
-        await new Promise((settle) => setTimeout(settle, 1500));
-        const done = await converge();
-        expect(done).toEqual(expect.arrayContaining(["check a", "check b"]));
-        await old.catch(() => {});
-        expect(await nodes.nodes.get("b")!.look("ls /run/bramble; systemctl is-active k3s-agent")).toBe("active");
-        expect(await converge()).toEqual([]);
-      },
-    );
+    it("k3s: a manager that is killed in the middle of a join goes on by looking, while the old script still runs", {
+      timeout: TIMEOUT_MS,
+    }, async () => {
+      await beginK3s(["a", "b"]);
+      const orchestrator = kubernetes(flavourOf("attic", manifest, 1));
+      const [init] = orchestrator.plan(desired(), await orchestrator.observe(desired(), nodes)).steps;
+      await orchestrator.run(init!, desired(), nodes);
+      const steps = orchestrator.plan(desired(), await orchestrator.observe(desired(), nodes)).steps;
+      // Nobody waits for its answer any more.
+      const old = orchestrator.run(steps.find(({ kind }) => kind === "join-agent")!, desired(), nodes);
+      await new Promise((settle) => setTimeout(settle, 1500));
+      const done = await converge();
+      expect(done).toEqual(expect.arrayContaining(["check a", "check b"]));
+      await old.catch(() => {});
+      expect(await nodes.nodes.get("b")!.look("ls /run/bramble; systemctl is-active k3s-agent")).toBe("active");
+      expect(await converge()).toEqual([]);
+    });
 
-    it.skipIf(leftToSoak)(
-      "k3s: a kubeconfig has the node's address and the cluster's name",
-      { timeout: TIMEOUT_MS },
-      async () => {
-        await beginK3s(["a"]);
-        await converge();
-        const text = await nodes.nodes.get("a")!.look(flavourOf("attic", manifest, 1).kubeconfig());
-        expect(kubeconfigFor(text, "attic", "192.168.1.11")).toBe(
-          "apiVersion: v1\nkind: Config\nclusters:\n  - name: attic\n    cluster:\n      certificate-authority-data: c3RhbmQtaW4=\n      server: https://192.168.1.11:6443\nusers:\n  - name: attic-admin\n    user:\n      client-key-data: c2VjcmV0\ncontexts:\n  - name: attic\n    context:\n      cluster: attic\n      user: attic-admin\ncurrent-context: attic\n",
-        );
-      },
-    );
+    it("k3s: a kubeconfig has the node's address and the cluster's name", { timeout: TIMEOUT_MS }, async () => {
+      await beginK3s(["a"]);
+      await converge();
+      const text = await nodes.nodes.get("a")!.look(flavourOf("attic", manifest, 1).kubeconfig());
+      expect(kubeconfigFor(text, "attic", "192.168.1.11")).toBe(
+        "apiVersion: v1\nkind: Config\nclusters:\n  - name: attic\n    cluster:\n      certificate-authority-data: c3RhbmQtaW4=\n      server: https://192.168.1.11:6443\nusers:\n  - name: attic-admin\n    user:\n      client-key-data: c2VjcmV0\ncontexts:\n  - name: attic\n    context:\n      cluster: attic\n      user: attic-admin\ncurrent-context: attic\n",
+      );
+    });
 
-    it.skipIf(leftToSoak || requireTools(["ansible-playbook"]))(
+    it.skipIf(requireTools(["ansible-playbook"]))(
       "k3s: the role leaves what the scripts need, and the second time changes nothing",
       {
         timeout: TIMEOUT_MS,
@@ -428,44 +406,40 @@ printf '[Service]\\nExecStart=/usr/local/bin/kubelet --config=/var/lib/kubelet/c
         return { cni };
       }
 
-      it.skipIf(leftToSoak)(
-        "makes a control plane of three and takes a worker, by files that are gone afterwards",
-        {
-          timeout: TIMEOUT_MS,
-        },
-        async () => {
-          await begin(["a", "b", "c", "d"]);
-          managers = ["a", "b", "c"];
-          const done = await converge();
-          expect(done.filter((step) => /init|join/.test(step))).toEqual([
-            "init a",
-            "join-server b",
-            "join-server c",
-            "join-agent d",
-          ]);
-          expect(
-            (await recorded("a")).filter(({ program }) => program === "kubeadm").map(({ argv }) => argv.join(" ")),
-          ).toEqual([
-            "init --config /run/bramble/kubeadm.yaml --skip-token-print",
-            ...["b", "c"].flatMap((name) => [
-              `token create --ttl 15m0s --description Bramble: ${name}`,
-              "certs certificate-key",
-              "init phase upload-certs --upload-certs --skip-certificate-key-print --config /run/bramble/kubeadm.yaml",
-            ]),
-            "token create --ttl 15m0s --description Bramble: d",
-          ]);
-          expect(await nodes.nodes.get("b")!.look("ls /run/bramble")).toBe("");
-          const sent = nodes.sent.find(
-            ({ node, script }) => node === "d" && script.includes("JoinConfiguration"),
-          )!.script;
-          const [, hash] = /sha256:([0-9a-f]{64})"/.exec(sent)!;
-          const own =
-            "openssl x509 -pubkey -noout -in /etc/kubernetes/pki/ca.crt | openssl rsa -pubin -outform der 2> /dev/null | sha256sum";
-          expect((await nodes.nodes.get("a")!.look(own)).split(" ")[0]).toBe(hash);
-        },
-      );
+      it("makes a control plane of three and takes a worker, by files that are gone afterwards", {
+        timeout: TIMEOUT_MS,
+      }, async () => {
+        await begin(["a", "b", "c", "d"]);
+        managers = ["a", "b", "c"];
+        const done = await converge();
+        expect(done.filter((step) => /init|join/.test(step))).toEqual([
+          "init a",
+          "join-server b",
+          "join-server c",
+          "join-agent d",
+        ]);
+        expect(
+          (await recorded("a")).filter(({ program }) => program === "kubeadm").map(({ argv }) => argv.join(" ")),
+        ).toEqual([
+          "init --config /run/bramble/kubeadm.yaml --skip-token-print",
+          ...["b", "c"].flatMap((name) => [
+            `token create --ttl 15m0s --description Bramble: ${name}`,
+            "certs certificate-key",
+            "init phase upload-certs --upload-certs --skip-certificate-key-print --config /run/bramble/kubeadm.yaml",
+          ]),
+          "token create --ttl 15m0s --description Bramble: d",
+        ]);
+        expect(await nodes.nodes.get("b")!.look("ls /run/bramble")).toBe("");
+        const sent = nodes.sent.find(
+          ({ node, script }) => node === "d" && script.includes("JoinConfiguration"),
+        )!.script;
+        const [, hash] = /sha256:([0-9a-f]{64})"/.exec(sent)!;
+        const own =
+          "openssl x509 -pubkey -noout -in /etc/kubernetes/pki/ca.crt | openssl rsa -pubin -outform der 2> /dev/null | sha256sum";
+        expect((await nodes.nodes.get("a")!.look(own)).split(" ")[0]).toBe(hash);
+      });
 
-      it.skipIf(leftToSoak)("upgrades, and takes a node out", { timeout: TIMEOUT_MS }, async () => {
+      it("upgrades, and takes a node out", { timeout: TIMEOUT_MS }, async () => {
         const { cni } = await begin(["a", "b"]);
         await converge();
         const version = "v1.32.0";

@@ -73,19 +73,21 @@ export class LocalNode {
       stdio: ["pipe", "pipe", "pipe"],
     });
     const [stdout, stderr] = [child.stdout, child.stderr].map(collected);
-    const deadline = setTimeout(() => child.kill("SIGKILL"), timeoutMs);
     child.stdin.on("error", () => {});
     child.stdin.end(script);
-    return new Promise((settle) =>
-      child.on("close", (exitCode, signal) => {
+    return new Promise((settle) => {
+      const deadline = setTimeout(() => {
+        child.kill("SIGKILL");
+        // What it started lives on in the node, and keeps its output open.
+        settle({ kind: "timed-out" });
+      }, timeoutMs);
+      child.on("close", (exitCode) => {
         clearTimeout(deadline);
         settle(
-          signal !== null || exitCode === null
-            ? { kind: "timed-out" }
-            : { kind: "ended", exitCode, stdout: stdout!(), stderr: stderr!() },
+          exitCode === null ? { kind: "timed-out" } : { kind: "ended", exitCode, stdout: stdout!(), stderr: stderr!() },
         );
-      }),
-    );
+      });
+    });
   }
 
   /** What a script prints, for tests that look. */
