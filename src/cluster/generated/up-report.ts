@@ -27,7 +27,7 @@ const TOLD_PATH = "/run/bramble/up";
 const READ_STORAGE = `[ "$word" != up ] || ! read -r said < ${STORAGE_REPORT_PATH} || more=" storage $said"
 `;
 const READ_SETTINGS = `[ "$word" != settings ] || [ -e ${TOLD_PATH} ] || exit 0
-if [ "$word" = down ]; then rm -f ${TOLD_PATH}; else : > ${TOLD_PATH}; fi
+if [ "$word" = down ]; then rm -f ${TOLD_PATH}; else mkdir -p ${TOLD_PATH.slice(0, TOLD_PATH.lastIndexOf("/"))} && : > ${TOLD_PATH}; fi
 for file in ${SETTING_REPORT_FOLDER}/*; do
   [ "$word" = down ] || [ ! -e "$file" ] || ! read -r said < "$file" || more="$more; \${file##*/} $said"
 done
