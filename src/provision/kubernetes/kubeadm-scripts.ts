@@ -172,7 +172,7 @@ say authority "\${authority%% *}"${kind === "join-server" ? certificates : ""}`,
   );
 }
 
-/** A member of etcd that is gone counts for its quorum until it is taken out. */
+/** A member of etcd that is gone counts for its quorum until it is taken out, which etcd refuses in the first seconds after its start. */
 const FORGET_IN_ETCD = `
 etcd_pod=$(${KUBECTL} -n kube-system get pods -l component=etcd --field-selector status.phase=Running -o 'jsonpath={.items[*].metadata.name}')
 for pod in $etcd_pod; do
@@ -180,7 +180,7 @@ for pod in $etcd_pod; do
   etcdctl="${KUBECTL} -n kube-system exec $pod -- etcdctl --endpoints https://127.0.0.1:2379 --cacert /etc/kubernetes/pki/etcd/ca.crt --cert /etc/kubernetes/pki/etcd/server.crt --key /etc/kubernetes/pki/etcd/server.key"
   members=$($etcdctl member list 2> /dev/null) || continue
   id=$(printf '%s\\n' "$members" | grep -F ", $node, " | cut -d, -f1)
-  [ -z "$id" ] || $etcdctl member remove "$id" > /dev/null 2>&1 || fail etcd "$node is still a member of etcd"
+  [ -z "$id" ] || said=$($etcdctl member remove "$id" 2>&1) || fail etcd "$node is still a member of etcd: $(printf '%s\\n' "$said" | sed -n 's/^Error: //p')"
   break
 done`;
 
