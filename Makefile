@@ -53,7 +53,7 @@ soak: build
 
 e2e-kubernetes: build
 	tools/debian-packages test
-	SOAK=1 node_modules/.bin/vitest run test/provision/kubernetes.test.ts test/e2e/kubernetes.test.ts
+	SOAK=1 node_modules/.bin/vitest run test/provision/kubernetes.test.ts test/e2e/kubernetes.test.ts test/e2e/kubeadm.test.ts
 
 e2e-swarm: build
 	tools/debian-packages test

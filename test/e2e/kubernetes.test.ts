@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { debianImage, missingImages } from "../lab/images.ts";
 import { leftToSoak, requireRoot, requireTools } from "../lab/required-tools.ts";
 import { Simulation, type SimulationEvent } from "../lab/simulation.ts";
+import { storyOf } from "./story.ts";
 
 const MINUTE_MS = 60_000;
 const JOINED_WITHIN_MS = 25 * MINUTE_MS;
@@ -138,27 +139,3 @@ describe.skipIf(skipped || missingImages())("k3s, by a stand-in, on two nodes", 
     JOINED_WITHIN_MS + MINUTE_MS,
   );
 });
-
-/** What was done when, in seconds since the first event. */
-function storyOf(events: readonly SimulationEvent[]): string[] {
-  const told = new Set([
-    "up",
-    "configured",
-    "configure-failed",
-    "step-done",
-    "step-failed",
-    "joined",
-    "left",
-    "manager-started",
-  ]);
-  const dated = events.flatMap((event) => ("unixMs" in event ? [event] : []));
-  const first = dated[0]?.unixMs ?? 0;
-  return dated
-    .filter(({ kind }) => told.has(kind))
-    .map((event) => {
-      const seconds = Math.round((event.unixMs - first) / 1000);
-      const step = "title" in event ? event.title : "";
-      const message = "message" in event ? event.message : "";
-      return `${seconds} s  ${"node" in event ? event.node : ""}  ${event.kind}  ${step}  ${message}`;
-    });
-}

@@ -14,6 +14,7 @@ K3S = "/var/lib/rancher/k3s"
 PORT = 6443
 READY_S = 30
 PKI = "/etc/kubernetes/pki"
+KUBELET_SETTINGS = "/var/lib/kubelet/config.yaml"
 
 
 def record(program, **more):
@@ -389,14 +390,20 @@ def kubeadm():
             begin(name, "/var/lib/bramble/containers/etcd", url)
         else:
             write("/etc/kubernetes/kubelet.conf", json.dumps({"name": name, "url": url}))
-            subprocess.run(["systemctl", "restart", "kubelet"], check=True)
+            start_kubelet()
     elif words[0] == "upgrade":
         print("upgraded")
     elif words[0] == "reset":
         subprocess.run(["systemctl", "stop", "kubelet"])
-        subprocess.run(["rm", "-rf", "/etc/kubernetes/manifests", "/etc/kubernetes/kubelet.conf", "/etc/kubernetes/admin.conf", PKI])
+        subprocess.run(["rm", "-rf", "/etc/kubernetes/manifests", "/etc/kubernetes/kubelet.conf", "/etc/kubernetes/admin.conf", KUBELET_SETTINGS, PKI])
     else:
         die(f"the stand-in does not know {words}")
+
+
+def start_kubelet():
+    """Its unit waits for this file."""
+    write(KUBELET_SETTINGS, "")
+    subprocess.run(["systemctl", "restart", "kubelet"], check=True)
 
 
 def begin(name, folder, leader):
@@ -405,7 +412,7 @@ def begin(name, folder, leader):
     own = f"https://{own_address()}:{PORT}"
     write("/etc/kubernetes/admin.conf", f"apiVersion: v1\nkind: Config\nclusters:\n- cluster: {{server: '{own}', certificate-authority-data: c3RhbmQtaW4=}}\n  name: kubernetes\nusers:\n- name: kubernetes-admin\n  user: {{client-key-data: c2VjcmV0}}\n")
     write("/etc/kubernetes/kubelet.conf", json.dumps({"name": name, "url": own}))
-    subprocess.run(["systemctl", "restart", "kubelet"], check=True)
+    start_kubelet()
     for _ in range(60):
         try:
             ask(own, ask="health")
