@@ -2,8 +2,8 @@
 # make test                         rules, unit tests, real clients, whole boots in QEMU
 # make bench [BENCH=image|nodes|…]  figures beside a peer, in one run
 # make soak [ROUNDS=1000] [SEED=n]  the server killed at random moments, compared with what it had promised; the tests
-#                                   with the kernel's NFS client for longer, more random changes beside overlayfs, and
-#                                   Debian with its root in memory, dropped at each boot, and put back to a snapshot;
+#                                   with the kernel's NFS client for longer, more random changes beside overlayfs, each image
+#                                   booted anew and reset, and Debian with its root in memory, dropped at each boot, and put back to a snapshot;
 #                                   Ansible with our roles, over SSH on a virtual Pi; packages by apt; what logs in memory spare;
 #                                   a million damaged inputs for each decoder of packets, partitions and FAT; a kernel on a Pi 3B of QEMU's
 # make e2e-kubernetes                the scripts of k3s and kubeadm with stand-ins for the programs, in namespaces and on two virtual Pis
@@ -47,7 +47,7 @@ soak: build
 	  test/lab/nfs-applications.test.ts test/lab/manager-restarts.test.ts test/tree/overlayfs.test.ts \
 	  test/lab/ram.test.ts test/lab/ephemeral.test.ts test/lab/snapshots.test.ts test/fuzz/wire-decoders.test.ts \
 	  test/fuzz/image-decoders.test.ts \
-	  test/lab/models-kernel.test.ts test/lab/virtual-pi-spare.test.ts \
+	  test/lab/boot.test.ts test/lab/models-kernel.test.ts test/lab/virtual-pi-spare.test.ts \
 	  test/lab/doctor-firewall.test.ts test/lab/ansible.test.ts \
 	  test/lab/log-writes.test.ts test/lab/packages.test.ts
 

@@ -94,7 +94,7 @@ export async function simulate(settings: SimulationSettings): Promise<number> {
     const fleet = startFleet({
       pis,
       openPort: open.port,
-      ...(!settings.firmwareOnly && { machines: qemuMachines }),
+      ...(!settings.firmwareOnly && { machines: qemuMachines(count) }),
       memoryMiB: settings.memory,
       clock: systemClock,
       random: seededRandom(settings.seed),

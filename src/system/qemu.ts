@@ -5,7 +5,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import type { Machine, MachineEnd, MachineSettings, Machines } from "../ports.ts";
@@ -15,9 +15,18 @@ const QMP_DESCRIPTOR = 3;
 /** Of what QEMU wrote to standard error, the end is what tells why. */
 const ERROR_TEXT_MAX = 2000;
 
-export const qemuMachines: Machines = { start };
+const PI_CORES = 4;
 
-async function start(settings: MachineSettings): Promise<Machine> {
+/**
+ * `count` of them are meant to run side by side. More cores than this machine has for each cost more than they bring: on two cores two
+ * Debians with two each took 147 s of processor time to boot and be asked a few things, with one each 90 s.
+ */
+export function qemuMachines(count: number): Machines {
+  const cores = Math.min(PI_CORES, Math.max(1, Math.floor(availableParallelism() / count)));
+  return { start: (settings) => start(settings, cores) };
+}
+
+async function start(settings: MachineSettings, cores: number): Promise<Machine> {
   const folder = mkdtempSync(join(tmpdir(), "bramble-machine-"));
   const kernel = join(folder, "kernel");
   const initramfs = settings.initramfs && join(folder, "initramfs");
@@ -27,7 +36,7 @@ async function start(settings: MachineSettings): Promise<Machine> {
   if (initramfs) writeFileSync(initramfs, settings.initramfs!);
 
   // setpriv: a machine never outlives the program that plugged it in.
-  const words = ["--pdeathsig", "KILL", PROGRAM, ...qemuArguments(settings, { kernel, initramfs, deviceTree })];
+  const words = ["--pdeathsig", "KILL", PROGRAM, ...qemuArguments(settings, cores, { kernel, initramfs, deviceTree })];
   const child = spawn("setpriv", words, { stdio: ["pipe", "pipe", "pipe", "pipe"] });
   const machine = new QemuMachine(child);
   try {
@@ -45,21 +54,25 @@ interface MachineFiles {
   deviceTree: string | undefined;
 }
 
-function qemuArguments(settings: MachineSettings, { kernel, initramfs, deviceTree }: MachineFiles): string[] {
+function qemuArguments(
+  settings: MachineSettings,
+  cores: number,
+  { kernel, initramfs, deviceTree }: MachineFiles,
+): string[] {
   const words = ["-name", settings.name, "-nodefaults", "-display", "none", "-no-reboot", "-accel", "tcg"];
   words.push("-kernel", kernel, "-append", settings.commandLine);
   if (initramfs) words.push("-initrd", initramfs);
   words.push("-netdev", `tap,id=lan,ifname=${settings.tapName},script=no,downscript=no`);
-  words.push(...(deviceTree === undefined ? virtMachine(settings) : pi3Machine(settings, deviceTree)));
+  words.push(...(deviceTree === undefined ? virtMachine(settings, cores) : pi3Machine(settings, deviceTree)));
   words.push("-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console");
   words.push("-chardev", `socket,id=control,fd=${QMP_DESCRIPTOR}`, "-mon", "chardev=control,mode=control");
   return words;
 }
 
-function virtMachine({ memoryMiB, mac }: MachineSettings): string[] {
+function virtMachine({ memoryMiB, mac }: MachineSettings, cores: number): string[] {
   // romfile: the card's own network boot program has nothing to do here, and is not installed everywhere.
   const card = `virtio-net-pci,netdev=lan,mac=${mac},romfile=`;
-  return ["-machine", "virt", "-cpu", "cortex-a72", "-smp", "2", "-m", String(memoryMiB), "-device", card];
+  return ["-machine", "virt", "-cpu", "cortex-a72", "-smp", String(cores), "-m", String(memoryMiB), "-device", card];
 }
 
 /** Four cores and 1 GiB are fixed. The board's own network chip, at the same USB port, is not emulated. */

@@ -29,7 +29,7 @@ describe.skipIf(requireTools(["setpriv"]))("a machine that cannot start", () => 
     const folder = mkdtempSync(join(tmpdir(), "bramble-path-"));
     symlinkSync(execFileSync("sh", ["-c", "command -v setpriv"], { encoding: "utf8" }).trim(), join(folder, "setpriv"));
     process.env.PATH = folder;
-    await expect(qemuMachines.start(SETTINGS)).rejects.toThrow(
+    await expect(qemuMachines(1).start(SETTINGS)).rejects.toThrow(
       `Cannot start the virtual Pi's machine: qemu-system-aarch64 is not installed; install it with "apt-get install qemu-system-arm"`,
     );
     rmSync(folder, { recursive: true });
@@ -37,7 +37,7 @@ describe.skipIf(requireTools(["setpriv"]))("a machine that cannot start", () => 
 
   it.skipIf(requireTools(["qemu-system-aarch64"]))("passes on what QEMU says, and leaves nothing behind", async () => {
     const before = foldersLeft();
-    await expect(qemuMachines.start(SETTINGS)).rejects.toThrow(/^Cannot start the virtual Pi's machine: .*\(lo\)/);
+    await expect(qemuMachines(1).start(SETTINGS)).rejects.toThrow(/^Cannot start the virtual Pi's machine: .*\(lo\)/);
     expect(foldersLeft().filter((name) => !before.includes(name))).toEqual([]);
   });
 });

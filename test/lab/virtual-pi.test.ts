@@ -170,7 +170,7 @@ describe.skipIf(skipped)("a virtual Pi on a network of the kernel", () => {
           },
         ],
         openPort: openTap,
-        machines: qemuMachines,
+        machines: qemuMachines(1),
         memoryMiB: 512,
         clock: systemClock,
         random: systemRandom,
