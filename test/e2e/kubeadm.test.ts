@@ -143,21 +143,27 @@ describe.skipIf(skipped || missingImages())("kubeadm, by stand-ins, on two nodes
   );
 
   it(
-    "has a node out of it when asked to, and in again",
+    "has a node out of it when asked to, and in again, and ends when asked to",
     async () => {
       const list = "sudo kubectl --kubeconfig /etc/kubernetes/admin.conf get --raw /api/v1/nodes";
       const names = () =>
         (JSON.parse(cluster.ssh("node1", list)) as { items: { metadata: { name: string } }[] }).items.map(
           ({ metadata }) => metadata.name,
         );
+      const stages = () => cluster.status().nodes.map(({ stage }) => stage);
       const patience = { timeout: 5 * MINUTE_MS, interval: 5000 };
       cluster.bramble("cluster", "remove", "node2");
       await expect.poll(names, patience).toEqual(["node1"]);
+      await expect.poll(stages, patience).toEqual(["joined", "up"]);
       const look =
         "sudo find /etc/kubernetes /run/bramble -name '*.conf' -o -name '*.yaml'; systemctl is-active kubelet";
       await expect.poll(() => cluster.ssh("node2", `${look} || true`), patience).toBe("inactive");
       cluster.bramble("cluster", "join", "node2");
-      await expect.poll(names, patience).toEqual(["node1", "node2"]);
+      await expect.poll(stages, patience).toEqual(["joined", "joined"]);
+      expect(names()).toEqual(["node1", "node2"]);
+      cluster.bramble("cluster", "leave", "--yes");
+      await expect.poll(stages, patience).toEqual(["up", "up"]);
+      expect(cluster.ssh("node1", `${look} || true`)).toBe("inactive");
     },
     20 * MINUTE_MS,
   );

@@ -128,6 +128,12 @@ describe("the first steps", () => {
   });
 });
 
+it("a member that is in no cluster any more is lost, the last one, too", () => {
+  const out = { wish: "out", wasTried: true } as const;
+  const all = cluster(member("a", "manager", out), member("b", "worker", out));
+  expect(plan(all, { local: { a: EMPTY, b: AGENT } }).lost.map(({ node }) => node)).toEqual(["a"]);
+});
+
 describe("a cluster that answers", () => {
   const local = { a: SERVER, b: EMPTY, c: EMPTY };
   it.each<[string, DesiredCluster, ObservedKubernetes, Partial<ReturnType<typeof shown>>]>([

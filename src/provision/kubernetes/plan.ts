@@ -57,7 +57,10 @@ export function planKubernetes(
           nodes: new Map(cluster.nodes.map((node) => [node.name, node])),
           usable,
         });
-  return { ...next, problems: [...obstacles, ...next.problems] };
+  const emptied =
+    cluster === undefined ? usable.filter(({ name, wasTried }) => wasTried && local[name]!.identity === "none") : [];
+  const lost = [...next.lost, ...emptied.map(({ name }) => ({ node: name, reason: "it is in no cluster any more" }))];
+  return { ...next, lost, problems: [...obstacles, ...next.problems] };
 }
 
 const NOTHING = { steps: [], problems: [], joined: [], waiting: [], lost: [] };

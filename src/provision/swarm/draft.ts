@@ -18,7 +18,7 @@ export class Draft {
   readonly problems: ClusterProblem[] = [];
   readonly waiting: string[] = [];
   readonly joined: string[] = [];
-  readonly #lost: { node: string; reason: string }[] = [];
+  readonly #lost = new Map<string, string>();
   readonly #steps = new Map<string, SwarmStep>();
   #managerChanges = false;
 
@@ -33,12 +33,13 @@ export class Draft {
   }
 
   noteLoss({ name, wasTried }: DesiredMember, reason: string): void {
-    if (wasTried) this.#lost.push({ node: name, reason });
+    if (wasTried && !this.#lost.has(name)) this.#lost.set(name, reason);
   }
 
   nextSteps(): NextSteps<SwarmStep> {
     const { problems, waiting, joined } = this;
-    return { steps: [...this.#steps.values()], problems, waiting, joined, lost: this.#lost };
+    const lost = Array.from(this.#lost, ([node, reason]) => ({ node, reason }));
+    return { steps: [...this.#steps.values()], problems, waiting, joined, lost };
   }
 
   /** Those that should manage the swarm. */

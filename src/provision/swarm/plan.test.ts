@@ -285,6 +285,19 @@ describe("who was joined is lost", () => {
     const hosts = { a: inside("a", true), ...(its && { b: its }) };
     expect(planSwarm(joined, observed(hosts, entries)).lost.map(({ node }) => node)).toEqual(expected);
   });
+
+  it("when it was asked to leave and has left, the last one, too", () => {
+    const out = { wish: "out", wasTried: true } as const;
+    const one = cluster(manager("a", { wasTried: true }), member("b", out));
+    expect(
+      planSwarm(one, observed({ a: inside("a", true), b: inside("b", false) }, [managerEntry("a"), entry("b")])).lost,
+    ).toEqual([]);
+    expect(planSwarm(one, observed({ a: inside("a", true), b: host() }, [managerEntry("a")])).lost).toEqual([
+      { node: "b", reason: "it has left" },
+    ]);
+    const all = cluster(manager("a", out), member("b", out));
+    expect(planSwarm(all, observed({ a: host(), b: host() }, [])).lost.map(({ node }) => node)).toEqual(["a", "b"]);
+  });
 });
 
 it("a cluster that is dissolved ends with its last manager", () => {

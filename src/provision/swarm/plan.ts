@@ -16,6 +16,13 @@ import type { SwarmStep } from "./steps.ts";
 
 export function planSwarm(desired: DesiredCluster, observed: ObservedSwarm): NextSteps<SwarmStep> {
   const draft = new Draft(desired, observed);
+  for (const member of desired.members) {
+    if (localSwarm(observed, member.name)?.state !== "inactive") continue;
+    draft.noteLoss(
+      member,
+      member.wish === "out" ? "it has left" : "it has left the swarm, or lost the files of Docker",
+    );
+  }
   const swarm = listedSwarm(desired, observed);
   if (swarm) planMembers(draft, swarm);
   else planFounding(draft);
@@ -74,7 +81,6 @@ function planMember(draft: Draft, swarm: ListedSwarm, member: DesiredMember): vo
     if (current) planDeparture(draft, swarm, member, current);
     else if (local.state !== "inactive") draft.leave(member, local);
   } else if (local.state === "inactive") {
-    draft.noteLoss(member, "it has left the swarm, or lost the files of Docker");
     planJoin(draft, swarm, member, old);
   } else if (current) {
     planChanges(draft, swarm, member, current);
