@@ -4,7 +4,6 @@
  * takes more than ten minutes: `make e2e-kubernetes`. The tests go on from each other.
  */
 import { execFileSync } from "node:child_process";
-import { createHash } from "node:crypto";
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -12,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { dockerImage, missingImages } from "../lab/images.ts";
 import { leftToSoak, requireRoot, requireTools } from "../lab/required-tools.ts";
 import { Simulation } from "../lab/simulation.ts";
+import { pinned, writeImageArchive } from "./image-archive.ts";
 import { storyOf } from "./story.ts";
 
 const MINUTE_MS = 60_000;
@@ -19,9 +19,7 @@ const JOINED_WITHIN_MS = 25 * MINUTE_MS;
 const STAND_IN = resolve(import.meta.dirname, "stand-ins/kubernetes.py");
 const PAUSE_IMAGE = "bramble.test/pause:3.10";
 
-const sha256 = (bytes: Buffer | string) => createHash("sha256").update(bytes).digest("hex");
-
-const pinned = (source: string) => `{ source: ${JSON.stringify(source)}, sha256: ${sha256(readFileSync(source))} }`;
+const pinnedText = (source: string) => JSON.stringify(pinned(source));
 
 const manifest = (folder: string) => `cluster: attic
 network: { interface: eth0, dhcp: server, subnet: 10.79.0.0/24, range: { from: 10.79.0.100, to: 10.79.0.120 } }
@@ -35,39 +33,21 @@ orchestrator:
   managers: [node1]
   podCidr: 10.244.0.0/16
   pauseImage: ${PAUSE_IMAGE}
-  binaries: { kubeadm: ${pinned(STAND_IN)}, kubelet: ${pinned(STAND_IN)}, kubectl: ${pinned(STAND_IN)} }
-  cniPlugins: ${pinned(join(folder, "plugins.tgz"))}
-  cni: ${pinned(join(folder, "net.yaml"))}
-  airgapImages: ${pinned(join(folder, "images.tar"))}
+  binaries: { kubeadm: ${pinnedText(STAND_IN)}, kubelet: ${pinnedText(STAND_IN)}, kubectl: ${pinnedText(STAND_IN)} }
+  cniPlugins: ${pinnedText(join(folder, "plugins.tgz"))}
+  cni: ${pinnedText(join(folder, "net.yaml"))}
+  airgapImages: ${pinnedText(join(folder, "images.tar"))}
 nodes:
   - { name: node1, mac: "dc:a6:32:00:00:01", serial: "10000001", model: 4, address: 10.79.0.11 }
   - { name: node2, mac: "dc:a6:32:00:00:02", serial: "10000002", model: 4, address: 10.79.0.12 }
 `;
-
-/** As `docker save` writes it: one image, for arm64, without a file in it. */
-function writeImageArchive(path: string): void {
-  const folder = mkdtempSync(join(tmpdir(), "bramble-archive-"));
-  const layer = Buffer.alloc(1024);
-  const config = JSON.stringify({
-    architecture: "arm64",
-    os: "linux",
-    rootfs: { type: "layers", diff_ids: [`sha256:${sha256(layer)}`] },
-    config: { Cmd: ["/pause"] },
-  });
-  const names = { Config: `${sha256(config)}.json`, RepoTags: [PAUSE_IMAGE], Layers: ["layer.tar"] };
-  writeFileSync(join(folder, names.Config), config);
-  writeFileSync(join(folder, "layer.tar"), layer);
-  writeFileSync(join(folder, "manifest.json"), JSON.stringify([names]));
-  execFileSync("tar", ["-C", folder, "-cf", path, "manifest.json", names.Config, "layer.tar"]);
-  rmSync(folder, { recursive: true });
-}
 
 function writeFiles(folder: string): void {
   mkdirSync(join(folder, "plugins"));
   copyFileSync("/dev/null", join(folder, "plugins/bridge"));
   execFileSync("tar", ["-C", join(folder, "plugins"), "-czf", join(folder, "plugins.tgz"), "."]);
   writeFileSync(join(folder, "net.yaml"), "kind: List\n");
-  writeImageArchive(join(folder, "images.tar"));
+  writeImageArchive(join(folder, "images.tar"), { name: PAUSE_IMAGE, entrypoint: ["/pause"], files: {} });
 }
 
 const skipped =

@@ -1,29 +1,45 @@
 /**
- * From a manifest to a Docker Swarm, without a hand: two virtual Pis, Debian 12 with its own docker.io, and the manager that joins
- * them. Emulated this takes more than ten minutes, so `make e2e-swarm` runs it. The tests go on from each other.
+ * From a manifest to a Docker Swarm, without a hand: two virtual Pis, Debian 12 with its own docker.io, Ansible with role swarm, and the
+ * manager that joins them. Emulated this takes more than ten minutes, so `make e2e-swarm` runs it. The tests go on from each other.
  */
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { dockerImage, missingImages } from "../lab/images.ts";
+import { copyOutOfRoot, dockerImage, missingImages } from "../lab/images.ts";
 import { leftToEndToEnd, requireRoot, requireTools } from "../lab/required-tools.ts";
 import { Simulation, type SimulationEvent } from "../lab/simulation.ts";
+import { pinned, writeImageArchive } from "./image-archive.ts";
 
 const MINUTE_MS = 60_000;
 const JOINED_WITHIN_MS = 15 * MINUTE_MS;
 const BOARD2 = { mac: "dc:a6:32:00:00:02", serial: "10000002" };
 
-const manifest = (image: string) => `cluster: attic
+/** Docker is in the image; it gets settings of ours, and an image that no registry has. */
+const variables = (archive: string) => ({
+  docker_daemon: { "log-driver": "local" },
+  docker_registry_mirrors: ["http://10.77.0.1:5000"],
+  docker_images: [pinned(archive)],
+});
+
+const manifest = (image: string, archive: string) => `cluster: attic
 network: { interface: eth0, dhcp: server, subnet: 10.77.0.0/24, range: { from: 10.77.0.100, to: 10.77.0.120 } }
 image: ${JSON.stringify(image)}
 storage: { kind: loop, size: 4GiB }
+configure: { roles: [swarm], variables: ${JSON.stringify(variables(archive))} }
 orchestrator: { kind: swarm, managers: [node1] }
 nodes:
   - { name: node1, mac: "dc:a6:32:00:00:01", serial: "10000001", model: 4, address: 10.77.0.11 }
   - { name: node2, mac: "${BOARD2.mac}", serial: "${BOARD2.serial}", model: 4, address: 10.77.0.12 }
 `;
 
-/** One static program; no registry has it. */
-const IMPORT_IMAGE =
-  "tar -C /usr/bin -c busybox | sudo docker import --change 'ENTRYPOINT [\"/busybox\"]' - scratch:1 > /dev/null";
+/** Its one program is static. */
+function writeImage(archive: string, osImage: string): void {
+  const path = `${archive}.busybox`;
+  copyOutOfRoot(osImage, "/usr/bin/busybox", path);
+  writeImageArchive(archive, { name: "scratch:1", entrypoint: ["/busybox"], files: { busybox: readFileSync(path) } });
+}
+
 /** On every node, and each node's port leads to all of them: by Swarm's network over the nodes. */
 const CREATE_SERVICE = `sudo docker service create --detach --quiet --no-resolve-image --mode global --name web
   --restart-delay 2s --hostname '{{.Node.Hostname}}' --publish 8080:8080 scratch:1 httpd -f -p 8080 -h /etc`;
@@ -39,16 +55,21 @@ interface SwarmNode {
   ManagerStatus: string;
 }
 
-const skipped = leftToEndToEnd || requireTools(["losetup", "dpkg-deb", "qemu-system-aarch64"]) || requireRoot();
+const skipped =
+  leftToEndToEnd || requireTools(["ansible-playbook", "losetup", "dpkg-deb", "qemu-system-aarch64"]) || requireRoot();
 
 describe.skipIf(skipped || missingImages())("a Swarm of two nodes", () => {
+  const folder = mkdtempSync(join(tmpdir(), "bramble-swarm-"));
   let cluster: Simulation;
 
   beforeAll(() => {
-    cluster = new Simulation({ manifest: manifest(dockerImage()) });
+    const archive = join(folder, "image.tar");
+    writeImage(archive, dockerImage());
+    cluster = new Simulation({ manifest: manifest(dockerImage(), archive) });
   }, 10 * MINUTE_MS);
 
   afterAll(async () => {
+    rmSync(folder, { recursive: true });
     if (cluster === undefined) return;
     console.log(timesOf(cluster.events).join("\n"));
     await cluster.stop();
@@ -89,12 +110,14 @@ describe.skipIf(skipped || missingImages())("a Swarm of two nodes", () => {
   );
 
   it(
-    "keeps its containers in overlay2 on the storage that was tried, and can limit their memory",
+    "keeps its containers in overlay2 on the storage that was tried, can limit their memory, and has the settings of the manifest",
     () => {
-      const look = `sudo docker info --format '{{.Driver}} {{.DockerRootDir}} {{.MemoryLimit}}'
+      const look = `sudo docker info --format '{{.Driver}} {{.DockerRootDir}} {{.MemoryLimit}} {{.LoggingDriver}} {{.RegistryConfig.Mirrors}}'
         sudo findmnt -n -o SOURCE,FSTYPE -T /var/lib/docker/overlay2`;
       for (const node of ["node1", "node2"]) {
-        expect(cluster.ssh(node, look)).toMatch(/^overlay2 \/var\/lib\/docker true\n\/dev\/loop\d+\[\/docker\] +ext4$/);
+        const [docker, storage] = cluster.ssh(node, look).split("\n");
+        expect(docker).toBe("overlay2 /var/lib/docker true local [http://10.77.0.1:5000/]");
+        expect(storage).toMatch(/^\/dev\/loop\d+\[\/docker\] +ext4$/);
       }
       expect(cluster.status().nodes.map(({ containerStorage }) => containerStorage?.state)).toEqual(["ready", "ready"]);
     },
@@ -102,9 +125,8 @@ describe.skipIf(skipped || missingImages())("a Swarm of two nodes", () => {
   );
 
   it(
-    "runs a service on every node",
+    "runs a service on every node, of an image that none of them had to fetch",
     async () => {
-      for (const node of ["node1", "node2"]) cluster.ssh(node, IMPORT_IMAGE);
       cluster.ssh("node1", CREATE_SERVICE.replaceAll("\n", " "));
       await untilServedBy(["node1", "node2"]);
     },
@@ -150,7 +172,6 @@ describe.skipIf(skipped || missingImages())("a Swarm of two nodes", () => {
       cluster.bramble("nodes", "add", "node3", ...board, "--address", "10.77.0.13");
       await joined;
       expect(memberText()).toEqual(["node1 Ready Leader", "node3 Ready"]);
-      cluster.ssh("node3", IMPORT_IMAGE);
       await untilServedBy(["node1", "node3"]);
     },
     JOINED_WITHIN_MS + 10 * MINUTE_MS,

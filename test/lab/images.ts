@@ -131,6 +131,11 @@ function raspberryPiOsLikeImage(release: "bookworm" | "trixie", commandLine: str
   });
 }
 
+/** A file of an image's root file system; `path` is as the image has it. */
+export function copyOutOfRoot(image: string, path: string, target: string): void {
+  execFileSync("debugfs", ["-R", `dump ${path} ${target}`, `${image}?offset=${ROOT_OFFSET}`], { stdio: "ignore" });
+}
+
 /** debugfs commands that put a file in place, owned by root. */
 function install(source: string, target: string, mode: string): string[] {
   return [`write ${source} ${target}`, `sif ${target} mode ${mode}`, `sif ${target} uid 0`, `sif ${target} gid 0`];
