@@ -10,8 +10,8 @@ import { join } from "node:path";
 import { downloadMissingPackages } from "../../tools/demo-image/debian-archive.mjs";
 
 const RELEASE = "bookworm";
-/** Debian's kernel has AppArmor on, and without its parser Docker starts no container. busybox needs no library in one. */
-const PACKAGES = ["docker.io", "iptables", "apparmor", "busybox-static"];
+/** Debian's kernel has AppArmor on, and without its parser Docker starts no container. busybox needs no library in one. kubeadm needs openssl. */
+const PACKAGES = ["docker.io", "iptables", "apparmor", "busybox-static", "openssl"];
 const UNITS = {
   "apparmor.service": "sysinit.target",
   "docker.service": "multi-user.target",
