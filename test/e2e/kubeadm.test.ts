@@ -116,7 +116,12 @@ describe.skipIf(skipped || missingImages())("kubeadm, by stand-ins, on two nodes
       ]);
       const plugins = "sudo ctr plugins ls | grep -E '\\b(cri|overlayfs)\\b' | tr -s ' ' | cut -d ' ' -f 2,4 | sort";
       expect(cluster.ssh("node2", plugins)).toBe("cri ok\noverlayfs ok");
-      const run = `sudo ctr -n k8s.io run --rm --memory-limit 67108864 --mount type=bind,src=/usr/bin,dst=/bin,options=rbind:ro ${PAUSE_IMAGE} trial /bin/busybox sh -c 'busybox head -n 1 /proc/mounts; busybox cat /sys/fs/cgroup/memory.max'`;
+      const mounts = ["/usr/bin,dst=/bin", "/sys/fs/cgroup,dst=/cgroup"].map(
+        (paths) => `--mount type=bind,src=${paths},options=rbind:ro`,
+      );
+      const inside = "busybox head -n 1 /proc/mounts; busybox cat /cgroup/k8s.io/trial/memory.max";
+      const words = ["--rm --memory-limit 67108864", ...mounts, PAUSE_IMAGE, `trial /bin/busybox sh -c '${inside}'`];
+      const run = `sudo ctr -n k8s.io run ${words.join(" ")}`;
       expect(cluster.ssh("node2", run)).toMatch(/^overlay \/ overlay .*upperdir=\/var\/lib\/containerd\/.*\n67108864$/);
     },
     3 * MINUTE_MS,

@@ -108,7 +108,7 @@ describe("the manager by itself", () => {
     await bench.pass(2000);
     bench.up("b");
     await bench.pass(3 * 60 * MINUTE_MS);
-    expect(bench.ran.join()).toBe("a,b");
+    expect(bench.ran).toEqual(["a,b"]);
     expect(bench.told.filter(({ kind }) => kind === "configured")).toHaveLength(2);
   });
 

@@ -23,6 +23,8 @@ import type { AnsibleRun } from "./ansible-run.ts";
 const LOOK_MS_MAX = 60_000;
 
 const WAKE_MS = 1000;
+/** Nodes that are switched on together come up seconds apart. One that misses a run waits minutes for the next. */
+const TOGETHER_MS = 5000;
 
 /** After one of these something may be due. */
 const WAKING: ReadonlySet<BootEvent["kind"]> = new Set([
@@ -76,7 +78,7 @@ export class Configurator {
   /** Returns how to stop; that resolves when no run is under way any more. */
   start(): () => Promise<void> {
     const stopListening = this.#options.journal.listen(({ kind }) => {
-      if (WAKING.has(kind)) this.#wake();
+      if (WAKING.has(kind)) this.#wake(kind === "up" ? TOGETHER_MS : WAKE_MS);
     });
     this.#wake();
     return async () => {
@@ -133,8 +135,8 @@ export class Configurator {
   }
 
   /** Something has happened: looks soon, once for all that happens in a moment. */
-  #wake(): void {
-    if (!this.#isWoken) this.#lookIn(WAKE_MS);
+  #wake(delayMs = WAKE_MS): void {
+    if (!this.#isWoken) this.#lookIn(delayMs);
     this.#isWoken = true;
   }
 
