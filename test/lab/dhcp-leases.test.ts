@@ -160,16 +160,21 @@ describe.skipIf(isSkipped)("a lease", () => {
     return client;
   }
 
-  const replies = () => observed.flatMap((each) => (each.kind === "reply" ? [each.message] : []));
+  /** Without those that repeat the one before: on a busy machine udhcpc asks again before an answer is there. */
+  const replies = () =>
+    observed
+      .flatMap((each) => (each.kind === "reply" ? [each.message] : []))
+      .filter((message, index, all) => message !== all[index - 1]);
 
   it("is got, renewed when asked, and given back by udhcpc", async () => {
     await start();
     const client = udhcpc(pc);
     const [, got] = await client.until(/^bound (\S+) 600 attic\.example example$/m);
+    expect(replies()).toEqual(["OFFER", "ACK"]);
+    observed.length = 0;
     client.child.kill("SIGUSR1");
     await client.until(new RegExp(`^renew ${got} 600 `, "m"));
-    // On a busy machine udhcpc asks again before its first offer is there.
-    expect(replies().join(" ")).toMatch(/^(OFFER )+ACK ACK$/);
+    expect(replies()).toEqual(["ACK"]);
     client.child.kill("SIGUSR2");
     await client.until(/^deconfig/m);
     await expect.poll(() => [...leases.values()]).toMatchObject([{ address: got, state: "released" }]);
@@ -202,9 +207,10 @@ describe.skipIf(isSkipped)("a lease", () => {
     ip("addr", "add", `${address(9)}/24`);
     try {
       await start(settings({ serverAddress: address(9) }));
+      observed.length = 0;
       client.child.kill("SIGUSR1");
       await client.until(new RegExp(`^renew ${got} 600 `, "m"));
-      expect(replies()).toEqual(["OFFER", "ACK", "ACK"]);
+      expect(replies()).toEqual(["ACK"]);
     } finally {
       ip("addr", "del", `${address(9)}/24`);
       ip("addr", "add", `${lan.address}/24`);
@@ -273,7 +279,9 @@ describe.skipIf(isSkipped)("a lease", () => {
       const [, got] = await client.until(/^bound (\S+) 300 /m);
       expect(got?.split(".").slice(0, 3).join(".")).toBe(remote.prefix);
       const requests = () => observed.flatMap((each) => (each.kind === "request" ? [each.facts] : []));
-      expect(requests().map(({ relay: through }) => through)).toEqual([far(2), far(2)]);
+      expect(new Set(requests().map(({ message, relay: through }) => `${message} ${through}`))).toEqual(
+        new Set([`DISCOVER ${far(2)}`, `REQUEST ${far(2)}`]),
+      );
       client.child.kill("SIGUSR1");
       await client.until(new RegExp(`^renew ${got} 300 `, "m"));
       expect(requests().at(-1)).toMatchObject({ message: "REQUEST", address: got });
