@@ -356,7 +356,7 @@ ansible-playbook -i a, -c local -e ansible_python_interpreter=/usr/bin/python3 -
           );
         };
         expect(await play({ k3s_binary_sha256: "00".repeat(32) })).toMatch(
-          /Cannot place \S+first: it is not there, or its checksum is not 0{64}/,
+          /Cannot place \S+first: it is not there \(a path is absolute\), or its checksum is not 0{64}/,
         );
         // Program, images, modules, units; the folders came with the first try.
         expect(await play()).toMatch(/^a +: ok=\d+ +changed=4 +unreachable=0 +failed=0 /m);
