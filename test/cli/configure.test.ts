@@ -3,7 +3,16 @@
  * works on this machine in their stead (`ansible_connection: local`). Over SSH, on a virtual Pi: `test/lab/ansible.test.ts`.
  */
 import { spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -190,6 +199,26 @@ describe.skipIf(skipped)("a manager with configure: { auto: true }", () => {
     await reportUp(cluster, "node3", "127.0.0.13", boot(3));
     await expect.poll(runs, { timeout: 30_000 }).toBe(2);
     expect(cluster.manager.stdout).not.toMatch(/node1 +conf/);
+  });
+
+  it("waits for a playbook that a killed manager began, and removes what that run left", TIMEOUT, async () => {
+    const lingering =
+      "- hosts: all\n  gather_facts: false\n  tasks: [{ name: Linger, ansible.builtin.command: sleep 12 }]\n";
+    const foldersLeft = () => readdirSync(tmpdir()).filter((name) => name.startsWith("bramble-ansible-"));
+    const before = foldersLeft();
+    cluster.work.write("after.yml", lingering);
+    const asked = cluster.run("configure", "node1");
+    await asked.waitFor(/^ {2}Linger$/m);
+    const left = foldersLeft().filter((name) => !before.includes(name));
+    expect(left).toHaveLength(1);
+    cluster.manager.child.kill("SIGKILL");
+    await asked.stop();
+    await cluster.startManager();
+    cluster.work.write("after.yml", AFTER);
+    const said = async () => (await cluster.ask("configure", "node1")).stdout;
+    expect(await said()).toContain("a run that an earlier manager began has not ended yet");
+    await expect.poll(said, { timeout: 60_000 }).toMatch(/^node1 +configured/m);
+    expect(foldersLeft()).not.toContain(left[0]);
   });
 
   it.each([

@@ -1,6 +1,7 @@
 /** One run of ansible-playbook on some nodes: its files are made, its events told as they come, and all is removed again. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
@@ -42,20 +43,31 @@ export interface AnsibleRun {
 
 /** Rejects when Ansible cannot be run at all; what goes wrong on nodes is in their outcomes. */
 export async function runAnsible(run: AnsibleRun): Promise<NodeOutcome[]> {
-  // It gets the variables of the manifest: the folder is its user's alone.
-  const folder = mkdtempSync(join(tmpdir(), "bramble-ansible-"));
-  const place: Place = { folder, cwd: dirname(resolve(run.loaded.path)), env: environmentOf(folder) };
-  let lock: FileLock | undefined;
+  // The playbook inherits it: when the manager is killed, a new one waits until what was begun has ended.
+  const lock = await lockFile(join(run.loaded.stateFolder, "configure.lock"), LOCK_WAIT_MS, systemClock);
+  if (!lock) throw new Error("Cannot run Ansible: a run that an earlier manager began has not ended yet");
+  const folder = runFolder(run.loaded.stateFolder);
   try {
+    const place: Place = { folder, cwd: dirname(resolve(run.loaded.path)), env: environmentOf(folder) };
     await requireAnsible(place);
-    // The playbook inherits it: when the manager is killed, a new one waits until what was begun has ended.
-    lock = await lockFile(join(run.loaded.stateFolder, "configure.lock"), LOCK_WAIT_MS, systemClock);
-    if (!lock) throw new Error("Cannot run Ansible: a run that an earlier manager began has not ended yet");
     return await runPlaybook(place, lock, run);
   } finally {
-    lock?.release();
+    lock.release();
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/**
+ * A new folder, its user's alone, because it gets the variables of the manifest. What runs of killed managers left is removed. It
+ * is not in the state folder: ssh makes a socket in it, whose path may have 108 bytes (unix(7)).
+ */
+function runFolder(stateFolder: string): string {
+  const owner = createHash("sha256").update(resolve(stateFolder)).digest("hex").slice(0, 12);
+  const beginning = `bramble-ansible-${owner}-`;
+  for (const name of readdirSync(tmpdir())) {
+    if (name.startsWith(beginning)) rmSync(join(tmpdir(), name), { recursive: true, force: true });
+  }
+  return mkdtempSync(join(tmpdir(), beginning));
 }
 
 interface Place {
