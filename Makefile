@@ -57,7 +57,7 @@ e2e-kubernetes: build
 
 e2e-swarm: build
 	tools/debian-packages test
-	END_TO_END=1 node_modules/.bin/vitest run test/e2e/swarm.test.ts
+	END_TO_END=1 node_modules/.bin/vitest run test/e2e/swarm.test.ts test/e2e/swarm-managers.test.ts
 
 clean:
 	rm -rf dist .cache .demo

@@ -10,6 +10,7 @@ import { copyOutOfRoot, dockerImage, missingImages } from "../lab/images.ts";
 import { leftToEndToEnd, requireRoot, requireTools } from "../lab/required-tools.ts";
 import { Simulation, type SimulationEvent } from "../lab/simulation.ts";
 import { pinned, writeImageArchive } from "./image-archive.ts";
+import { memberLine, swarmMembers } from "./swarm-members.ts";
 
 const MINUTE_MS = 60_000;
 const JOINED_WITHIN_MS = 15 * MINUTE_MS;
@@ -47,14 +48,6 @@ const CREATE_SERVICE = `sudo docker service create --detach --quiet --no-resolve
 const ASK_SERVICE = `for i in 1 2 3 4; do timeout 20 bash -c 'exec 3<>/dev/tcp/10.77.0.11/8080
   printf "GET /hostname HTTP/1.0\\r\\n\\r\\n" >&3; tail -n 1 <&3' 2> /dev/null; done | sort -u`;
 
-interface SwarmNode {
-  ID: string;
-  Hostname: string;
-  Status: string;
-  Availability: string;
-  ManagerStatus: string;
-}
-
 const skipped =
   leftToEndToEnd || requireTools(["ansible-playbook", "losetup", "dpkg-deb", "qemu-system-aarch64"]) || requireRoot();
 
@@ -78,15 +71,8 @@ describe.skipIf(skipped || missingImages())("a Swarm of two nodes", () => {
   const waitJoined = (node: string) =>
     cluster.wait(`${node} is joined`, (event) => event.kind === "joined" && event.node === node, JOINED_WITHIN_MS);
 
-  const members = (): SwarmNode[] =>
-    cluster
-      .ssh("node1", "sudo docker node ls --format '{{json .}}'")
-      .split("\n")
-      .map((line) => JSON.parse(line) as SwarmNode)
-      .sort((one, other) => (one.Hostname < other.Hostname ? -1 : 1));
-
-  const memberText = () =>
-    members().map(({ Hostname, Status, ManagerStatus }) => `${Hostname} ${Status} ${ManagerStatus}`.trim());
+  const members = () => swarmMembers(cluster, "node1");
+  const memberText = () => members().map(memberLine);
 
   const untilServedBy = (nodes: string[]) =>
     expect

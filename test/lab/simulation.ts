@@ -109,9 +109,16 @@ export class Simulation {
 
   /** Pulls the plug of a running node and puts it back. */
   powerCycle(node: string): void {
-    for (const pid of childrenOf(this.#lab())) {
-      if (commandLine(pid).includes(`\0-name\0${node}\0`)) process.kill(pid, "SIGKILL");
-    }
+    for (const pid of this.#machinesOf(node)) process.kill(pid, "SIGKILL");
+  }
+
+  /** A running node does nothing, as if it were gone, until the returned function is called. */
+  suspend(node: string): () => void {
+    const machines = this.#machinesOf(node);
+    for (const pid of machines) process.kill(pid, "SIGSTOP");
+    return () => {
+      for (const pid of machines) process.kill(pid, "SIGCONT");
+    };
   }
 
   console(node: string): string {
@@ -129,6 +136,10 @@ export class Simulation {
 
   #signalManagerAndWorkers(signal: NodeJS.Signals): void {
     for (const pid of this.#managers()) for (const each of [pid, ...childrenOf(pid)]) process.kill(each, signal);
+  }
+
+  #machinesOf(node: string): number[] {
+    return childrenOf(this.#lab()).filter((pid) => commandLine(pid).includes(`\0-name\0${node}\0`));
   }
 
   #managers(): number[] {
