@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import type { Report } from "../boot/report.ts";
 import type { ClusterProblem } from "../cluster/cluster-problem.ts";
-import type { Stage } from "../cluster/event.ts";
+import { isUp, type Stage } from "../cluster/event.ts";
 import { managersOf } from "../cluster/orchestrator-managers.ts";
 import type { ClusterStatus } from "../cluster/status.ts";
 import { mayJoin } from "../provision/configuration.ts";
@@ -100,16 +100,14 @@ export class ClusterControl {
     const { status } = this.#options;
     const orchestrator = this.#demandOrchestrator("show the cluster");
     const { nodes } = status();
-    return {
-      kind: orchestrator.kind,
-      isDissolved: this.#wishes.isDissolved,
-      members: this.#convergence.desired().members.map(({ name, role, wish, address }) => {
-        const node = nodes.get(name);
-        const step = node?.clusterStep?.title;
-        return { name, role, wish, stage: node?.stage ?? "silent", ...(address && { address }), ...(step && { step }) };
-      }),
-      ...this.#convergence.rest,
-    };
+    const members = this.#convergence.desired().members.map(({ name, role, wish, address }): ClusterMemberView => {
+      const node = nodes.get(name);
+      const step = node?.clusterStep?.title;
+      return { name, role, wish, stage: node?.stage ?? "silent", ...(address && { address }), ...(step && { step }) };
+    });
+    const { rest } = this.#convergence;
+    const isSettled = rest.isSettled && !members.some(isUnderWay);
+    return { kind: orchestrator.kind, isDissolved: this.#wishes.isDissolved, members, ...rest, isSettled };
   }
 
   async plan(): Promise<ClusterPlan> {
@@ -194,6 +192,11 @@ export class ClusterControl {
     const { kind } = this.#demandOrchestrator(task);
     return new RequestError(409, `Cannot ${task}: nodes are not joined by Bramble with kind ${kind} yet`);
   }
+}
+
+/** What the last round found is not the last word on it: it has started since, or something is being done about it. */
+export function isUnderWay({ wish, stage, step }: Pick<ClusterMemberView, "wish" | "stage" | "step">): boolean {
+  return step !== undefined || (wish === "in" && isUp(stage) && stage !== "joined");
 }
 
 const WISH_TASKS: Record<MemberWish, (node: string) => string> = {
