@@ -55,6 +55,10 @@ describe.skipIf(skipped || missingImages())("a Swarm of three managers and a wor
         { timeout: 10 * MINUTE_MS, interval: 5000 },
       )
       .toEqual({ isSettled: true, problems: [], waiting: [] });
+  const saidQuorumLost = () =>
+    cluster.events.some(
+      (event) => event.kind === "cluster-problems" && event.problems.some(({ cause }) => cause === "quorum-lost"),
+    );
   const withoutManagerStatus = (members: SwarmMember[]) => members.map(({ ManagerStatus: _, ...member }) => member);
   const idOf = (members: SwarmMember[], node: string) => members.find(({ Hostname }) => Hostname === node)?.ID;
 
@@ -83,6 +87,7 @@ describe.skipIf(skipped || missingImages())("a Swarm of three managers and a wor
       await back;
       await untilSettled();
       expect(withoutManagerStatus(swarmMembers(cluster, "node1"))).toEqual(before);
+      expect(saidQuorumLost()).toBe(false);
     },
     JOINED_WITHIN_MS + 15 * MINUTE_MS,
   );
@@ -122,6 +127,7 @@ describe.skipIf(skipped || missingImages())("a Swarm of three managers and a wor
         after.filter(({ ManagerStatus }) => ManagerStatus === "Reachable" || ManagerStatus === "Leader"),
       ).toHaveLength(3);
       expect(idOf(after, "node3")).not.toBe(idOf(before, "node3"));
+      expect(saidQuorumLost()).toBe(false);
     },
     JOINED_WITHIN_MS + 15 * MINUTE_MS,
   );

@@ -21,9 +21,15 @@ export function planFounding(draft: Draft): void {
   if (alone.length > 0) {
     const words = alone.find(({ local }) => local.words)?.local.words ?? "";
     const names = alone.map(({ member }) => member.name);
-    if (isStarting(draft))
+    if (isStarting(draft)) {
       draft.waiting.push(`${names.join(", ")} of the swarm's managers are up, which are not more than half`);
-    else draft.problems.push(quorumLost(managers, names, words));
+    } else if (names.length > managers.length / 2) {
+      // Seen with Docker 20.10: for half a minute after the leader lost its power, and longer where they are slow.
+      const remedy = `if that lasts for minutes, "docker node ls" on ${names[0]} says why`;
+      draft.waiting.push(`${names.join(", ")} choose a new leader of the swarm${words && ` (${words})`}; ${remedy}`);
+    } else {
+      draft.problems.push(quorumLost(managers, names, words));
+    }
     return;
   }
   const answering = new Set(wanted.map(({ member }) => member.name));

@@ -112,6 +112,17 @@ function starting(its: Host): Host {
   return its.kind === "answered" ? { ...its, uptimeS: 100 } : its;
 }
 
+it("waits for a new leader, and calls no quorum lost, while more than half of the managers are there", () => {
+  const leaderless = { clusterId: undefined as never, words: "context deadline exceeded" };
+  const desired = cluster(manager("a", { isReady: false }), manager("b"), manager("c"), member("d"));
+  const now = observed({ b: inside("b", true, leaderless), c: inside("c", true, leaderless), d: host() });
+  const next = planSwarm(desired, now);
+  expect([next.steps, next.problems]).toEqual([[], []]);
+  expect(next.waiting).toEqual([
+    'b, c choose a new leader of the swarm (context deadline exceeded); if that lasts for minutes, "docker node ls" on b says why',
+  ]);
+});
+
 it("makes a swarm of three managers and a worker, one manager at a time", () => {
   const desired = cluster(manager("a"), manager("b"), manager("c"), member("d"));
   expect(rounds(desired, observed({ a: host(), b: host(), c: host(), d: host() }))).toEqual([
