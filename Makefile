@@ -7,7 +7,7 @@
 #                                   Ansible with our roles, over SSH on a virtual Pi; packages by apt; what logs in memory spare;
 #                                   a million damaged inputs for each decoder of packets, partitions and FAT; a kernel on a Pi 3B of QEMU's
 # make e2e-kubernetes                the scripts of k3s and kubeadm with stand-ins for the programs, in namespaces and on two virtual Pis
-# make e2e-swarm                     from a manifest to a Docker Swarm on two virtual Pis, with the real Docker of Debian: needs root
+# make e2e-swarm                     from a manifest to a Docker Swarm on two and on four virtual Pis, with the real Docker of Debian: needs root
 # make check                        compiler, biome, source rules, docs/DIAGNOSIS.md
 .PHONY: build check test demo bench soak e2e-kubernetes e2e-swarm clean
 .DEFAULT_GOAL := build
@@ -53,11 +53,11 @@ soak: build
 
 e2e-kubernetes: build
 	tools/debian-packages test
-	SOAK=1 node_modules/.bin/vitest run test/provision/kubernetes.test.ts test/e2e/kubernetes.test.ts test/e2e/kubeadm.test.ts
+	SOAK=1 node_modules/.bin/vitest run --no-file-parallelism test/provision/kubernetes.test.ts test/e2e/kubernetes.test.ts test/e2e/kubeadm.test.ts
 
 e2e-swarm: build
 	tools/debian-packages test
-	END_TO_END=1 node_modules/.bin/vitest run test/e2e/swarm.test.ts test/e2e/swarm-managers.test.ts
+	END_TO_END=1 node_modules/.bin/vitest run --no-file-parallelism test/e2e/swarm.test.ts test/e2e/swarm-managers.test.ts
 
 clean:
 	rm -rf dist .cache .demo
