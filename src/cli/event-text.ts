@@ -103,6 +103,10 @@ function describe(event: BootEvent): string | undefined {
     }
     case "shutdown-seen":
       return "down  shuts down or reboots";
+    case "no-answer":
+      return coloured(`lost  nobody answers for ${event.address} any more`, "red");
+    case "answers-again":
+      return coloured("back  it answers again", "green");
     case "reset":
       return "reset: what the node wrote is dropped";
     case "snapshot-taken":

@@ -71,7 +71,9 @@ function diagnosisLine(who: string, { cause, title, evidence, remedy }: Diagnosi
 }
 
 function stageCell(node: NodeStatusView): string {
-  return node.isStalled ? coloured(`${node.stage}, stalled`, "red") : coloured(node.stage, STAGE_COLOURS[node.stage]);
+  if (node.isStalled) return coloured(`${node.stage}, stalled`, "red");
+  if (node.noAnswerSinceMs !== undefined) return coloured(`${node.stage}, no answer`, "red");
+  return coloured(node.stage, STAGE_COLOURS[node.stage]);
 }
 
 const CONFIGURATION_WORDS: Partial<Record<ConfigurationView["state"], string>> = {

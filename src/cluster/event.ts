@@ -100,6 +100,10 @@ export type BootOccurrence =
   /** What the node says of `logs`, `swap` and `packages` of the manifest; told again when it changes. */
   | { kind: "settings-made"; settings: readonly SettingReport[] }
   | { kind: "shutdown-seen" }
+  /** It is up, nothing was heard of it since `sinceMs`, and nobody answers ARP for its address. */
+  | { kind: "no-answer"; address: Ipv4; sinceMs: number }
+  /** Somebody does again, after that. */
+  | { kind: "answers-again" }
   | { kind: "reset" }
   | { kind: "snapshot-taken"; name: string }
   | { kind: "snapshot-restored"; name: string }

@@ -180,6 +180,26 @@ describe("the status of a node", () => {
     });
   });
 
+  it("that does not answer stays what it was, until it answers, shuts down or boots", () => {
+    const lost: BootOccurrence = { kind: "no-answer", address: client, sinceMs: START_MS + 25_000 };
+    const silent: [number, BootOccurrence][] = [
+      ...BOOT,
+      [21, joined()],
+      [60, lost],
+      [61, { kind: "left", reason: "down" }],
+    ];
+    expect(statusOf(silent)).toMatchObject({ stage: "up", noAnswerSinceMs: START_MS + 25_000 });
+    for (const next of [{ kind: "answers-again" }, { kind: "shutdown-seen" }, pxeDiscover, up("b")] as const) {
+      expect(statusOf([...silent, [90, next]])).not.toHaveProperty("noAnswerSinceMs");
+    }
+    expect(
+      statusOf([
+        [0, pxeDiscover],
+        [60, lost],
+      ]),
+    ).not.toHaveProperty("noAnswerSinceMs");
+  });
+
   it("keeps the last thing that went wrong", () => {
     const refused: BootOccurrence = {
       kind: "mount-refused",

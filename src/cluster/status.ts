@@ -3,12 +3,13 @@
  * events give the same status, whether they are live or read back from the journal.
  */
 import type { Ipv4, Mac } from "../bytes/addresses.ts";
-import { STATUS_FILES_MAX, UNKNOWN_PIS_MAX } from "../limits.ts";
+import { STATUS_FILES_MAX } from "../limits.ts";
 import type { ClusterProblem } from "./cluster-problem.ts";
 import { afterConfigured, afterConfigureFailed, type ConfiguredState, unconfigured } from "./configured.ts";
 import type { StorageReport } from "./container-storage.ts";
 import { type BootEvent, isUp, STAGES, type Stage } from "./event.ts";
 import type { SettingReport } from "./setting-report.ts";
+import { type UnknownPi, withoutUnknownPi, withUnknownPi } from "./unknown-pis.ts";
 
 /** One file on its way to a node, or there. */
 export interface FileTransfer {
@@ -58,15 +59,8 @@ export interface NodeStatus extends ConfiguredState {
   /** What is being done about it for the cluster. */
   clusterStep?: { title: string; sinceMs: number };
   settings?: readonly SettingReport[];
-}
-
-/** A Raspberry Pi that asks to boot and is in no manifest. */
-export interface UnknownPi {
-  mac: Mac;
-  serial?: string;
-  model?: string;
-  firstSeenMs: number;
-  lastSeenMs: number;
+  /** It is up and does not answer: since when nothing was heard of it. */
+  noAnswerSinceMs?: number;
 }
 
 export interface ClusterStatus {
@@ -100,8 +94,13 @@ export function nextStatus(status: ClusterStatus, event: BootEvent): ClusterStat
     sequence,
     nodes: new Map(status.nodes).set(event.node, node),
     // Once it has a node it is a stranger no more. What a node was known by before may be a board that was replaced.
-    unknownPis: "mac" in event && unknownPis.has(event.mac) ? without(unknownPis, event.mac) : unknownPis,
+    unknownPis: "mac" in event && unknownPis.has(event.mac) ? withoutUnknownPi(unknownPis, event.mac) : unknownPis,
   };
+}
+
+/** Up, and has not fallen silent since. */
+export function isReachable(status: Pick<NodeStatus, "stage" | "noAnswerSinceMs"> | undefined): boolean {
+  return isUp(status?.stage) && status?.noAnswerSinceMs === undefined;
 }
 
 /** How a node of the manifest stands that has not been heard of. */
@@ -115,6 +114,7 @@ const NO_SIGNS_OF_LIFE: ReadonlySet<BootEvent["kind"]> = new Set(["diagnosis", "
 export function nextNodeStatus(before: NodeStatus, event: BootEvent): NodeStatus {
   if (NO_SIGNS_OF_LIFE.has(event.kind)) return before;
   const now = event.unixMs;
+  if (event.kind === "no-answer") return isUp(before.stage) ? { ...before, noAnswerSinceMs: event.sinceMs } : before;
   if (event.kind === "step-begun") return { ...before, clusterStep: { title: event.title, sinceMs: now } };
   if (event.kind === "step-done" || event.kind === "step-failed") return withoutStep(before);
   const status = { ...before, lastSeenMs: now };
@@ -153,8 +153,10 @@ export function nextNodeStatus(before: NodeStatus, event: BootEvent): NodeStatus
       return afterConfigureFailed(before, event);
     case "settings-made":
       return { ...status, settings: event.settings };
+    case "answers-again":
+      return answering(status);
     case "shutdown-seen":
-      return { ...status, stage: "silent", stageSinceMs: now };
+      return { ...answering(status), stage: "silent", stageSinceMs: now };
     case "snapshot-restored":
     case "cloned":
       return { ...unconfigured(status), hasOtherFiles: true };
@@ -242,7 +244,7 @@ function afterUp(status: NodeStatus, event: EventOf<"up">): NodeStatus {
 }
 
 function begin(status: NodeStatus, unixMs: number): NodeStatus {
-  const { containerStorage, settings, ...rest } = status;
+  const { containerStorage, settings, ...rest } = answering(status);
   const { boot } = rest;
   const boots = boot?.reachedMs.up === undefined ? {} : { previousBoot: boot };
   return {
@@ -263,6 +265,11 @@ function afterLeft(status: NodeStatus, unixMs: number): NodeStatus {
   if (status.stage !== "joined" || !status.boot) return status;
   const { joined: _, ...reachedMs } = status.boot.reachedMs;
   return { ...status, stage: "up", stageSinceMs: unixMs, boot: { ...status.boot, reachedMs } };
+}
+
+function answering(status: NodeStatus): NodeStatus {
+  const { noAnswerSinceMs: _, ...rest } = status;
+  return rest;
 }
 
 function withoutStep(status: NodeStatus): NodeStatus {
@@ -289,25 +296,4 @@ function withIdentity(status: NodeStatus, event: EventOf<"dhcp-request">): NodeS
     ...(event.serial && { serial: event.serial }),
     ...(event.model && { model: event.model }),
   };
-}
-
-function withUnknownPi(known: ReadonlyMap<Mac, UnknownPi>, event: EventOf<"unknown-pi">): ReadonlyMap<Mac, UnknownPi> {
-  const { mac, serial, model, unixMs } = event;
-  const before = known.get(mac);
-  // The oldest gives way: a hostile network can make up as many addresses as it likes.
-  const room = before || known.size < UNKNOWN_PIS_MAX ? known : without(known, known.keys().next().value!);
-  return new Map(room).set(mac, {
-    ...before,
-    mac,
-    firstSeenMs: before?.firstSeenMs ?? unixMs,
-    lastSeenMs: unixMs,
-    ...(serial && { serial }),
-    ...(model && { model }),
-  });
-}
-
-function without<Key, Value>(map: ReadonlyMap<Key, Value>, key: Key): ReadonlyMap<Key, Value> {
-  const rest = new Map(map);
-  rest.delete(key);
-  return rest;
 }

@@ -107,6 +107,18 @@ describe("the cluster is looked at", () => {
     expect(begunMs.slice(6)).toEqual([151_000, 156_000]);
   });
 
+  it("at once when a node that is up does not answer any more, and when it does again", async () => {
+    const { made, clock, begunMs, up, report } = convergence([() => ({})]);
+    up("a");
+    made.start();
+    await clock.runFor(10_000);
+    report({ kind: "no-answer", address: "10.0.0.1" as Ipv4, sinceMs: 0 }, "a");
+    await clock.runFor(10_000);
+    report({ kind: "answers-again" }, "a");
+    await clock.runFor(10_000);
+    expect(begunMs).toEqual([1000, 11_000, 21_000]);
+  });
+
   it("never, at no cost, without an orchestrator", async () => {
     const { made, clock, begunMs, up, kinds } = convergence([() => ({})], "");
     made.start();

@@ -22,6 +22,8 @@ const NEWS: ReadonlySet<BootEvent["kind"]> = new Set<BootEvent["kind"]>([
   "storage-tried",
   "configured",
   "shutdown-seen",
+  "no-answer",
+  "answers-again",
   "manifest-loaded",
   "reset",
 ]);

@@ -1,7 +1,8 @@
 /** Which Pis have asked to boot and are no nodes, told from what the last manager left: when none runs. */
 import { join } from "node:path";
 import { NodeDirectory } from "../boot/node-directory.ts";
-import { INITIAL_STATUS, nextStatus, type UnknownPi } from "../cluster/status.ts";
+import { INITIAL_STATUS, nextStatus } from "../cluster/status.ts";
+import type { UnknownPi } from "../cluster/unknown-pis.ts";
 import { systemClock } from "../system/clock.ts";
 import { Journal } from "./journal.ts";
 import { LearnedMacs } from "./learned-macs.ts";

@@ -38,6 +38,7 @@ import { watchManifest } from "./manifest-watch.ts";
 import { planOf, resetNode } from "./node-commands.ts";
 import type { NodeLayers } from "./node-layers.ts";
 import { NodeRecords } from "./node-records.ts";
+import { watchPresence } from "./presence.ts";
 import { recallNodes } from "./recalled-nodes.ts";
 import { RequestError } from "./request-error.ts";
 import { Secrets } from "./secrets.ts";
@@ -77,6 +78,7 @@ export class Manager implements ManagerControl {
   readonly #manifest: LiveManifest;
   readonly #workerCount: number | undefined;
   readonly #configurator: Configurator;
+  readonly #watchPresence: () => () => void;
   #isServing = false;
   #status: ClusterStatus = INITIAL_STATUS;
   #serving!: Serving;
@@ -111,25 +113,18 @@ export class Manager implements ManagerControl {
       packetsOfWorker: async (...asked) => (this.#isServing ? this.#serving.packetsOf(...asked) : NO_PACKETS),
     });
     const nodes = () => this.#manifest.loaded.manifest.nodes;
-    this.diagnoses = new ClusterDiagnoses({ journal: this.journal, clock: systemClock, report: this.#report, nodes });
+    const feed = { journal: this.journal, clock: systemClock, report: this.#report, status: () => this.#status };
+    this.diagnoses = new ClusterDiagnoses({ ...feed, nodes });
+    this.#watchPresence = () => watchPresence(this.#networks, { ...feed, nodes });
     this.cluster = new ClusterControl({
+      ...feed,
       loaded: () => this.#manifest.loaded,
-      journal: this.journal,
-      report: this.#report,
-      status: () => this.#status,
       isServing: () => this.#isServing,
     });
     this.#images = new Images(stateFolder);
     this.#secrets = new Secrets(stateFolder, systemRandom);
     this.#keyValueStore = openLmdbStore(join(stateFolder, "trees"));
-    this.#configurator = new Configurator({
-      loaded: () => this.#manifest.loaded,
-      status: () => this.#status,
-      clock: systemClock,
-      journal: this.journal,
-      report: this.#report,
-      runAnsible,
-    });
+    this.#configurator = new Configurator({ ...feed, loaded: () => this.#manifest.loaded, runAnsible });
   }
 
   get network(): ServiceNetwork {
@@ -189,7 +184,7 @@ export class Manager implements ManagerControl {
     await this.#apply(loaded);
     recallNodes(this.#directory, this.#status);
     this.#stoppers.push(await this.#startServices(frontDoor));
-    this.#stoppers.push(returnMemoryWhenQuiet(systemClock), this.cluster.start());
+    this.#stoppers.push(returnMemoryWhenQuiet(systemClock), this.cluster.start(), this.#watchPresence());
     const reload = () => void this.#reloadQuietly(() => this.#manifest.reload());
     const reloadIfChanged = () => void this.#reloadQuietly(() => this.#manifest.reloadIfChanged());
     this.#stoppers.push(watchManifest(path, reloadIfChanged, reload));

@@ -35,8 +35,16 @@ export function serviceNetworks(manifest: Pick<Manifest, "network">): ServiceNet
 
 /** By which of our addresses a node reaches us: a node of the first network need not have an address in the manifest. */
 export function serverAddressFor(networks: readonly ServiceNetwork[], { address }: { address?: Ipv4 }): Ipv4 {
-  const home = networks.find((network) => address !== undefined && isOn(network, address));
+  const home = address === undefined ? undefined : networkOf(networks, address);
   return (home ?? networks[0]!).address;
+}
+
+/** The one that an address is on; `undefined` behind a router. */
+export function networkOf<Network extends ServiceNetwork>(
+  networks: readonly Network[],
+  address: Ipv4,
+): Network | undefined {
+  return networks.find((network) => isOn(network, address));
 }
 
 /** With an interface, broadcasts must be heard, so any address of it; without one, our address only. */

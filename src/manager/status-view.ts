@@ -14,7 +14,8 @@ import { isUp, type Stage } from "../cluster/event.ts";
 import type { Manifest, ManifestNode } from "../cluster/manifest.ts";
 import type { BootPlan } from "../cluster/plan.ts";
 import { type SettingReport, settingProblem } from "../cluster/setting-report.ts";
-import { type ClusterStatus, type NodeStatus, silentNode, type UnknownPi } from "../cluster/status.ts";
+import { type ClusterStatus, type NodeStatus, silentNode } from "../cluster/status.ts";
+import type { UnknownPi } from "../cluster/unknown-pis.ts";
 import { type ConfigurationView, configurationView } from "../provision/configuration.ts";
 import { VERSION } from "./version.ts";
 
@@ -23,6 +24,8 @@ export interface NodeStatusView {
   stage: Stage;
   stageSinceMs: number;
   isStalled: boolean;
+  /** It is up and does not answer: since when nothing was heard of it. */
+  noAnswerSinceMs?: number;
   model?: string;
   mac?: Mac;
   serial?: string;
@@ -134,13 +137,14 @@ export function viewNode(
   const serial = node.serial ?? status.serial;
   const address = status.address ?? node.address;
   const transfer = stage === "firmware" && boot ? currentTransfer(boot) : undefined;
-  const { containerStorage, settings } = status;
+  const { containerStorage, settings, noAnswerSinceMs } = status;
   const problem = plan?.problems[0] ?? (isUp(stage) ? upProblem(status) : status.lastProblem?.message);
   return {
     name: node.name,
     stage,
     stageSinceMs: status.stageSinceMs,
     isStalled: isStalled(status, nowMs),
+    ...(noAnswerSinceMs !== undefined && { noAnswerSinceMs }),
     usedBytes,
     bootFraction: bootFraction(status),
     bootsCompleted: status.bootsCompleted,

@@ -59,12 +59,13 @@ describe("the groups of an inventory", () => {
     ],
     ["say nothing of an orchestrator where there is none", ["name: a"], "", [], { up: [] }],
     [
-      "have in `up` who is up now, and nobody who is no node",
+      "have in `up` who is up now and answers, and nobody who is no node",
       ["name: a", "name: b", "name: c"],
       "",
       [
         { name: "a", stage: "up" },
         { name: "b", stage: "root" },
+        { name: "c", stage: "up", noAnswerSinceMs: 1 },
         { name: "gone", stage: "up" },
       ],
       { up: ["a"] },

@@ -3,17 +3,19 @@
  * Document: Ansible Developer Guide, "Developing dynamic inventory", inventory script conventions.
  * Left out: variables of groups but `all`, and groups of groups.
  */
-import { isUp } from "../cluster/event.ts";
+import type { Stage } from "../cluster/event.ts";
 import type { Manifest } from "../cluster/manifest.ts";
 import type { Configure } from "../cluster/manifest-configure.ts";
 import { managersOf } from "../cluster/orchestrator-managers.ts";
+import { isReachable } from "../cluster/status.ts";
 import { shellWord } from "./shell-word.ts";
 import { pinnedHostKeyOptions, type SshFiles } from "./ssh-options.ts";
 
 /** What a running manager knows of a node. */
 export interface KnownNode {
   name: string;
-  stage: string;
+  stage: Stage;
+  noAnswerSinceMs?: number;
   address?: string;
   model?: string;
   serial?: string;
@@ -41,7 +43,7 @@ export function inventoryOf(manifest: Manifest, known: readonly KnownNode[], fil
     const status = knownByName.get(name);
     const { address, model, serial, mac } = { ...node, ...status };
     for (const group of [
-      ...(isUp(status?.stage) ? ["up"] : []),
+      ...(isReachable(status) ? ["up"] : []),
       ...(model === undefined ? [] : [groupName("model", model)]),
       ...(role === undefined ? [] : [groupName("role", role)]),
       ...orchestratorGroups(managers, name),

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Mac, macToBytes, parseMac } from "../../src/bytes/addresses.ts";
 import { ApiClient } from "../../src/cli/api-client.ts";
 import type { BootEvent } from "../../src/cluster/event.ts";
-import type { UnknownPi } from "../../src/cluster/status.ts";
+import type { UnknownPi } from "../../src/cluster/unknown-pis.ts";
 import { makeOption, OPTIONS } from "../../src/dhcp/options.ts";
 import { encodePacket, makePacket } from "../../src/dhcp/packet.ts";
 import { requireTools } from "../lab/required-tools.ts";

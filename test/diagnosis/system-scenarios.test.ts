@@ -164,6 +164,14 @@ describe("a node whose kernel runs", () => {
         await everySecond(network, wait, 60, activity(what));
       }),
     ),
+    system("up-no-answer", 30, async (linux, wait, network) => {
+      const address = await linux.address();
+      network.mount(NODE, address);
+      network.report({ kind: "up", bootId: "a" }, NODE);
+      await wait(10_000);
+      network.report({ kind: "no-answer", address, sinceMs: network.clock.unixMs() - 10_000 }, NODE);
+      await NEVER;
+    }),
     ...(["root-too-large", "root-copy-failed"] as const).map((about) =>
       system(about === "root-too-large" ? "root-too-large-for-memory" : about, 15, async (linux, _, network) => {
         await mounted(linux, network);

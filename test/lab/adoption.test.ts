@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Ipv4, macFromBytes, parseMac } from "../../src/bytes/addresses.ts";
-import type { UnknownPi } from "../../src/cluster/status.ts";
+import type { UnknownPi } from "../../src/cluster/unknown-pis.ts";
 import { type DhcpOption, makeOption, OPTIONS, readOption } from "../../src/dhcp/options.ts";
 import { decodePacket, encodePacket, makePacket } from "../../src/dhcp/packet.ts";
 import { NUDGE_ETHER_TYPE } from "../../src/dhcp/reply-timing.ts";

@@ -70,3 +70,28 @@ it.skipIf(skipped)(
   },
   120_000,
 );
+
+it.skipIf(skipped)(
+  "a node that hangs is told as lost, with what to do, and as back when it goes on",
+  async () => {
+    const ofNode1 = (kind: BootEvent["kind"]) => (event: { kind: string }) =>
+      event.kind === kind && "node" in event && event.node === "node1";
+    const lost = cluster!.wait("node1 does not answer", ofNode1("diagnosis"), 90_000);
+    const goOn = cluster!.suspend("node1");
+    try {
+      expect(await lost).toMatchObject({ cause: "up-no-answer" });
+      const [node] = cluster!.status().nodes;
+      expect(node).toMatchObject({ stage: "up", diagnosis: { cause: "up-no-answer" } });
+      expect(cluster!.bramble("status")).toMatch(
+        /node1 +up, no answer .*The node was up, and does not answer any more/,
+      );
+    } finally {
+      const back = cluster!.wait("node1 is well again", ofNode1("diagnosis-cleared"), 60_000);
+      goOn();
+      await back;
+    }
+    expect(cluster!.status().nodes[0]).not.toHaveProperty("noAnswerSinceMs");
+    expect(cluster!.bramble("status")).toMatch(/node1 +up +/);
+  },
+  180_000,
+);

@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { findSeenPi, nodeOf, type SeenPi } from "../../cluster/adoption.ts";
 import type { NodeEntry } from "../../cluster/manifest-edit.ts";
-import type { UnknownPi } from "../../cluster/status.ts";
+import type { UnknownPi } from "../../cluster/unknown-pis.ts";
 import type { ManagerStatusView } from "../../manager/status-view.ts";
 import { UnreachableError } from "../api-client.ts";
 import { apiOf, globalOptions, loadManifestOf, printJson } from "../context.ts";

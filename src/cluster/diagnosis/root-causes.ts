@@ -46,6 +46,19 @@ function lastSeenInRoot({ activity, attempt, status }: NodeFacts): number {
 
 export const ROOT_CAUSES: readonly NodeCause[] = [
   {
+    id: "up-no-answer",
+    title: "The node was up, and does not answer any more",
+    boards: "all",
+    sign: "the node is up, did nothing with its root for 15 s, and nobody answered ARP for its address four times in a row",
+    remedy:
+      "Look whether it has power and its cable, and whether the switch is on. If it has, it hangs: its screen says why, and taking its power away and giving it back starts it again",
+    source: BRAMBLE,
+    find: ({ status: { noAnswerSinceMs, address } }, { nowMs }) =>
+      noAnswerSinceMs === undefined
+        ? undefined
+        : `nothing was heard of it for ${inWords(nowMs - noAnswerSinceMs)}, and nobody answers ARP for ${address}`,
+  },
+  {
     id: "root-too-large-for-memory",
     title: "The root does not fit into the node's memory",
     boards: "all",

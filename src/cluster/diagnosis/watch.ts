@@ -3,6 +3,7 @@
  * what is to be told goes out.
  */
 import { type BootEvent, type BootOccurrence, isUp } from "../event.ts";
+import { isReachable } from "../status.ts";
 import type { ClusterFacts, NodeFacts } from "./facts.ts";
 import { newFacts } from "./facts.ts";
 import { type Diagnosis, diagnoseLan, diagnoseNode } from "./index.ts";
@@ -97,7 +98,7 @@ function about(name: string, occurrence: Told["occurrence"]): Told {
 
 /** Nothing is the matter, and nothing can become so without an event. */
 function isAtRest({ status, failed, warnings, asking, plan, declined, activity, attempt }: NodeFacts): boolean {
-  const isSettled = isUp(status.stage) || status.stage === "silent";
+  const isSettled = isReachable(status) || status.stage === "silent";
   const isQuiet = failed.size + warnings.size + plan.problems.length + attempt.files.size === 0 && asking === undefined;
   const isSlow = activity.some(({ p99Ms = 0 }) => p99Ms >= WATCHED_P99_MS);
   return isSettled && isQuiet && !isSlow && (declined === undefined || isUp(status.stage));

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { MemoryClock } from "../../../test/memory-network.ts";
+import { parseIpv4 } from "../../bytes/addresses.ts";
 import type { BootEvent, BootOccurrence } from "../../cluster/event.ts";
 import { parseManifest } from "../../cluster/manifest.ts";
 import { INITIAL_STATUS, nextStatus } from "../../cluster/status.ts";
@@ -211,6 +212,13 @@ describe("who asks", () => {
     await bench.configurator.prepare(request)((event) => events.push(event), signal);
     return events;
   };
+
+  it("has a node that does not answer any more for off", async () => {
+    bench.up("a");
+    bench.happen({ kind: "no-answer", address: parseIpv4("10.0.0.11"), sinceMs: 0 }, "a");
+    const events = await ask({ nodes: ["a"] });
+    expect(events.at(-1)).toEqual({ event: "summary", outcomes: [{ node: "a", result: "off" }] });
+  });
 
   it("has all nodes that are up done, and hears of those that are off", async () => {
     bench.up("a");

@@ -3,8 +3,8 @@
  * the present settings. It looks at the status alone, so that a manager that was restarted goes on where the last one ended.
  */
 import type { Report } from "../../boot/report.ts";
-import { type BootEvent, isUp } from "../../cluster/event.ts";
-import type { ClusterStatus } from "../../cluster/status.ts";
+import type { BootEvent } from "../../cluster/event.ts";
+import { type ClusterStatus, isReachable } from "../../cluster/status.ts";
 import { Turn } from "../../order/turns.ts";
 import type { Clock, Timer } from "../../ports.ts";
 import type { AnsibleEvent, NodeOutcome } from "../../provision/ansible/progress.ts";
@@ -108,7 +108,8 @@ export class Configurator {
     const either = AbortSignal.any([signal, this.#stopped.signal]);
     if (either.aborted) return;
     const wanted = asked ?? this.#options.loaded().manifest.nodes.map(({ name }) => name);
-    const nodes = wanted.filter((name) => this.#isUp(name));
+    const { nodes: known } = this.#options.status();
+    const nodes = wanted.filter((name) => isReachable(known.get(name)));
     tell({ event: "begin", nodes });
     const done = nodes.length === 0 ? [] : await this.#run(nodes, check, tell, either);
     const byNode = new Map(done.map((outcome) => [outcome.node, outcome]));
@@ -128,10 +129,6 @@ export class Configurator {
     if (unknown !== undefined) {
       throw new RequestError(404, `Cannot configure ${unknown}: the manifest has no node of that name`);
     }
-  }
-
-  #isUp(name: string): boolean {
-    return isUp(this.#options.status().nodes.get(name)?.stage);
   }
 
   /** Something has happened: looks soon, once for all that happens in a moment. */
