@@ -152,6 +152,13 @@ export class ClusterControl {
     return this.view();
   }
 
+  /** Its files say who it is in the cluster: it has joined, and nobody had it leave since. */
+  isMember(node: string): boolean {
+    const status = this.#options.status().nodes.get(node);
+    const isIn = this.#options.loaded().manifest.orchestrator !== undefined && this.#wishes.of(node) !== "out";
+    return status?.stage === "joined" || (isIn && status?.hasJoined === true);
+  }
+
   /** The file by which kubectl reaches the cluster as its administrator. */
   async kubeconfig(): Promise<string> {
     const task = "fetch the kubeconfig";

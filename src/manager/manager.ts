@@ -178,6 +178,7 @@ export class Manager implements ManagerControl {
       report: this.#report,
       status: () => this.#status,
       learnNeighbours: this.#learnNeighbours,
+      isMember: (node) => this.cluster.isMember(node),
       workerCount: this.#workerCount,
     });
     this.#stoppers.push(() => this.#serving.stop());

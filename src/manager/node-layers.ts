@@ -21,6 +21,8 @@ export interface NodeLayersOptions {
   catalog: TreeCatalog;
   /** Whoever serves the trees. */
   serving: Pick<NodeServing, "flush">;
+  /** Of the cluster that an orchestrator makes. */
+  isMember(node: string): boolean;
   /** For messages. */
   stateFolder: string;
   report: Report;
@@ -31,10 +33,12 @@ export class NodeLayers {
   readonly #nodes: NodeSet;
   readonly #catalog: TreeCatalog;
   readonly #serving: NodeLayersOptions["serving"];
+  readonly #isMember: NodeLayersOptions["isMember"];
   readonly #stateFolder: string;
   readonly #report: Report;
 
-  constructor({ nodes, catalog, serving, stateFolder, report }: NodeLayersOptions) {
+  constructor({ nodes, catalog, serving, isMember, stateFolder, report }: NodeLayersOptions) {
+    this.#isMember = isMember;
     this.#stateFolder = stateFolder;
     this.#nodes = nodes;
     this.#catalog = catalog;
@@ -91,6 +95,13 @@ export class NodeLayers {
   async clone(from: string, name: string | undefined, to: string): Promise<{ from: string; to: string }> {
     const task = `Cannot clone ${from} to ${to}`;
     for (const node of [from, to]) this.#demand(node, task);
+    // Docker's and Kubernetes' certificates, from which a copy would take itself for the same member. Of a snapshot nobody knows.
+    if (name === undefined && this.#isMember(from)) {
+      throw new RequestError(
+        409,
+        `${task}: ${from} is a member of the cluster, and its files say which; clone a snapshot from before it joined (--snapshot), or have it leave: bramble cluster remove ${from}`,
+      );
+    }
     const nodes = name === undefined ? [from, to] : [to];
     const clone = () => this.#catalog.clone(from, name, to);
     await this.#asked(task, this.#nodes.changeLayers([...new Set(nodes)], { abandon: false }, clone));

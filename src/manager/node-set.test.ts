@@ -91,6 +91,7 @@ async function nodeSet() {
     nodes,
     catalog,
     serving,
+    isMember: () => false,
     stateFolder: "/state",
     report: (occurrence) => void said.push(occurrence),
   });

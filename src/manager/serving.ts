@@ -37,6 +37,8 @@ export interface ServingOptions {
   report: Report;
   status(): ClusterStatus;
   learnNeighbours(): Promise<void>;
+  /** Of the cluster that an orchestrator makes. */
+  isMember(node: string): boolean;
   /** `undefined`: one for each core. */
   workerCount: number | undefined;
 }
@@ -100,7 +102,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
   };
   return {
     nodes,
-    layers: new NodeLayers({ nodes, catalog, serving: workers, stateFolder: loaded.stateFolder, report }),
+    layers: new NodeLayers({ ...options, nodes, catalog, serving: workers, stateFolder: loaded.stateFolder }),
     reception,
     packetsOf: (...asked) => workers.packetsOf(...asked),
     async stop() {

@@ -1,11 +1,14 @@
 /** `bramble cluster` with a manager that knows nodes which no shell reaches: what is said, and what is remembered. */
+import { appendFileSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { BootEvent } from "../../src/cluster/event.ts";
 import { UP_REPORT_PATH } from "../../src/cluster/generated/index.ts";
 import type { ClusterView } from "../../src/manager/cluster-control.ts";
 import { NfsPeer } from "../data-plane/nfs-peer.ts";
 import { requireTools } from "../lab/required-tools.ts";
 import { CLUSTER_TOOLS, LoopbackCluster } from "./loopback-cluster.ts";
 
+const BOOT_ID = "7a1fc2f0-9d5f-4f0b-8f7c-0c4ce4e0c001";
 const SWARM = { cluster: ["orchestrator: { kind: swarm }"] };
 
 describe.skipIf(requireTools([...CLUSTER_TOOLS, "ssh"]))("bramble cluster", () => {
@@ -52,6 +55,23 @@ describe.skipIf(requireTools([...CLUSTER_TOOLS, "ssh"]))("bramble cluster", () =
     expect([code, said]).toEqual([1, expect.stringContaining("node-unreachable")]);
   });
 
+  it("does not give the files of a member to another node, which would take itself for it; those of a snapshot it does", async () => {
+    await cluster.manager.stop();
+    const journal = cluster.work.path("state/events.ndjson");
+    const { sequence } = JSON.parse(readFileSync(journal, "utf8").trim().split("\n").at(-1)!) as BootEvent;
+    const joined = { kind: "joined", bootId: BOOT_ID, node: "node1", sequence: sequence + 1, unixMs: Date.now() };
+    appendFileSync(journal, `${JSON.stringify(joined)}\n`);
+    await cluster.startManager();
+    expect((await view()).members[0]).toMatchObject({ name: "node1", stage: "joined" });
+    const { code, stderr } = await cluster.ask("nodes", "clone", "node1", "node2");
+    expect([code, stderr]).toEqual([
+      1,
+      "bramble: Cannot clone node1 to node2: node1 is a member of the cluster, and its files say which; clone a snapshot from before it joined (--snapshot), or have it leave: bramble cluster remove node1\n",
+    ]);
+    await cluster.ask("nodes", "snapshot", "node1", "first");
+    expect((await cluster.ask("nodes", "clone", "node1", "node2", "--snapshot", "first")).code).toBe(0);
+  });
+
   it("remembers who is drained and out, over a restart of the manager", async () => {
     await cluster.ask("cluster", "drain", "node2");
     await cluster.ask("cluster", "remove", "node1");
@@ -88,7 +108,7 @@ describe.skipIf(requireTools([...CLUSTER_TOOLS, "ssh"]))("bramble cluster", () =
     const folders = UP_REPORT_PATH.split("/").slice(1);
     const name = folders.pop()!;
     for (const folder of folders) ({ handle } = await peer.lookup(handle, folder));
-    const text = "7a1fc2f0-9d5f-4f0b-8f7c-0c4ce4e0c001 12.34 up\n";
+    const text = `${BOOT_ID} 12.34 up\n`;
     await peer.write(await peer.create(handle, name), 0, Buffer.from(text), "fileSync");
     peer.close();
   }

@@ -1,8 +1,8 @@
 /** What a plan for a Swarm is put together in, with the rules that every step keeps to. */
 import type { ClusterProblem } from "../../cluster/cluster-problem.ts";
 import type { DesiredCluster, DesiredMember, NextSteps } from "../orchestrator.ts";
-import { type LocalSwarm, localSwarm, type ObservedSwarm, ownerOf, type SwarmEntry } from "./observed.ts";
-import { elsewhere, hostProblem } from "./problems.ts";
+import { copiesOf, type LocalSwarm, localSwarm, type ObservedSwarm, ownerOf, type SwarmEntry } from "./observed.ts";
+import { copied, elsewhere, hostProblem } from "./problems.ts";
 import type { SwarmStep } from "./steps.ts";
 
 /** A swarm as its managers list it. */
@@ -18,6 +18,7 @@ export class Draft {
   readonly problems: ClusterProblem[] = [];
   readonly waiting: string[] = [];
   readonly joined: string[] = [];
+  readonly #copies: ReadonlyMap<string, string>;
   readonly #lost = new Map<string, string>();
   readonly #steps = new Map<string, SwarmStep>();
   #managerChanges = false;
@@ -25,6 +26,7 @@ export class Draft {
   constructor({ members }: DesiredCluster, observed: ObservedSwarm) {
     this.members = members;
     this.observed = observed;
+    this.#copies = copiesOf(members, observed);
   }
 
   /** About each node one step a round: the first. */
@@ -51,7 +53,8 @@ export class Draft {
   usableSwarm({ name, isReady }: DesiredMember): LocalSwarm | undefined {
     const host = isReady ? this.observed.hosts.get(name) : undefined;
     if (host === undefined) return undefined;
-    const problem = hostProblem(name, host, this.observed.unixMs);
+    const original = this.#copies.get(name);
+    const problem = original ? copied(name, original) : hostProblem(name, host, this.observed.unixMs);
     if (problem) this.problems.push(problem);
     return problem ? undefined : localSwarm(this.observed, name);
   }

@@ -77,3 +77,24 @@ export const NODE_LABEL = "bramble.node";
 export function ownerOf({ labels, hostname }: SwarmEntry): string {
   return labels[NODE_LABEL] ?? hostname;
 }
+
+/**
+ * Nodes of the manifest that have the identity of another one, whose name is the value: their files are a copy of its files. Whose it is
+ * says the label; as long as there is none, who comes first.
+ */
+export function copiesOf(members: readonly { name: string }[], observed: ObservedSwarm): ReadonlyMap<string, string> {
+  const names = new Set(members.map(({ name }) => name));
+  const entries = [...observed.clusters.values()].flat();
+  const holders = new Map<string, string>();
+  const copies = new Map<string, string>();
+  for (const { name } of members) {
+    const id = localSwarm(observed, name)?.nodeId ?? "";
+    if (id === "") continue;
+    const entry = entries.find((each) => each.id === id);
+    const labelled = entry && ownerOf(entry);
+    const owner = labelled !== undefined && names.has(labelled) ? labelled : (holders.get(id) ?? name);
+    holders.set(id, owner);
+    if (owner !== name) copies.set(name, owner);
+  }
+  return copies;
+}

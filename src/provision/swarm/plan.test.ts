@@ -112,6 +112,40 @@ function starting(its: Host): Host {
   return its.kind === "answered" ? { ...its, uptimeS: 100 } : its;
 }
 
+it.each<[string, DesiredCluster, ObservedSwarm, string]>([
+  [
+    "a worker",
+    cluster(manager("a"), member("b"), member("c")),
+    observed(
+      { a: inside("a", true), b: inside("c", false), c: inside("c", false) },
+      [managerEntry("a"), entry("c")],
+      ["a", "c"],
+    ),
+    "copied-identity b",
+  ],
+  [
+    "a worker that is off",
+    cluster(manager("a"), member("b"), member("c", { isReady: false })),
+    observed({ a: inside("a", true), b: inside("c", false) }, [managerEntry("a"), entry("c")], ["a"]),
+    "copied-identity b",
+  ],
+  [
+    "the only manager",
+    cluster(manager("a"), member("b")),
+    observed({ a: inside("a", true), b: inside("a", true) }, [managerEntry("a")], ["a"]),
+    "copied-identity b",
+  ],
+])("nothing is done about a node whose files are those of %s, which stays a member", (_, desired, now, cause) => {
+  const next = planSwarm(desired, now);
+  expect([titles(next), causes(next)]).toEqual([[], [cause]]);
+  expect(next.joined).not.toContain("b");
+});
+
+it("a node that has the files of one that is not in the manifest any more takes its place", () => {
+  const now = observed({ a: inside("a", true), b: inside("c", false) }, [managerEntry("a"), entry("c")], ["a"]);
+  expect(titles(planSwarm(cluster(manager("a"), member("b")), now))).toEqual(["label b"]);
+});
+
 it("waits for a new leader, and calls no quorum lost, while more than half of the managers are there", () => {
   const leaderless = { clusterId: undefined as never, words: "context deadline exceeded" };
   const desired = cluster(manager("a", { isReady: false }), manager("b"), manager("c"), member("d"));

@@ -10,7 +10,15 @@ import { availabilityChange, planDeparture } from "./departure.ts";
 import { Draft, type ListedSwarm, staysQuorate } from "./draft.ts";
 import { planFounding } from "./founding.ts";
 import { labelChanges } from "./labels.ts";
-import { type LocalSwarm, localSwarm, NODE_LABEL, type ObservedSwarm, ownerOf, type SwarmEntry } from "./observed.ts";
+import {
+  copiesOf,
+  type LocalSwarm,
+  localSwarm,
+  NODE_LABEL,
+  type ObservedSwarm,
+  ownerOf,
+  type SwarmEntry,
+} from "./observed.ts";
 import { addressChanged, architectureProblems, drainedByHand, elsewhere } from "./problems.ts";
 import type { SwarmStep } from "./steps.ts";
 
@@ -32,8 +40,9 @@ export function planSwarm(desired: DesiredCluster, observed: ObservedSwarm): Nex
 
 /** Of several the one with the most members that are ready, then the one of the first manager. */
 function listedSwarm({ members }: DesiredCluster, observed: ObservedSwarm): ListedSwarm | undefined {
+  const copies = copiesOf(members, observed);
   const candidates = members.flatMap((member) => {
-    const id = member.isReady ? localSwarm(observed, member.name)?.clusterId : undefined;
+    const id = member.isReady && !copies.has(member.name) ? localSwarm(observed, member.name)?.clusterId : undefined;
     const entries = id === undefined ? undefined : observed.clusters.get(id);
     return id === undefined || entries === undefined ? [] : [{ member, id, entries }];
   });
@@ -53,9 +62,11 @@ function planMembers(draft: Draft, swarm: ListedSwarm): void {
   }
   for (const member of draft.members) planMember(draft, swarm, member);
   const names = new Set(draft.members.map(({ name }) => name));
+  // One of them may have the files of a node that is gone, and so its entry.
+  const current = new Set(draft.members.map(({ name }) => localSwarm(draft.observed, name)?.nodeId));
   for (const entry of swarm.entries) {
     const name = entry.labels[NODE_LABEL];
-    if (name !== undefined && !names.has(name)) planGone(draft, swarm, name, entry);
+    if (name !== undefined && !names.has(name) && !current.has(entry.id)) planGone(draft, swarm, name, entry);
   }
 }
 

@@ -108,6 +108,14 @@ export function elsewhere(node: string, managerAddresses: readonly string[]): Cl
   };
 }
 
+export function copied(node: string, original: string): ClusterProblem {
+  return {
+    cause: "copied-identity",
+    node,
+    message: `Cannot join ${node} to the swarm: its Docker takes itself for that of ${original}, whose files it was given (bramble nodes clone); run "bramble ssh ${node} sudo docker swarm leave --force", or "bramble nodes reset ${node}" and restart it: it then joins by itself`,
+  };
+}
+
 export function addressChanged(member: DesiredMember, { manager }: SwarmEntry): ClusterProblem | undefined {
   const { name, address } = member;
   if (manager === undefined || address === undefined || manager.address === "" || manager.address === address)
