@@ -1,10 +1,23 @@
 /** Runs the built program as a person would, in a folder of its own. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { chmodSync, chownSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { sharedFolder } from "../shared-folder.ts";
 
 const CHECKOUT = resolve(import.meta.dirname, "../..");
+const PROGRAM = join(CHECKOUT, "dist/cli/main.js");
 const NOBODY = 65534;
 const TIMEOUT_MS = 60_000;
 
@@ -81,7 +94,7 @@ export class RunningCommand {
   constructor(words: readonly string[], folder: string, { asNobody = false, environment }: RunSettings) {
     const asRoot = process.getuid?.() === 0;
     const nobody = ["setpriv", `--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups"];
-    const main = asRoot && asNobody ? programForNobody() : join(CHECKOUT, "dist/cli/main.js");
+    const main = asRoot && asNobody ? programForNobody() : PROGRAM;
     const [program, ...rest] = [...(asRoot && asNobody ? nobody : []), process.execPath, main, ...words];
     const env = { ...process.env, NO_COLOR: "1", XDG_STATE_HOME: folder, ...environment };
     const child = spawn(program!, rest, { cwd: folder, env, stdio: ["ignore", "pipe", "pipe"] });
@@ -120,21 +133,34 @@ export class RunningCommand {
   }
 }
 
-let copyForNobody: string | undefined;
+let ofNobody: string | undefined;
 
 /** The program where an ordinary user can read it: a checkout below /root is no place for that. */
 function programForNobody(): string {
-  const own = join(CHECKOUT, "dist/cli/main.js");
-  const words = [`--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups", process.execPath, own, "--version"];
-  if (spawnSync("setpriv", words).status === 0) return own;
-  if (copyForNobody === undefined) {
-    const folder = mkdtempSync(join(tmpdir(), "bramble-nobody-"));
-    chmodSync(folder, 0o755);
-    for (const name of ["dist", "node_modules", "package.json", "ansible"]) {
-      cpSync(join(CHECKOUT, name), join(folder, name), { recursive: true });
-    }
-    process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
-    copyForNobody = folder;
+  ofNobody ??= isReadableByNobody(PROGRAM) ? PROGRAM : join(copyForNobody(), "dist/cli/main.js");
+  return ofNobody;
+}
+
+function isReadableByNobody(program: string): boolean {
+  const words = [`--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups", process.execPath, program, "--version"];
+  return spawnSync("setpriv", words).status === 0;
+}
+
+/** One for all test files: with what it needs of npm it is hundreds of megabytes. */
+function copyForNobody(): string {
+  const folder = join(sharedFolder(), "checkout");
+  if (existsSync(folder)) return folder;
+  const copy = mkdtempSync(`${folder}-`);
+  chmodSync(copy, 0o755);
+  for (const name of ["dist", "node_modules", "package.json", "ansible"]) {
+    cpSync(join(CHECKOUT, name), join(copy, name), { recursive: true });
   }
-  return join(copyForNobody, "dist/cli/main.js");
+  try {
+    renameSync(copy, folder);
+  } catch (error) {
+    // Another test file was first.
+    if (!existsSync(folder)) throw error;
+    rmSync(copy, { recursive: true });
+  }
+  return folder;
 }
