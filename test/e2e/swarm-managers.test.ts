@@ -61,14 +61,18 @@ describe.skipIf(skipped || missingImages())("a Swarm of three managers and a wor
     );
   const identities = (members: SwarmMember[]) =>
     members.map(({ Hostname, ID, Status, Availability }) => `${Hostname} ${ID} ${Status} ${Availability}`);
+  const isLeader = ({ ManagerStatus }: SwarmMember) => ManagerStatus === "Leader";
   const idOf = (members: SwarmMember[], node: string) => members.find(({ Hostname }) => Hostname === node)?.ID;
 
   it(
     "comes from a manifest that names no manager",
     async () => {
       await Promise.all(NODES.map(waitJoined));
-      expect(swarmMembers(cluster, "node3").map(memberLine)).toEqual([
-        "node1 Ready Leader",
+      const members = swarmMembers(cluster, "node3");
+      // Who leads is Docker's to choose, again and again where processors are slow.
+      expect(members.filter(isLeader)).toHaveLength(1);
+      expect(members.map((member) => memberLine(member).replace("Leader", "Reachable"))).toEqual([
+        "node1 Ready Reachable",
         "node2 Ready Reachable",
         "node3 Ready Reachable",
         "node4 Ready",
@@ -80,14 +84,18 @@ describe.skipIf(skipped || missingImages())("a Swarm of three managers and a wor
   it(
     "goes on under another leader while its leader is gone, and takes it back as the same member",
     async () => {
-      const before = identities(swarmMembers(cluster, "node2"));
-      const back = waitJoined("node1");
-      cluster.powerCycle("node1");
-      const leader = () => swarmMembers(cluster, "node2").find(({ ManagerStatus }) => ManagerStatus === "Leader");
-      await expect.poll(() => leader()?.Hostname, { timeout: 3 * MINUTE_MS, interval: 5000 }).toMatch(/^node[23]$/);
+      const leaderAsSeenBy = (node: string) => swarmMembers(cluster, node).find(isLeader)?.Hostname;
+      const leader = leaderAsSeenBy("node1")!;
+      const [other] = ["node1", "node2", "node3"].filter((node) => node !== leader);
+      const before = identities(swarmMembers(cluster, other!));
+      const back = waitJoined(leader);
+      cluster.powerCycle(leader);
+      await expect
+        .poll(() => leaderAsSeenBy(other!), { timeout: 3 * MINUTE_MS, interval: 5000 })
+        .toSatisfy((next) => next !== undefined && next !== leader);
       await back;
       await untilSettled();
-      expect(identities(swarmMembers(cluster, "node1"))).toEqual(before);
+      expect(identities(swarmMembers(cluster, leader))).toEqual(before);
       expect(saidQuorumLost()).toBe(false);
     },
     JOINED_WITHIN_MS + 15 * MINUTE_MS,
@@ -124,9 +132,7 @@ describe.skipIf(skipped || missingImages())("a Swarm of three managers and a wor
       expect(after.map(({ Hostname, Status }) => `${Hostname} ${Status}`)).toEqual(
         NODES.map((name) => `${name} Ready`),
       );
-      expect(
-        after.filter(({ ManagerStatus }) => ManagerStatus === "Reachable" || ManagerStatus === "Leader"),
-      ).toHaveLength(3);
+      expect(after.filter((member) => isLeader(member) || member.ManagerStatus === "Reachable")).toHaveLength(3);
       expect(idOf(after, "node3")).not.toBe(idOf(before, "node3"));
       expect(saidQuorumLost()).toBe(false);
     },
