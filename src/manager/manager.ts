@@ -97,7 +97,7 @@ export class Manager implements ManagerControl {
       manifest: this.#manifest,
       isServing: () => this.#isServing,
       refusal: (node) => this.#serving.nodes.refusal(node),
-      isMember: (node) => this.#status.nodes.get(node)?.hasJoined === true,
+      hasJoined: (node) => this.#status.nodes.get(node)?.hasJoined === true,
     });
     this.#networks = serviceNetworks(loaded.manifest);
     this.journal = new Journal(join(stateFolder, "events.ndjson"), systemClock);

@@ -10,7 +10,7 @@ export interface ManifestCommandsOptions {
   /** Why a node of the manifest is not served as the manifest says. */
   refusal(node: string): string | undefined;
   /** Whether it has joined the cluster that an orchestrator makes. */
-  isMember(node: string): boolean;
+  hasJoined(node: string): boolean;
 }
 
 /** What was done for a node. While the manager starts, that is the file alone; it serves what stands there when it is done. */
@@ -50,7 +50,7 @@ export class ManifestCommands {
   /** Takes a node out of the manifest. Its board is nobody when this resolves. */
   async removeNode(node: string, manifestPath: string | undefined): Promise<ManifestChange> {
     await this.#options.manifest.removeNode(node, manifestPath);
-    return { node, isServed: false, ...(this.#options.isMember(node) && { wasMember: true }) };
+    return { node, isServed: false, ...(this.#options.hasJoined(node) && { wasMember: true }) };
   }
 
   #served(node: string, isServed: boolean): ManifestChange {

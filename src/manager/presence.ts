@@ -10,7 +10,7 @@ import type { ClusterStatus } from "../cluster/status.ts";
 import type { AddressProbe, Clock, Timer } from "../ports.ts";
 import { openArpProbe } from "../system/arp-probe.ts";
 import type { Journal } from "./journal.ts";
-import { networkOf, type ServiceNetwork } from "./service-networks.ts";
+import { lanInterface, networkOf, type ServiceNetwork } from "./service-networks.ts";
 
 const LOOK_MS = 5000;
 /** After so long without a sign of it, a node is asked. */
@@ -18,7 +18,7 @@ const QUIET_MS = 15_000;
 /** In a row: questions and answers may be lost, and whoever pulls a cable for a moment wants no alarm. */
 const UNANSWERED_MAX = 4;
 
-/** With these a node shows that it is there. Others tell of it what is done about it. */
+/** With these a node shows that it is there. Other events may tell what is done about it. */
 const PROOFS_OF_LIFE: ReadonlySet<BootEvent["kind"]> = new Set<BootEvent["kind"]>([
   "dhcp-request",
   "tftp-request",
@@ -122,14 +122,14 @@ export class PresenceWatch {
   }
 }
 
-/** Watches on those networks that are Ethernet of this machine's. Returns how to stop. */
+/** Watches on those networks of which this machine has the interface. Returns how to stop. */
 export function watchPresence(
   networks: readonly ServiceNetwork[],
   options: Omit<PresenceOptions, "probeFor"> & { clock: Clock },
 ): () => void {
   const asked = networks.flatMap((network) => {
-    const { interfaceName } = network;
-    if (interfaceName === undefined || interfaceName === "lo") return [];
+    const interfaceName = lanInterface(network);
+    if (interfaceName === undefined) return [];
     try {
       return [{ ...network, probe: openArpProbe(interfaceName, options.clock) }];
     } catch (error) {

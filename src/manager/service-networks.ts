@@ -47,6 +47,11 @@ export function networkOf<Network extends ServiceNetwork>(
   return networks.find((network) => isOn(network, address));
 }
 
+/** The interface that Pis are on. None where there is only an address, nor on loopback, where tests and QEMU's own network are. */
+export function lanInterface({ interfaceName }: ServiceNetwork): string | undefined {
+  return interfaceName === "lo" ? undefined : interfaceName;
+}
+
 /** With an interface, broadcasts must be heard, so any address of it; without one, our address only. */
 export function bindingOf(network: ServiceNetwork): Omit<UdpBinding, "port"> {
   return network.interfaceName === undefined

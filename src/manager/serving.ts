@@ -21,7 +21,7 @@ import { NodeLayers } from "./node-layers.ts";
 import { NodeSet } from "./node-set.ts";
 import { Reception } from "./reception.ts";
 import type { Secrets } from "./secrets.ts";
-import { bindingOfAll, type ServiceNetwork, serverAddressFor } from "./service-networks.ts";
+import { bindingOfAll, lanInterface, type ServiceNetwork, serverAddressFor } from "./service-networks.ts";
 import { portMappings } from "./services.ts";
 import { catchUpWithReport } from "./up-watch.ts";
 
@@ -60,8 +60,8 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
   const settings = {
     handleKey: options.secrets.handleKey(),
     portMappings: portMappings(manifest),
-    // On a network of Pis every mount comes from a kernel. On loopback it may be a test, or QEMU's own network.
-    requirePrivilegedPorts: networks[0]?.interfaceName !== undefined && networks[0].interfaceName !== "lo",
+    // On a network of Pis every mount comes from a kernel.
+    requirePrivilegedPorts: lanInterface(networks[0]!) !== undefined,
   };
   const onOpened = (node: string, { upReport }: NodeOpened) => {
     if (upReport) catchUpWithReport(upReport, node, options.status(), report);

@@ -19,6 +19,7 @@ import { sharedFolder } from "../shared-folder.ts";
 const CHECKOUT = resolve(import.meta.dirname, "../..");
 const PROGRAM = join(CHECKOUT, "dist/cli/main.js");
 const NOBODY = 65534;
+const AS_NOBODY = ["setpriv", `--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups"];
 const TIMEOUT_MS = 60_000;
 
 export interface Outcome {
@@ -93,9 +94,8 @@ export class RunningCommand {
 
   constructor(words: readonly string[], folder: string, { asNobody = false, environment }: RunSettings) {
     const asRoot = process.getuid?.() === 0;
-    const nobody = ["setpriv", `--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups"];
     const main = asRoot && asNobody ? programForNobody() : PROGRAM;
-    const [program, ...rest] = [...(asRoot && asNobody ? nobody : []), process.execPath, main, ...words];
+    const [program, ...rest] = [...(asRoot && asNobody ? AS_NOBODY : []), process.execPath, main, ...words];
     const env = { ...process.env, NO_COLOR: "1", XDG_STATE_HOME: folder, ...environment };
     const child = spawn(program!, rest, { cwd: folder, env, stdio: ["ignore", "pipe", "pipe"] });
     child.stdout.on("data", (bytes: Buffer) => {
@@ -142,8 +142,8 @@ function programForNobody(): string {
 }
 
 function isReadableByNobody(program: string): boolean {
-  const words = [`--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups", process.execPath, program, "--version"];
-  return spawnSync("setpriv", words).status === 0;
+  const [setpriv, ...words] = AS_NOBODY;
+  return spawnSync(setpriv!, [...words, process.execPath, program, "--version"]).status === 0;
 }
 
 /** One for all test files: with what it needs of npm it is hundreds of megabytes. */

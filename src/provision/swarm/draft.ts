@@ -18,7 +18,8 @@ export class Draft {
   readonly problems: ClusterProblem[] = [];
   readonly waiting: string[] = [];
   readonly joined: string[] = [];
-  readonly #copies: ReadonlyMap<string, string>;
+  /** Members with another one's identity, and whose it is. */
+  readonly copies: ReadonlyMap<string, string>;
   readonly #lost = new Map<string, string>();
   readonly #steps = new Map<string, SwarmStep>();
   #managerChanges = false;
@@ -26,7 +27,7 @@ export class Draft {
   constructor({ members }: DesiredCluster, observed: ObservedSwarm) {
     this.members = members;
     this.observed = observed;
-    this.#copies = copiesOf(members, observed);
+    this.copies = copiesOf(members, observed);
   }
 
   /** About each node one step a round: the first. */
@@ -53,7 +54,7 @@ export class Draft {
   usableSwarm({ name, isReady }: DesiredMember): LocalSwarm | undefined {
     const host = isReady ? this.observed.hosts.get(name) : undefined;
     if (host === undefined) return undefined;
-    const original = this.#copies.get(name);
+    const original = this.copies.get(name);
     const problem = original ? copied(name, original) : hostProblem(name, host, this.observed.unixMs);
     if (problem) this.problems.push(problem);
     return problem ? undefined : localSwarm(this.observed, name);

@@ -80,7 +80,7 @@ export function ownerOf({ labels, hostname }: SwarmEntry): string {
 
 /**
  * Nodes of the manifest that have the identity of another one, whose name is the value: their files are a copy of its files. Whose it is
- * says the label; as long as there is none, who comes first.
+ * says the name by which the swarm knows it; if that is nobody's of these, who comes first.
  */
 export function copiesOf(members: readonly { name: string }[], observed: ObservedSwarm): ReadonlyMap<string, string> {
   const names = new Set(members.map(({ name }) => name));
@@ -91,8 +91,8 @@ export function copiesOf(members: readonly { name: string }[], observed: Observe
     const id = localSwarm(observed, name)?.nodeId ?? "";
     if (id === "") continue;
     const entry = entries.find((each) => each.id === id);
-    const labelled = entry && ownerOf(entry);
-    const owner = labelled !== undefined && names.has(labelled) ? labelled : (holders.get(id) ?? name);
+    const known = entry && ownerOf(entry);
+    const owner = known !== undefined && names.has(known) ? known : (holders.get(id) ?? name);
     holders.set(id, owner);
     if (owner !== name) copies.set(name, owner);
   }

@@ -10,15 +10,7 @@ import { availabilityChange, planDeparture } from "./departure.ts";
 import { Draft, type ListedSwarm, staysQuorate } from "./draft.ts";
 import { planFounding } from "./founding.ts";
 import { labelChanges } from "./labels.ts";
-import {
-  copiesOf,
-  type LocalSwarm,
-  localSwarm,
-  NODE_LABEL,
-  type ObservedSwarm,
-  ownerOf,
-  type SwarmEntry,
-} from "./observed.ts";
+import { type LocalSwarm, localSwarm, NODE_LABEL, type ObservedSwarm, ownerOf, type SwarmEntry } from "./observed.ts";
 import { addressChanged, architectureProblems, drainedByHand, elsewhere } from "./problems.ts";
 import type { SwarmStep } from "./steps.ts";
 
@@ -31,7 +23,7 @@ export function planSwarm(desired: DesiredCluster, observed: ObservedSwarm): Nex
       member.wish === "out" ? "it has left" : "it has left the swarm, or lost the files of Docker",
     );
   }
-  const swarm = listedSwarm(desired, observed);
+  const swarm = listedSwarm(draft);
   if (swarm) planMembers(draft, swarm);
   else planFounding(draft);
   draft.problems.push(...architectureProblems(desired.members, observed));
@@ -39,8 +31,7 @@ export function planSwarm(desired: DesiredCluster, observed: ObservedSwarm): Nex
 }
 
 /** Of several the one with the most members that are ready, then the one of the first manager. */
-function listedSwarm({ members }: DesiredCluster, observed: ObservedSwarm): ListedSwarm | undefined {
-  const copies = copiesOf(members, observed);
+function listedSwarm({ members, observed, copies }: Draft): ListedSwarm | undefined {
   const candidates = members.flatMap((member) => {
     const id = member.isReady && !copies.has(member.name) ? localSwarm(observed, member.name)?.clusterId : undefined;
     const entries = id === undefined ? undefined : observed.clusters.get(id);
