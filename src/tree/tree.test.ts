@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { MemoryImage } from "./memory-image.ts";
+import { IMAGE_TIME_NS, MemoryImage } from "./memory-image.ts";
 import type { Tree } from "./tree.ts";
 import {
   at,
@@ -140,6 +140,25 @@ describe("writing", () => {
     const second = tree.getattr(at(tree, "/etc"));
     expect(second.mtimeNs > first.mtimeNs).toBe(true);
     expect(second.ctimeNs > first.ctimeNs).toBe(true);
+  });
+
+  it("gives a written file the time of the write, also where the image's times are still to come", async () => {
+    const { tree, image, storage } = await openTree();
+    storage.advance(Number(IMAGE_TIME_NS / 1_000_000n) - storage.clock.unixMs() - 60_000);
+    for (const [path, contents] of [
+      ["/etc/hostname", "node1\n"],
+      ["/var/big", "x"],
+    ] as const) {
+      const id = image.idOf(path);
+      await tree.write(id, 0, Buffer.from(contents), false);
+      const first = tree.getattr(id);
+      expect(first.ctimeNs, path).toBeLessThan(IMAGE_TIME_NS);
+      await tree.write(id, 0, Buffer.from(contents), false);
+      await tree.commit(id);
+      const { mtimeNs, ctimeNs } = tree.getattr(id);
+      expect(ctimeNs, path).toBe(mtimeNs);
+      expect(ctimeNs, path).toBeGreaterThan(first.ctimeNs);
+    }
   });
 
   it("answers the same exclusive create twice, and refuses another one", async () => {

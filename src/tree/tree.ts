@@ -139,26 +139,32 @@ export class Tree extends TreeNaming implements Volume {
 
   write(id: number, offset: number, bytes: Uint8Array, stable: boolean): Awaitable<void> {
     return refusing(() => {
-      this.#checkFile(id);
+      const known = this.#checkFile(id);
       if (offset + bytes.length > FILE_BYTES_MAX) throw new VolumeError("NFS3ERR_FBIG");
       const { contents } = this.#layer;
-      const detached = this.#detach(id);
+      const takenUp = this.#takeUp(known);
       // Both can fail, on a full disk: when the write does at once, nobody waits for this any more.
-      detached?.catch(() => {});
+      takenUp?.catch(() => {});
       const written = bytes.length === 0 ? undefined : contents.write(id, bytes, offset, this.nowNs());
-      if (detached === undefined && written === undefined && !stable) return undefined;
+      if (takenUp === undefined && written === undefined && !stable) return undefined;
       // Not answered before the bytes are not needed any more, also where the first has failed.
-      return Promise.allSettled([detached, written])
-        .then(() => Promise.all([detached, written]))
+      return Promise.allSettled([takenUp, written])
+        .then(() => Promise.all([takenUp, written]))
         .then(() => (stable ? contents.flush(id) : undefined));
     });
   }
 
-  /** A generated file is taken over whole before it is written. */
-  #detach(id: number): Promise<void> | undefined {
-    if (this.#layer.generatedPlace(id) === undefined) return undefined;
+  /**
+   * Before a file is written: a generated one is taken over whole, and a ctime ahead of our clock, of an image or of a
+   * time at which our clock was wrong, is set back. Unstable writes take the later of their time and the record's.
+   */
+  #takeUp({ id, ctimeNs }: VolumeAttributes): Promise<void> | undefined {
+    const nowNs = this.nowNs();
+    const isAhead = ctimeNs > nowNs;
+    if (!isAhead && this.#layer.generatedPlace(id) === undefined) return undefined;
     const change = this.#layer.begin();
-    change.inode(id);
+    const { attributes } = change.inode(id);
+    if (isAhead) attributes.ctimeNs = nowNs;
     return change.commit();
   }
 
@@ -197,10 +203,10 @@ export class Tree extends TreeNaming implements Volume {
     call?: CallIdentity,
   ): Promise<VolumeAttributes> {
     const { contents } = this.#layer;
-    const { ctimeNs, sizeBytes } = this.getattr(id);
-    if (guardCtimeNs !== undefined && guardCtimeNs !== ctimeNs) throw new VolumeError("NFS3ERR_NOT_SYNC");
-    if (changes.sizeBytes !== undefined && changes.sizeBytes > sizeBytes) {
-      await this.#detach(id);
+    const known = this.getattr(id);
+    if (guardCtimeNs !== undefined && guardCtimeNs !== known.ctimeNs) throw new VolumeError("NFS3ERR_NOT_SYNC");
+    if (changes.sizeBytes !== undefined && changes.sizeBytes > known.sizeBytes) {
+      await this.#takeUp(known);
       await contents.grow(id, changes.sizeBytes, this.nowNs());
     }
     // A record must not tell of data before they are durable.

@@ -34,6 +34,8 @@ export interface Mission {
   disks?: readonly string[];
   /** Shell that is run before the checks. */
   prepare?: string;
+  /** What the machine's clock tells when it starts, if not this machine's time. */
+  startsAt?: string;
   memoryMiB?: number;
   processors?: number;
   timeoutMs?: number;
@@ -148,6 +150,7 @@ export async function runMission(work: string, mission: Mission): Promise<string
     [
       ...["-accel", "tcg", "-m", `${memoryMiB}`, "-smp", `${processors}`],
       ...["-nographic", "-no-reboot", "-monitor", "none", "-serial", "stdio"],
+      ...(mission.startsAt === undefined ? [] : ["-rtc", `base=${mission.startsAt}`]),
       ...[
         "-kernel",
         join(kernel, "boot", image),
