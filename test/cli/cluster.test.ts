@@ -75,6 +75,10 @@ describe.skipIf(requireTools([...CLUSTER_TOOLS, "ssh"]))("bramble cluster", () =
   it("remembers who is drained and out, over a restart of the manager", async () => {
     await cluster.ask("cluster", "drain", "node2");
     await cluster.ask("cluster", "remove", "node1");
+    // It is not reached, so it could not leave yet, and its files are still a member's.
+    expect((await cluster.ask("nodes", "clone", "node1", "node2")).stderr).toContain(
+      "node1 is a member of the cluster",
+    );
     await cluster.restartManager();
     expect((await view()).members.map(({ name, wish }) => `${name} ${wish}`)).toEqual(["node1 out", "node2 drained"]);
     await cluster.ask("cluster", "drain", "--undo", "node2");

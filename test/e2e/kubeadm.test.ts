@@ -54,16 +54,17 @@ const skipped =
   leftToSoak || requireTools(["ansible-playbook", "losetup", "dpkg-deb", "qemu-system-aarch64"]) || requireRoot();
 
 describe.skipIf(skipped || missingImages())("kubeadm, by stand-ins, on two nodes with containerd", () => {
-  const folder = mkdtempSync(join(tmpdir(), "bramble-kubeadm-"));
+  let folder: string;
   let cluster: Simulation;
 
   beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), "bramble-kubeadm-"));
     writeFiles(folder);
     cluster = new Simulation({ manifest: manifest(folder) });
   }, 10 * MINUTE_MS);
 
   afterAll(async () => {
-    rmSync(folder, { recursive: true });
+    if (folder) rmSync(folder, { recursive: true });
     if (cluster === undefined) return;
     console.log(storyOf(cluster.events).join("\n"));
     await cluster.stop();

@@ -52,17 +52,18 @@ const skipped =
   leftToEndToEnd || requireTools(["ansible-playbook", "losetup", "dpkg-deb", "qemu-system-aarch64"]) || requireRoot();
 
 describe.skipIf(skipped || missingImages())("a Swarm of two nodes", () => {
-  const folder = mkdtempSync(join(tmpdir(), "bramble-swarm-"));
+  let folder: string;
   let cluster: Simulation;
 
   beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), "bramble-swarm-"));
     const archive = join(folder, "image.tar");
     writeImage(archive, dockerImage());
     cluster = new Simulation({ manifest: manifest(dockerImage(), archive) });
   }, 10 * MINUTE_MS);
 
   afterAll(async () => {
-    rmSync(folder, { recursive: true });
+    if (folder) rmSync(folder, { recursive: true });
     if (cluster === undefined) return;
     console.log(timesOf(cluster.events).join("\n"));
     await cluster.stop();

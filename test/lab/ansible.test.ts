@@ -51,11 +51,12 @@ function manifest(playbook: string): string {
 
 describe.skipIf(leftToSoak || requireTools(["ansible", "nsenter"]) || missingImages())("Ansible", () => {
   let cluster: Simulation;
-  const playbooks = mkdtempSync(join(tmpdir(), "bramble-playbooks-"));
+  let playbooks: string;
   let inventory: string;
   let configured: Promise<unknown>;
 
   beforeAll(async () => {
+    playbooks = mkdtempSync(join(tmpdir(), "bramble-playbooks-"));
     writeFileSync(join(playbooks, "site.yml"), SITE);
     cluster = new Simulation({ manifest: manifest(join(playbooks, "site.yml")) });
     configured = cluster.wait("node1 is configured", ({ kind }) => kind === "configured", 2 * PLAY_TIMEOUT_MS);
@@ -67,7 +68,7 @@ describe.skipIf(leftToSoak || requireTools(["ansible", "nsenter"]) || missingIma
 
   afterAll(async () => {
     await cluster.stop();
-    rmSync(playbooks, { recursive: true });
+    if (playbooks) rmSync(playbooks, { recursive: true });
   }, 60_000);
 
   function ansible(program: string, words: readonly string[], environment: NodeJS.ProcessEnv = {}) {
