@@ -142,10 +142,11 @@ export class Tree extends TreeNaming implements Volume {
       const known = this.#checkFile(id);
       if (offset + bytes.length > FILE_BYTES_MAX) throw new VolumeError("NFS3ERR_FBIG");
       const { contents } = this.#layer;
-      const takenUp = this.#takeUp(known);
+      const nowNs = this.nowNs();
+      const takenUp = this.#takeUp(known, nowNs);
       // Both can fail, on a full disk: when the write does at once, nobody waits for this any more.
       takenUp?.catch(() => {});
-      const written = bytes.length === 0 ? undefined : contents.write(id, bytes, offset, this.nowNs());
+      const written = bytes.length === 0 ? undefined : contents.write(id, bytes, offset, nowNs);
       if (takenUp === undefined && written === undefined && !stable) return undefined;
       // Not answered before the bytes are not needed any more, also where the first has failed.
       return Promise.allSettled([takenUp, written])
@@ -158,8 +159,7 @@ export class Tree extends TreeNaming implements Volume {
    * Before a file is written: a generated one is taken over whole, and a ctime ahead of our clock, of an image or of a
    * time at which our clock was wrong, is set back. Unstable writes take the later of their time and the record's.
    */
-  #takeUp({ id, ctimeNs }: VolumeAttributes): Promise<void> | undefined {
-    const nowNs = this.nowNs();
+  #takeUp({ id, ctimeNs }: VolumeAttributes, nowNs: bigint): Promise<void> | undefined {
     const isAhead = ctimeNs > nowNs;
     if (!isAhead && this.#layer.generatedPlace(id) === undefined) return undefined;
     const change = this.#layer.begin();
@@ -206,7 +206,7 @@ export class Tree extends TreeNaming implements Volume {
     const known = this.getattr(id);
     if (guardCtimeNs !== undefined && guardCtimeNs !== known.ctimeNs) throw new VolumeError("NFS3ERR_NOT_SYNC");
     if (changes.sizeBytes !== undefined && changes.sizeBytes > known.sizeBytes) {
-      await this.#takeUp(known);
+      await this.#takeUp(known, this.nowNs());
       await contents.grow(id, changes.sizeBytes, this.nowNs());
     }
     // A record must not tell of data before they are durable.
